@@ -1,6 +1,5 @@
 //! The rows on tokio: multi-thread runtime, two workers, as its users would write them.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -50,14 +49,18 @@ pub(crate) fn spawn_join_one_by_one(size: Size) -> Sample {
 
 /// A binary tree of tasks, each joining its two children.
 pub(crate) fn nested_spawn(size: Size) -> Sample {
-    fn node(depth: u32) -> Pin<Box<dyn Future<Output = u64> + Send>> {
-        Box::pin(async move {
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "only the written bound tells the compiler that the recursion is `Send`"
+    )]
+    fn node(depth: u32) -> impl Future<Output = u64> + Send {
+        async move {
             if depth == 0 {
                 return 1;
             }
             let (left, right) = (task::spawn(node(depth - 1)), task::spawn(node(depth - 1)));
             1 + joined(left).await + joined(right).await
-        })
+        }
     }
     on_worker(batches(size, async |ops| {
         let depth = (ops + 1).ilog2() - 1;

@@ -49,9 +49,6 @@ pub(crate) fn run(arguments: &[String]) -> Verdict {
         "\n{}",
         report::table(&["step", "end", "s", "detail"], &rows)
     );
-    if let Some(tests) = rows.iter().find(|row| row[0] == "test") {
-        println!("{}", tests[3]);
-    }
     let word = if is_green { "green" } else { "RED" };
     println!(
         "ci: {word} after {} s, {} of {} steps",
@@ -59,6 +56,10 @@ pub(crate) fn run(arguments: &[String]) -> Verdict {
         chosen.len(),
         STEPS.len()
     );
+    // Last, because it is what a reader of the log looks for.
+    if let Some(tests) = rows.iter().find(|row| row[0] == "test") {
+        println!("{}", tests[3]);
+    }
     Ok(is_green)
 }
 
