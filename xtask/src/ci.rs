@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::loom::{self, Bound};
 use crate::process::{self, Ended};
 use crate::report;
-use crate::testing::Tally;
+use crate::testing::{self, Tally};
 use crate::tree::Tree;
 use crate::workspace::{Workspace, cargo};
 use crate::{Verdict, bench};
@@ -196,12 +196,15 @@ impl Ci {
     }
 
     fn test(&self) -> Result<End, Box<dyn std::error::Error>> {
-        let mut command = cargo();
-        command.args(["test", "--workspace", "--no-fail-fast"]);
-        let ended = self.logged("test", &mut command, STEP_LIMIT)?;
-        let tally = Tally::of(&process::tail(&ended.log, u64::MAX));
+        let mut is_success = true;
+        let mut tally = Tally::default();
+        for command in &mut testing::commands(&["--no-fail-fast".to_owned()], false) {
+            let ended = self.logged("test", command, STEP_LIMIT)?;
+            is_success &= ended.is_success;
+            tally = tally.and(Tally::of(&process::tail(&ended.log, u64::MAX)));
+        }
         let detail = format!("{} passed, {} failed", tally.passed, tally.failed);
-        let is_whole = ended.is_success && tally.failed == 0 && tally.passed > 0;
+        let is_whole = is_success && tally.failed == 0 && tally.passed > 0;
         if tally.ignored > 0 {
             return Ok(End::failed(format!("{detail}, {} ignored", tally.ignored)));
         }
@@ -247,25 +250,23 @@ impl Ci {
         {
             return Ok(End::failed("the examples do not build".to_owned()));
         }
+        let folder = self.workspace.target.join("release/examples");
         let mut failed = Vec::new();
         for (package, example) in &examples {
-            let mut command = cargo();
-            command.args([
-                "run",
-                "--quiet",
-                "--release",
-                "--package",
-                package,
-                "--example",
-                example,
-            ]);
-            let ended = self.logged(&format!("example-{example}"), &mut command, EXAMPLE_LIMIT)?;
-            println!(
-                "        {package}/{example}: {:.1} s",
-                ended.took.as_secs_f64()
-            );
-            if !ended.is_success {
-                failed.push(example.as_str());
+            let mut command = Command::new(folder.join(example));
+            let name = format!("example-{example}");
+            match self.logged(&name, &mut command, EXAMPLE_LIMIT) {
+                Ok(ended) => {
+                    println!(
+                        "        {package}/{example}: {:.1} s",
+                        ended.took.as_secs_f64()
+                    );
+                    failed.extend((!ended.is_success).then_some(example.as_str()));
+                }
+                Err(error) => {
+                    println!("        {package}/{example} cannot be started: {error}");
+                    failed.push(example);
+                }
             }
         }
         let count = examples.len();

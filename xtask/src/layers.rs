@@ -147,29 +147,31 @@ fn check_charter(tree: &Tree, member: &Member, line: &LayerLine, report: &mut im
 
 fn check_unsafe(tree: &Tree, member: &Member, line: &LayerLine, report: &mut impl FnMut(String)) {
     let name = &member.name;
-    for root in &member.roots {
-        let source = Source::new(tree.get(root).unwrap_or_default());
-        let inner = |needle: &str| {
-            let squeezed = |range: std::ops::Range<usize>| {
-                source.code[range].split_whitespace().collect::<String>()
-            };
-            source
-                .attributes()
-                .into_iter()
-                .any(|range| squeezed(range).starts_with(needle))
+    let says = |text: &str, wanted: [&str; 2]| {
+        let source = Source::new(text);
+        let squeezed = |range: std::ops::Range<usize>| {
+            source.code[range].split_whitespace().collect::<String>()
         };
-        let forbids = inner("#![forbid(unsafe_code)]");
-        let opts_in = inner("#![expect(unsafe_code,");
-        if !line.is_unsafe && !forbids {
+        let mut attributes = source.attributes().into_iter().map(squeezed);
+        attributes.any(|attribute| wanted.iter().any(|start| attribute.starts_with(start)))
+    };
+    for root in &member.roots {
+        let text = tree.get(root).unwrap_or_default();
+        if !line.is_unsafe && !says(text, ["#![forbid(unsafe_code)]"; 2]) {
             report(format!(
                 "`{name}` is not marked unsafe, so {root} must say `#![forbid(unsafe_code)]`"
             ));
         }
-        if line.is_unsafe && !opts_in && member.roots.len() == 1 {
-            report(format!(
-                "`{name}` is marked unsafe, but {root} has no `#![expect(unsafe_code, reason = …)]`"
-            ));
-        }
+    }
+    let opt_in = ["#![expect(unsafe_code,", "#[expect(unsafe_code,"];
+    if line.is_unsafe
+        && !tree
+            .rust_under(&member.folder)
+            .any(|(_, text)| says(text, opt_in))
+    {
+        report(format!(
+            "`{name}` is marked unsafe, but nothing in it says `#![expect(unsafe_code, reason = …)]`"
+        ));
     }
     let has_unsafe = |text: &str| words(&Source::new(text).code).any(|(_, word)| word == "unsafe");
     let mut files = tree.rust_under(&member.folder);
@@ -350,6 +352,11 @@ mod tests {
         assert_caught(
             &check_one(|ws| line(ws).is_unsafe = true, GOOD),
             "without need",
+        );
+        let without = "//! Does a.\nunsafe fn f() {}\n";
+        assert_caught(
+            &check_one(|ws| line(ws).is_unsafe = true, without),
+            "nothing in it says",
         );
         let marked = "//! Does a.\n#![expect(unsafe_code, reason = \"r\")]\nunsafe fn f() {}\n";
         assert_eq!(check_one(|ws| line(ws).is_unsafe = true, marked), []);

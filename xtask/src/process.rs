@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -30,8 +29,7 @@ pub(crate) fn run_logged(
     command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
-        .stderr(file)
-        .process_group(0);
+        .stderr(file);
     let start = Instant::now();
     let mut child = command.spawn()?;
     let mut next_sign = SIGN_EVERY;
@@ -41,7 +39,8 @@ pub(crate) fn run_logged(
         }
         let took = start.elapsed();
         if took >= limit {
-            kill_group(child.id());
+            kill_below(child.id());
+            child.kill()?;
             child.wait()?;
             println!(
                 "        {name}: killed after its limit of {} s",
@@ -108,12 +107,48 @@ fn last_line(path: &Path) -> String {
     line.trim().chars().take(90).collect()
 }
 
-fn kill_group(leader: u32) {
-    let group = format!("-{leader}");
-    let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
-    if let Err(error) = killed {
-        println!("        cannot kill process group {leader}: {error}");
+/// Kills everything that `root` started, deepest first; `root` itself is the caller's.
+///
+/// A process group would do it in one call, but would also keep an interrupt of the terminal from reaching the child.
+fn kill_below(root: u32) {
+    let parents = parents();
+    let mut doomed = vec![root];
+    let mut at = 0;
+    while at < doomed.len() {
+        let parent = doomed[at];
+        doomed.extend(
+            parents
+                .iter()
+                .filter(|(_, above)| *above == parent)
+                .map(|(child, _)| *child),
+        );
+        at += 1;
     }
+    for process in doomed.iter().skip(1).rev() {
+        let killed = Command::new("kill")
+            .args(["-KILL", &process.to_string()])
+            .status();
+        if let Err(error) = killed {
+            println!("        cannot kill process {process}: {error}");
+        }
+    }
+}
+
+/// Every process with its parent, where the system tells.
+fn parents() -> Vec<(u32, u32)> {
+    let Ok(folder) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let parent_of = |process: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name may hold blanks and brackets; the parent is the second field after its last bracket.
+        let (_, fields) = stat.rsplit_once(')')?;
+        Some((process, fields.split_whitespace().nth(1)?.parse().ok()?))
+    };
+    let names = folder
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
+    names.filter_map(parent_of).collect()
 }
 
 const SIGN_EVERY: Duration = Duration::from_secs(20);
@@ -146,9 +181,18 @@ mod tests {
         let ended = run_logged("failing", &mut failing, &path, Duration::from_secs(20));
         assert!(!ended.expect("runs").is_success);
         let mut stuck = Command::new("sh");
-        stuck.args(["-c", "sleep 600; true"]);
-        let ended = run_logged("stuck", &mut stuck, &path, Duration::from_millis(100));
-        assert!(!ended.expect("runs").is_success);
+        stuck.args(["-c", "sleep 600 & echo $!; wait"]);
+        let ended = run_logged("stuck", &mut stuck, &path, Duration::from_millis(300));
+        let ended = ended.expect("runs");
+        assert!(!ended.is_success);
+        let grandchild: u32 = tail(&ended.log, 100).trim().parse().expect("sh printed it");
+        // Whoever adopts it may not have reaped it yet; a zombie runs no more.
+        let status =
+            std::fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
+        assert!(
+            status.is_empty() || status.contains(") Z ") || status.contains(") X "),
+            "{status}"
+        );
         std::fs::remove_file(path).expect("was written");
     }
 }

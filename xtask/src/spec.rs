@@ -3,6 +3,7 @@
 //! `docs/INVARIANTS.md` holds one table with the head `| id | law | enforced by | attacked by |`.
 //! A cell of the last two columns names one or more items, each in back quotes, as `path/to/file.rs#item` or `path/to/file.rs#Type::function`.
 //! An item exists if the file defines that name in code; an attack must moreover be a test.
+//! The README's promises, a table with the head `| promise | in short | attacked by |`, name tests in the same way.
 //! A law that is cited in code (``the law `I4` ``) must stand in the table.
 
 use std::collections::BTreeSet;
@@ -34,7 +35,20 @@ pub(crate) fn run() -> Verdict {
         report::table(&["id", "law", "enforced by", "attacked by"], &rows)
     );
     println!("spec: {} laws", laws.len());
-    Ok(report::conclude("spec", &check(&tree)))
+    let mut findings = check(&tree);
+    findings.extend(check_promises(
+        &tree,
+        workspace.member("asupersync").is_some(),
+    ));
+    if laws.is_empty() && workspace.member("asupersync-kernel").is_some() {
+        findings.push(Finding::new(
+            "spec",
+            INVARIANTS,
+            0,
+            "there is a kernel, but no law",
+        ));
+    }
+    Ok(report::conclude("spec", &findings))
 }
 
 /// One row of the table.
@@ -142,6 +156,47 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// The README's promises name tests that exist; once there is a facade, there must be promises.
+fn check_promises(tree: &Tree, is_due: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut promises = 0;
+    let mut in_table = false;
+    for (index, line) in tree.get(README).unwrap_or_default().lines().enumerate() {
+        let cells: Vec<&str> = line
+            .trim()
+            .trim_matches('|')
+            .split('|')
+            .map(str::trim)
+            .collect();
+        if !line.starts_with('|') {
+            in_table = false;
+        } else if cells == PROMISES {
+            in_table = true;
+        } else if in_table && !cells[0].starts_with("---") {
+            promises += 1;
+            let mut report =
+                |what: String| findings.push(Finding::new("spec", README, index + 1, what));
+            let attacks = quoted(cells.last().copied().unwrap_or_default());
+            if cells.len() != PROMISES.len() || attacks.is_empty() {
+                report(format!("the promise `{}` names no test", cells[0]));
+            }
+            for attack in attacks {
+                if let Err(what) = find(tree, &attack, true) {
+                    report(format!(
+                        "the promise `{}` names `{attack}`: {what}",
+                        cells[0]
+                    ));
+                }
+            }
+        }
+    }
+    if is_due && promises == 0 {
+        let what = "there is a facade, but no table of promises with the tests that attack them";
+        findings.push(Finding::new("spec", README, 0, what));
+    }
+    findings
+}
+
 fn is_id(id: &str) -> bool {
     id.strip_prefix('I')
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
@@ -219,6 +274,8 @@ fn check_citations(tree: &Tree, ids: &BTreeSet<&str>, findings: &mut Vec<Finding
 }
 
 const INVARIANTS: &str = "docs/INVARIANTS.md";
+const README: &str = "README.md";
+const PROMISES: [&str; 3] = ["promise", "in short", "attacked by"];
 const HEAD: [&str; 4] = ["id", "law", "enforced by", "attacked by"];
 
 #[cfg(test)]
@@ -311,5 +368,23 @@ mod tests {
         let found = check(&tree);
         assert_eq!(found.len(), 1);
         assert!(found[0].what.contains("`I77`"));
+    }
+
+    #[test]
+    fn a_promise_names_a_test_that_runs() {
+        let promises = |row: &str, is_due: bool| {
+            let readme =
+                format!("| promise | in short | attacked by |\n| --- | --- | --- |\n{row}\n");
+            let tree = Tree::from([("README.md", readme.as_str()), ("t.rs", TESTS)]);
+            check_promises(&tree, is_due).len()
+        };
+        assert_eq!(
+            promises("| no orphans | all end | `t.rs#close_waits` |", true),
+            0
+        );
+        assert_eq!(promises("| no orphans | all end | `t.rs#aid` |", true), 1);
+        assert_eq!(promises("| no orphans | all end |  |", true), 1);
+        assert_eq!(promises("", true), 1);
+        assert_eq!(promises("", false), 0);
     }
 }

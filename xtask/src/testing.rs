@@ -14,8 +14,8 @@ pub(crate) fn run(arguments: &[String]) -> Verdict {
     Ok(is_success)
 }
 
-/// The commands that run all tests: `cargo test`, or nextest followed by the doc tests.
-fn commands(arguments: &[String], with_nextest: bool) -> Vec<Command> {
+/// The commands that run all tests, or those that `arguments` choose: `cargo test`, or nextest followed by the doc tests.
+pub(crate) fn commands(arguments: &[String], with_nextest: bool) -> Vec<Command> {
     let is_own = |argument: &str| {
         matches!(argument, "--doc" | "--test" | "--lib" | "--") || argument.starts_with("--test=")
     };
@@ -59,6 +59,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            ignored: self.ignored + other.ignored,
+        }
+    }
+
     pub(crate) fn of(output: &str) -> Self {
         let mut tally = Self::default();
         for line in output

@@ -106,6 +106,8 @@ fn returns_future(function: &Function, own: &BTreeSet<String>) -> bool {
 }
 
 /// Each unsafe block and implementation has `SAFETY:` above it, each unsafe function `# Safety`.
+///
+/// Private functions of one file, such as those of a vtable, may share a section in the module's docs.
 pub(super) fn check_unsafe(file: &RustFile, findings: &mut Vec<Finding>) {
     let code = &file.source.code;
     let in_attribute = |at: usize| {
@@ -123,12 +125,18 @@ pub(super) fn check_unsafe(file: &RustFile, findings: &mut Vec<Finding>) {
             findings.push(file.finding("safety", at, what));
         }
     }
+    let is_shared = file
+        .source
+        .text()
+        .lines()
+        .any(|line| line.trim() == "//! # Safety");
     for function in file.source.functions() {
         let lead = &file.source.code[function.lead.clone()];
         let is_unsafe = words(lead).any(|(_, word)| word == "unsafe");
         let docs = &file.source.text()[function.lead.clone()];
-        let in_trait_impl = !is_public(lead) && is_in_trait_impl(file, function.start);
-        let is_doc_bound = is_unsafe && !in_trait_impl && !file.is_test_code(function.start);
+        let is_stated = is_shared || is_in_trait_impl(file, function.start);
+        let is_stated = is_stated && !is_public(lead);
+        let is_doc_bound = is_unsafe && !is_stated && !file.is_test_code(function.start);
         if is_doc_bound && !doc_lines(docs).contains(&"# Safety") {
             let what = format!("unsafe `{}` needs `# Safety` in its docs", function.name);
             findings.push(file.finding("safety", function.start, what));
