@@ -264,7 +264,7 @@ proptest! {
             match op {
                 Op::Insert(far) => {
                     // Every eighth deadline has passed already.
-                    let at = if value % 8 == 0 { model.now.saturating_sub(far) } else { model.now + far };
+                    let at = if value.is_multiple_of(8) { model.now.saturating_sub(far) } else { model.now + far };
                     let key = wheel.insert(Time::from_nanos(at), value);
                     let place = model.place(at);
                     model.timers.insert(place, (value, key));
