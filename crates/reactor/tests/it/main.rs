@@ -9,10 +9,10 @@ use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::Duration;
 
 use asupersync_reactor::os::{Interest, TcpListener, TcpStream, UnixDatagram, UnixStream};
@@ -42,29 +42,58 @@ fn counter() -> (Arc<Count>, Waker) {
     (Arc::clone(&count), Waker::from(count))
 }
 
-struct Unpark(Thread, AtomicBool);
+#[derive(Default)]
+struct Signal {
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
 
-impl Wake for Unpark {
+impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        self.1.store(true, Ordering::Release);
-        self.0.unpark();
+        *self.woken.lock().unwrap() = true;
+        self.changed.notify_one();
     }
 }
 
 /// Runs a future on this thread while another turns the reactor.
 fn block_on<F: Future>(future: F) -> F::Output {
-    let unpark = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
-    let waker = Waker::from(Arc::clone(&unpark));
+    let signal = Arc::new(Signal::default());
+    let waker = Waker::from(Arc::clone(&signal));
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return output;
         }
-        while !unpark.1.swap(false, Ordering::AcqRel) {
-            thread::park_timeout(HANG);
-            assert!(unpark.1.load(Ordering::Acquire), "nobody woke the task");
+        let woken = signal.woken.lock().unwrap();
+        let (mut woken, _) = signal
+            .changed
+            .wait_timeout_while(woken, HANG, |woken| !*woken)
+            .unwrap();
+        assert!(*woken, "nobody woke the task");
+        *woken = false;
+    }
+}
+
+/// Turns the reactor on a thread of its own while `body` runs, and stops also when `body` panics.
+fn while_turning<R>(mut reactor: Reactor, body: impl FnOnce() -> R) -> R {
+    struct Stop<'a>(&'a AtomicBool, ReactorHandle);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+            self.1.wake().unwrap();
         }
     }
+    let stop = AtomicBool::new(false);
+    let handle = reactor.handle();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Acquire) {
+                reactor.turn(None).unwrap();
+            }
+        });
+        let _stop = Stop(&stop, handle);
+        body()
+    })
 }
 
 /// Runs a future on this thread, which turns the reactor itself.
@@ -280,50 +309,42 @@ fn reader_and_writer_tasks_share_a_stream() {
     let mut reactor = Reactor::new().unwrap();
     let (client, server) = tcp_pair(&mut reactor);
     const BYTES: usize = 8 << 20;
-    let stop = AtomicBool::new(false);
-    let handle = reactor.handle();
-    let received = thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Acquire) {
-                reactor.turn(None).unwrap();
-            }
-        });
-        // The server sends back what it gets; the client writes and reads from two tasks.
-        scope.spawn(|| {
-            block_on(async {
-                let mut buf = vec![0; 1 << 15];
-                loop {
-                    let n = read(&server, &mut buf).await.unwrap();
-                    if n == 0 {
-                        break;
+    let received = while_turning(reactor, || {
+        thread::scope(|scope| {
+            // The server sends back what it gets; the client writes and reads from two tasks.
+            scope.spawn(|| {
+                block_on(async {
+                    let mut buf = vec![0; 1 << 15];
+                    loop {
+                        let n = read(&server, &mut buf).await.unwrap();
+                        if n == 0 {
+                            break;
+                        }
+                        write_all(&server, &buf[..n]).await.unwrap();
                     }
-                    write_all(&server, &buf[..n]).await.unwrap();
-                }
-                server
+                    server
+                        .get_ref()
+                        .shutdown(std::net::Shutdown::Write)
+                        .unwrap();
+                });
+            });
+            scope.spawn(|| {
+                block_on(write_all(&client, &vec![1; BYTES])).unwrap();
+                client
                     .get_ref()
                     .shutdown(std::net::Shutdown::Write)
                     .unwrap();
             });
-        });
-        scope.spawn(|| {
-            block_on(write_all(&client, &vec![1; BYTES])).unwrap();
-            client
-                .get_ref()
-                .shutdown(std::net::Shutdown::Write)
-                .unwrap();
-        });
-        let received = block_on(async {
-            let (mut buf, mut total) = (vec![0; 1 << 15], 0);
-            loop {
-                match read(&client, &mut buf).await.unwrap() {
-                    0 => break total,
-                    n => total += n,
+            block_on(async {
+                let (mut buf, mut total) = (vec![0; 1 << 15], 0);
+                loop {
+                    match read(&client, &mut buf).await.unwrap() {
+                        0 => break total,
+                        n => total += n,
+                    }
                 }
-            }
-        });
-        stop.store(true, Ordering::Release);
-        handle.wake().unwrap();
-        received
+            })
+        })
     });
     assert_eq!(received, BYTES);
 }
@@ -335,33 +356,26 @@ fn ten_thousand_ping_pongs_between_threads_lose_no_edge() {
     client.get_ref().set_nodelay(true).unwrap();
     server.get_ref().set_nodelay(true).unwrap();
     let rounds = 10_000_u32;
-    let stop = AtomicBool::new(false);
-    let handle = reactor.handle();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Acquire) {
-                reactor.turn(Some(HANG)).unwrap();
-            }
-        });
-        scope.spawn(|| {
+    while_turning(reactor, || {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                block_on(async {
+                    for _ in 0..rounds {
+                        let mut buf = [0; 4];
+                        assert_eq!(read(&server, &mut buf).await.unwrap(), 4);
+                        write_all(&server, &buf).await.unwrap();
+                    }
+                });
+            });
             block_on(async {
-                for _ in 0..rounds {
+                for round in 0..rounds {
+                    write_all(&client, &round.to_le_bytes()).await.unwrap();
                     let mut buf = [0; 4];
-                    assert_eq!(read(&server, &mut buf).await.unwrap(), 4);
-                    write_all(&server, &buf).await.unwrap();
+                    assert_eq!(read(&client, &mut buf).await.unwrap(), 4);
+                    assert_eq!(u32::from_le_bytes(buf), round);
                 }
             });
         });
-        block_on(async {
-            for round in 0..rounds {
-                write_all(&client, &round.to_le_bytes()).await.unwrap();
-                let mut buf = [0; 4];
-                assert_eq!(read(&client, &mut buf).await.unwrap(), 4);
-                assert_eq!(u32::from_le_bytes(buf), round);
-            }
-        });
-        stop.store(true, Ordering::Release);
-        handle.wake().unwrap();
     });
 }
 
