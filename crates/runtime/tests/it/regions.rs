@@ -9,7 +9,10 @@ type End<T> = Result<T, Cancelled>;
 #[test]
 fn a_region_waits_for_every_task() {
     for workers in [1, 2, 4] {
-        let mut runtime = RuntimeBuilder::new().worker_threads(workers).build().unwrap();
+        let mut runtime = RuntimeBuilder::new()
+            .worker_threads(workers)
+            .build()
+            .unwrap();
         let end = runtime.block_on(async |cx| {
             let mut total = 0_u64;
             let sum = cx
