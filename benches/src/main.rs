@@ -1,0 +1,99 @@
+//! Workloads of the kernel beside the same workloads on other runtimes.
+//!
+//! `bench-run list` prints the rows; `bench-run run --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object.
+//! `cargo xtask bench kernel` calls it, one process per run and runtime, and compares.
+//!
+//! Each runtime has a module with the same function names, one per row, and two worker threads.
+//! A workload runs in a task on a worker, never on the thread that blocks, and checks its own result.
+//! Deliberately absent: statistics, limits and files; those are the caller's.
+#![expect(unsafe_code, reason = "counting allocations needs a global allocator")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench measures with the clock of the machine"
+)]
+
+mod alloc;
+mod meter;
+mod peer_tokio;
+mod rows;
+
+use std::process::ExitCode;
+
+use rows::ROWS;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match answer(&arguments) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(complaint) => {
+            eprintln!("bench-run: {complaint}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The line to print.
+fn answer(arguments: &[String]) -> Result<String, String> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (row, runtime, is_smoke) = match words.as_slice() {
+        ["list"] => return Ok(rows::list().to_string()),
+        ["run", "--row", row, "--runtime", runtime] => (*row, *runtime, false),
+        ["run", "--row", row, "--runtime", runtime, "--smoke"] => (*row, *runtime, true),
+        other => {
+            return Err(format!(
+                "`list`, or `run --row ROW --runtime NAME [--smoke]`, not {other:?}"
+            ));
+        }
+    };
+    let row = ROWS
+        .iter()
+        .find(|known| known.name == row)
+        .ok_or_else(|| format!("no row `{row}`"))?;
+    let workload = row
+        .workload(runtime)
+        .ok_or_else(|| format!("`{runtime}` has no row `{}`", row.name))?;
+    let size = if is_smoke { row.smoke } else { row.full };
+    Ok(row.report(&workload(size)).to_string())
+}
+
+/// Worker threads of every runtime.
+const WORKERS: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(line: &str) -> Result<String, String> {
+        let words: Vec<String> = line.split('|').map(str::to_owned).collect();
+        answer(&words)
+    }
+
+    #[test]
+    fn every_row_runs_on_every_runtime_that_lists_it() {
+        for row in ROWS {
+            for runtime in row.runtimes() {
+                let name = row.name;
+                let printed = ask(&format!("run|--row|{name}|--runtime|{runtime}|--smoke"));
+                let value: serde_json::Value =
+                    serde_json::from_str(&printed.expect("runs")).expect("prints JSON");
+                let figure = value["figure"].as_f64().expect("has a figure");
+                assert!(
+                    figure.is_finite() && figure >= 0.0,
+                    "{name} on {runtime}: {figure}"
+                );
+                assert!(value["cpu_ns_per_op"].as_f64().expect("has processor time") > 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_rows_runtimes_and_arguments_are_errors() {
+        assert!(ask("run|--row|nothing|--runtime|tokio").is_err());
+        assert!(ask("run|--row|yield 2 tasks|--runtime|nothing").is_err());
+        assert!(ask("").is_err());
+        assert!(ask("run|--row").is_err());
+    }
+}

@@ -1,0 +1,490 @@
+//! The cancellation protocol: request, observe, clean up within a budget, escalate.
+//!
+//! # States of a node's cancellation
+//! none → `Requested` → `Unshielded` → `Dropped`.
+//! A request strengthens the reason, tightens the cleanup budget and walks down the tree, parents before children.
+//! From the request on every poll of the node is charged to the cleanup budget, and a timer stands for its deadline as soon as the node is found waiting.
+//! When the budget is spent, masks no longer hold (`Unshielded`); when the grace after that is spent, the future is dropped where it stands (`Dropped`).
+//!
+//! # Invariants
+//! - The stage only rises, and is published under the node's lock.
+//! - A node that was opened under a mask keeps a request back from what lives in it until the mask lifts or the budget is spent.
+//! - Whoever waits has left a waker: a task is woken itself, an inline node by the waker that it is polled with, a leaf below a combinator by the one that it registered.
+
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use asupersync_core::{Budget, CancelKind, CancelReason, CancelStage, Cancelled, Origin, Time};
+
+use crate::current;
+use crate::event::Event;
+use crate::host::TimerKey;
+use crate::node::{Header, Inner, NodeRef, Phase};
+use crate::waker;
+
+/// After the cleanup budget: so many polls, or so long, without masks; then the future is dropped.
+const GRACE_POLLS: u32 = 16;
+/// See [`GRACE_POLLS`].
+const GRACE_TIME: Duration = Duration::from_secs(1);
+
+/// A requested cancellation.
+pub(crate) struct CancelState {
+    reason: CancelReason,
+    /// What is left for cleanup, or of the grace.
+    polls_left: u32,
+    deadline: Time,
+    /// The whole cleanup budget, which bounds the children's.
+    cleanup: Budget,
+    timer: Option<TimerKey>,
+    /// Whether the request was handed on to what lives in the node.
+    propagated: bool,
+}
+
+/// What a node does after its lock is released.
+struct Step {
+    wakers: Vec<Waker>,
+    children: Vec<NodeRef>,
+    reason: CancelReason,
+    cleanup: Budget,
+}
+
+/// Requests cancellation of `node` and of everything in it.
+pub(crate) fn request(node: &NodeRef, reason: &CancelReason) {
+    let now = node.host().now();
+    let mut work = vec![(node.clone(), reason.clone(), None)];
+    while let Some((node, reason, limit)) = work.pop() {
+        let Some(step) = accept(&node, &reason, limit, now) else {
+            continue;
+        };
+        node.record(|| Event::CancelRequested {
+            subject: node.subject(),
+            kind: reason.kind(),
+        });
+        notify(&node, step.wakers);
+        // The oldest child goes first.
+        work.extend(
+            step.children
+                .into_iter()
+                .rev()
+                .map(|child| (child, step.reason.clone(), Some(step.cleanup))),
+        );
+    }
+}
+
+/// Records a request at one node; `None` if it changes nothing.
+fn accept(node: &NodeRef, reason: &CancelReason, limit: Option<Budget>, now: Time) -> Option<Step> {
+    let mut inner = node.lock();
+    if node.state.is_complete() || inner.phase == Phase::Closed {
+        return None;
+    }
+    let own = reason.kind().cleanup_budget(now);
+    let budget = limit.map_or(own, |limit| limit.meet(own));
+    match &mut inner.cancel {
+        Some(state) => {
+            let stronger = state.reason.is_weaker_than(reason);
+            if !stronger && (state.propagated || holds_back(node)) {
+                return None;
+            }
+            if stronger {
+                state.reason = state.reason.clone().strengthen(reason.clone());
+                state.cleanup = state.cleanup.meet(budget);
+                state.polls_left = state.polls_left.min(budget.poll_quota);
+                state.deadline = state.deadline.min(budget.deadline.unwrap_or(Time::MAX));
+            }
+        }
+        None => {
+            inner.cancel = Some(Box::new(CancelState {
+                reason: reason.clone(),
+                polls_left: budget.poll_quota,
+                deadline: budget.deadline.unwrap_or(Time::MAX),
+                cleanup: budget,
+                timer: None,
+                propagated: false,
+            }));
+            node.set_stage(CancelStage::Requested);
+        }
+    }
+    // After the stage is published: an unmasking that misses it is seen here, and the other way round.
+    let holds = holds_back(node);
+    Some(step(node, &mut inner, holds, now))
+}
+
+/// Whether a mask keeps the request from what lives in the node.
+fn holds_back(node: &Header) -> bool {
+    node.stage() <= Some(CancelStage::Requested) && node.is_masked()
+}
+
+/// What to wake and whom to tell, for a node whose cancellation has just changed.
+fn step(node: &NodeRef, inner: &mut Inner, holds: bool, now: Time) -> Step {
+    let children = if holds {
+        Vec::new()
+    } else {
+        NodeRef::children(inner)
+    };
+    let mut wakers: Vec<Waker> = inner
+        .extra
+        .iter()
+        .flat_map(|extra| extra.wakers.iter().cloned())
+        .collect();
+    if !node.is_task() {
+        wakers.extend(inner.waiter.clone());
+    }
+    let state = inner
+        .cancel
+        .as_mut()
+        .expect("the caller has recorded a cancellation");
+    state.propagated |= !holds;
+    let reason = inherited(node, &state.reason, now);
+    Step {
+        wakers,
+        children,
+        reason,
+        cleanup: state.cleanup,
+    }
+}
+
+/// The reason that a child gets for its parent's.
+fn inherited(node: &Header, reason: &CancelReason, now: Time) -> CancelReason {
+    // Siblings of a failed child are told so themselves; everybody else learns that the parent is going.
+    if node.is_region() && reason.kind() == CancelKind::FailFast {
+        return reason.clone();
+    }
+    CancelReason::new(CancelKind::ParentCancelled, node.origin(), now).with_cause(reason.clone())
+}
+
+/// Wakes a node and its leaves, outside its lock.
+fn notify(node: &NodeRef, wakers: Vec<Waker>) {
+    if node.is_task() {
+        waker::schedule(node);
+    } else if let Some(task) = enclosing_task(node) {
+        task.urgent.store(true, Ordering::Release);
+    }
+    for leaf in wakers {
+        waker::wake_contained(leaf);
+    }
+}
+
+fn enclosing_task(node: &NodeRef) -> Option<NodeRef> {
+    let mut node = node.parent()?;
+    loop {
+        if node.is_task() {
+            return Some(node.clone());
+        }
+        node = node.parent()?;
+    }
+}
+
+/// Who asks: the context being polled, or else the one asked of.
+pub(crate) fn asking_origin(asked: &Header) -> Origin {
+    current::with(|node, _| node.origin()).unwrap_or_else(|| asked.origin())
+}
+
+/// The cancellation that a new child of `inner`'s node is born with.
+pub(crate) fn inherited_at_birth(node: &NodeRef, inner: &Inner) -> Option<CancelReason> {
+    let state = inner.cancel.as_ref().filter(|state| state.propagated)?;
+    Some(inherited(node, &state.reason, state.reason.at()))
+}
+
+/// Why `node` must stop now, if it must: a request stands and no mask holds it back.
+pub(crate) fn observe(node: &Header, shielded: bool) -> Option<CancelReason> {
+    let stage = node.stage()?;
+    if stage == CancelStage::Requested && (shielded || node.is_masked()) {
+        return None;
+    }
+    reason(node)
+}
+
+/// The standing request, masked or not.
+pub(crate) fn reason(node: &Header) -> Option<CancelReason> {
+    let stage = node.stage()?;
+    let inner = node.lock();
+    inner
+        .cancel
+        .as_ref()
+        .map(|state| state.reason.clone().at_stage(stage))
+}
+
+/// Charges one poll to the node, before the poll.
+///
+/// A node whose quota is spent is cancelled; one under cancellation uses up its cleanup.
+#[inline]
+pub(crate) fn charge_poll(node: &NodeRef) {
+    let left = node.polls_left.load(Ordering::Relaxed);
+    if left == u32::MAX && node.stage().is_none() {
+        return;
+    }
+    charge_slow(node, left);
+}
+
+#[cold]
+fn charge_slow(node: &NodeRef, left: u32) {
+    if node.stage().is_some() {
+        let mut inner = node.lock();
+        let spent = inner.cancel.as_mut().is_some_and(|state| {
+            state.polls_left = state.polls_left.saturating_sub(1);
+            state.polls_left == 0
+        });
+        if spent {
+            escalate(node, inner, node.host().now());
+        }
+    } else if left == 0 {
+        let now = node.host().now();
+        request(
+            node,
+            &CancelReason::new(CancelKind::PollQuota, node.origin(), now),
+        );
+    }
+    if left != u32::MAX {
+        node.polls_left
+            .store(left.saturating_sub(1), Ordering::Relaxed);
+    }
+}
+
+/// Takes a cancelled node to the next stage.
+fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Time) {
+    let stage = match node.stage() {
+        None | Some(CancelStage::Dropped) => return,
+        Some(CancelStage::Requested) => CancelStage::Unshielded,
+        Some(CancelStage::Unshielded) => CancelStage::Dropped,
+    };
+    let Some(state) = inner.cancel.as_mut() else {
+        return;
+    };
+    state.polls_left = GRACE_POLLS;
+    state.deadline = now + GRACE_TIME;
+    let kept_back = !state.propagated;
+    let timer = state.timer.take();
+    node.set_stage(stage);
+    let mut step = step(node, &mut inner, false, now);
+    drop(inner);
+    if let Some(timer) = timer {
+        node.host().timer_cancel(timer);
+    }
+    node.record(|| Event::CancelEscalated {
+        subject: node.subject(),
+        stage,
+    });
+    notify(node, std::mem::take(&mut step.wakers));
+    if kept_back {
+        for child in &step.children {
+            request(child, &step.reason);
+        }
+    }
+}
+
+/// Makes sure that a node found waiting under cancellation will be looked at when its time is up.
+pub(crate) fn arm_cleanup(node: &NodeRef) {
+    let (deadline, armed) = {
+        let inner = node.lock();
+        let Some(state) = &inner.cancel else { return };
+        (state.deadline, state.timer.is_some())
+    };
+    if armed || node.stage() == Some(CancelStage::Dropped) {
+        return;
+    }
+    let timer = node.host().timer_insert(deadline, waker::alarm(node));
+    let mut inner = node.lock();
+    match &mut inner.cancel {
+        Some(state) if state.timer.is_none() => state.timer = Some(timer),
+        Some(_) | None => {
+            drop(inner);
+            node.host().timer_cancel(timer);
+        }
+    }
+}
+
+/// A timer of the node has fired: its deadline, or its cleanup's.
+pub(crate) fn on_alarm(node: &NodeRef) {
+    let now = node.host().now();
+    let mut inner = node.lock();
+    if node.state.is_complete() || inner.phase == Phase::Closed {
+        return;
+    }
+    match &mut inner.cancel {
+        Some(state) if now >= state.deadline => {
+            state.timer = None;
+            escalate(node, inner, now);
+            rearm_if_inline(node);
+        }
+        Some(state) => {
+            // An older, later or earlier alarm; the node is armed anew when it next waits.
+            state.timer = None;
+            drop(inner);
+            arm_cleanup(node);
+        }
+        None if now >= node.deadline() => {
+            drop(inner);
+            let reason = CancelReason::new(CancelKind::Deadline, node.origin(), now);
+            request(node, &reason);
+        }
+        None => {}
+    }
+}
+
+/// An inline node may not be polled by its surroundings; its clock goes on all the same.
+fn rearm_if_inline(node: &NodeRef) {
+    if !node.is_task() {
+        arm_cleanup(node);
+    }
+}
+
+/// Sets the timer of a node's own deadline.
+pub(crate) fn arm_deadline(node: &NodeRef) {
+    let timer = node
+        .host()
+        .timer_insert(node.deadline(), waker::alarm(node));
+    node.lock().extra.get_or_insert_default().deadline_timer = Some(timer);
+}
+
+/// Forgets the timers of a node that has ended.
+pub(crate) fn disarm(node: &NodeRef) {
+    let (cleanup, deadline) = {
+        let mut inner = node.lock();
+        let cleanup = inner.cancel.as_mut().and_then(|state| state.timer.take());
+        (
+            cleanup,
+            inner
+                .extra
+                .as_mut()
+                .and_then(|extra| extra.deadline_timer.take()),
+        )
+    };
+    for timer in [cleanup, deadline].into_iter().flatten() {
+        node.host().timer_cancel(timer);
+    }
+}
+
+/// Puts a finalizer's node under a cleanup budget without telling it, as if it had been cancelled behind a mask.
+pub(crate) fn begin_cleanup(node: &NodeRef, reason: &CancelReason) {
+    node.mask.fetch_add(1, Ordering::SeqCst);
+    let now = node.host().now();
+    let _ = accept(node, reason, None, now);
+}
+
+/// Hands a request that was kept back on to what lives in the node: its body has ended, so no mask of it is left.
+pub(crate) fn release_held(node: &NodeRef) {
+    let now = node.host().now();
+    let step = {
+        let mut inner = node.lock();
+        match &inner.cancel {
+            Some(state) if !state.propagated => step(node, &mut inner, false, now),
+            Some(_) | None => return,
+        }
+    };
+    for child in &step.children {
+        request(child, &step.reason);
+    }
+}
+
+/// Ends a mask; a request that it kept back now goes to what lives in the node.
+pub(crate) fn unmask(node: &NodeRef) {
+    if node.mask.fetch_sub(1, Ordering::SeqCst) == 1
+        && node.stage().is_some()
+        && let Some(reason) = reason(node)
+    {
+        request(node, &reason);
+    }
+}
+
+/// One wait's registration for cancellation.
+///
+/// A leaf future holds one and polls it before and after looking at its resource.
+/// It costs one load while nothing is cancelled and the leaf is polled with its context's own waker; below a combinator with wakers of its own, the leaf's waker is registered with the context until the wait is dropped.
+/// # Examples
+/// ```
+/// use asupersync_kernel::CancelWait;
+/// use std::task::{Context, Poll, Waker};
+/// let mut wait = CancelWait::new();
+/// // Outside every task nothing is ever cancelled.
+/// assert!(wait.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+/// ```
+#[derive(Default)]
+pub struct CancelWait {
+    registered: Option<Registered>,
+}
+
+struct Registered {
+    node: NodeRef,
+    place: u32,
+    waker: Waker,
+}
+
+impl CancelWait {
+    /// A wait that is not registered.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { registered: None }
+    }
+
+    /// Ready once the context being polled must stop; the waker is woken when that changes.
+    pub fn poll(&mut self, task: &mut Context<'_>) -> Poll<Cancelled> {
+        let Some((node, own)) = current::current(Some(task.waker())) else {
+            return Poll::Pending;
+        };
+        self.poll_node(&node, own, current::is_shielded(), task)
+    }
+
+    /// Whether the context being polled must stop now; registers nothing.
+    #[must_use]
+    pub fn check() -> Option<Cancelled> {
+        current::with(observe).flatten().map(Cancelled::new)
+    }
+
+    pub(crate) fn poll_node(
+        &mut self,
+        node: &NodeRef,
+        own: bool,
+        shielded: bool,
+        task: &Context<'_>,
+    ) -> Poll<Cancelled> {
+        if let Some(reason) = observe(node, shielded) {
+            return Poll::Ready(Cancelled::new(reason));
+        }
+        if own {
+            return Poll::Pending;
+        }
+        self.register(node, task.waker());
+        // The request may have come between the look and the registration.
+        match observe(node, shielded) {
+            Some(reason) => Poll::Ready(Cancelled::new(reason)),
+            None => Poll::Pending,
+        }
+    }
+
+    fn register(&mut self, node: &NodeRef, waker: &Waker) {
+        let known = self.registered.as_ref();
+        if known.is_some_and(|known| known.node.same(node) && known.waker.will_wake(waker)) {
+            return;
+        }
+        self.unregister();
+        let place = node
+            .lock()
+            .extra
+            .get_or_insert_default()
+            .wakers
+            .insert(waker.clone());
+        self.registered = Some(Registered {
+            node: node.clone(),
+            place,
+            waker: waker.clone(),
+        });
+    }
+
+    fn unregister(&mut self) {
+        if let Some(Registered { node, place, .. }) = self.registered.take() {
+            let removed = node
+                .lock()
+                .extra
+                .as_mut()
+                .and_then(|extra| extra.wakers.remove(place));
+            drop(removed);
+        }
+    }
+}
+
+impl Drop for CancelWait {
+    fn drop(&mut self) {
+        self.unregister();
+    }
+}

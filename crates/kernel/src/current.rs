@@ -1,0 +1,82 @@
+//! Which context is being polled on this thread.
+//!
+//! Leaves of the future tree that have no `Cx` parameter observe cancellation through it.
+//! It is observation only: no authority can be had from it.
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+use std::task::Waker;
+
+use crate::node::{Header, NodeRef};
+
+/// The innermost context being polled.
+#[derive(Clone, Copy)]
+struct Frame {
+    node: *const Header,
+    waker: *const Waker,
+    shielded: bool,
+}
+
+thread_local! {
+    static FRAME: Cell<Frame> =
+        const { Cell::new(Frame { node: ptr::null(), waker: ptr::null(), shielded: false }) };
+}
+
+/// Restores the previous frame when dropped.
+pub(crate) struct Entered(Frame);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        FRAME.set(self.0);
+    }
+}
+
+/// Makes `node` the current context, polled with `waker`; a task starts without a shield, an inline context keeps its surroundings'.
+#[must_use]
+pub(crate) fn enter(node: &NodeRef, waker: &Waker) -> Entered {
+    let previous = FRAME.get();
+    let shielded = previous.shielded && !node.is_task();
+    FRAME.set(Frame {
+        node: node.as_ptr(),
+        waker,
+        shielded,
+    });
+    Entered(previous)
+}
+
+/// Makes the current context shielded.
+#[must_use]
+pub(crate) fn enter_shield() -> Entered {
+    let previous = FRAME.get();
+    FRAME.set(Frame {
+        shielded: true,
+        ..previous
+    });
+    Entered(previous)
+}
+
+/// Whether the current context is shielded.
+pub(crate) fn is_shielded() -> bool {
+    FRAME.get().shielded
+}
+
+/// The current context, and whether `waker` is the one that it is polled with.
+pub(crate) fn current(waker: Option<&Waker>) -> Option<(NodeRef, bool)> {
+    let frame = FRAME.get();
+    let node = NonNull::new(frame.node.cast_mut())?;
+    // SAFETY: a frame's pointers are valid until its guard is dropped, and the guard is dropped on
+    // this thread before the references it was made from end; nothing here outlives this call
+    // without a reference of its own.
+    let polled_with = unsafe { frame.waker.as_ref() };
+    let own = matches!((polled_with, waker), (Some(own), Some(waker)) if own.will_wake(waker));
+    // SAFETY: as above, the node is alive.
+    Some((unsafe { NodeRef::from_borrowed(node) }, own))
+}
+
+/// Calls `f` with the current context, without touching its reference count.
+pub(crate) fn with<R>(f: impl FnOnce(&Header, bool) -> R) -> Option<R> {
+    let frame = FRAME.get();
+    // SAFETY: as in `current`; `f` gets a borrow that ends with this call.
+    let node = unsafe { frame.node.as_ref() }?;
+    Some(f(node, frame.shielded))
+}

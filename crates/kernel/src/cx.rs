@@ -1,0 +1,293 @@
+//! The explicit context: authority, budget and cancellation of one task or region body.
+
+use std::any::TypeId;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use asupersync_core::{Budget, CancelKind, CancelReason, Cancelled, RegionId, TaskId, Time};
+
+use crate::cancel;
+use crate::caps::{All, HasEntropy, HasIo, HasTime, Includes};
+use crate::current;
+use crate::event::{Event, Subject};
+use crate::mask::{MaskGuard, Shield};
+use crate::node::NodeRef;
+use crate::sleep::Sleep;
+
+/// A context: what the holder may do, how much of it, and whether it must stop.
+///
+/// Every task body gets one, every region body has one ([`Scope::cx`](crate::Scope::cx)), and every operation that waits asks for one.
+/// Cloning is cheap: one reference count.
+/// The type parameter is a capability set (see [`caps`](crate::caps)); `Cx` alone holds everything.
+/// A framework can keep one in its own request context.
+pub struct Cx<C = All> {
+    node: NodeRef,
+    caps: PhantomData<fn() -> C>,
+}
+
+impl<C> Cx<C> {
+    pub(crate) const fn from_node(node: NodeRef) -> Self {
+        Self {
+            node,
+            caps: PhantomData,
+        }
+    }
+
+    pub(crate) const fn node(&self) -> &NodeRef {
+        &self.node
+    }
+
+    /// A context with fewer capabilities, for the same task.
+    ///
+    /// # Examples
+    /// ```
+    /// use asupersync_kernel::{Cx, caps};
+    /// fn parse(cx: &Cx<caps::Nothing>) -> bool {
+    ///     cx.checkpoint().is_ok()
+    /// }
+    /// fn handle(cx: &Cx) -> bool {
+    ///     parse(&cx.restrict())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn restrict<D>(&self) -> Cx<D>
+    where
+        C: Includes<D>,
+    {
+        Cx::from_node(self.node.clone())
+    }
+
+    /// Fails if the holder must stop now.
+    ///
+    /// Level-triggered: once it has failed it fails again until the body ends, except under a mask or shield.
+    /// Code that computes for long calls it now and then.
+    /// Cost: two loads while nothing is cancelled.
+    /// # Errors
+    /// [`Cancelled`] with the reason.
+    pub fn checkpoint(&self) -> Result<(), Cancelled> {
+        let shielded = current::is_shielded();
+        let inner = current::with(cancel::observe).flatten();
+        match inner.or_else(|| cancel::observe(&self.node, shielded)) {
+            None => Ok(()),
+            Some(reason) => Err(Cancelled::new(reason)),
+        }
+    }
+
+    /// Whether cancellation was requested, masked or not.
+    #[must_use]
+    pub fn is_cancel_requested(&self) -> bool {
+        self.node.stage().is_some()
+    }
+
+    /// The standing reason, masked or not.
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
+        cancel::reason(&self.node)
+    }
+
+    /// Holds cancellation back until the guard is dropped or the cleanup budget is spent.
+    ///
+    /// Everything that runs under this context is masked, regions opened meanwhile included.
+    #[must_use = "the mask ends when the guard is dropped"]
+    pub fn mask(&self) -> MaskGuard {
+        MaskGuard::new(self.node.clone())
+    }
+
+    /// Runs `future` with cancellation held back; see [`mask`](Self::mask).
+    ///
+    /// Only what is polled within `future` is shielded.
+    /// # Cancel safety
+    /// As `future`'s.
+    pub const fn shield<F: Future>(&self, future: F) -> Shield<F> {
+        Shield::new(future)
+    }
+
+    /// The budget in force: the meet of all budgets from the root to here.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        let own = self
+            .node
+            .lock()
+            .extra
+            .as_ref()
+            .and_then(|extra| extra.budget);
+        own.unwrap_or_else(|| self.node.region().budget)
+    }
+
+    /// Charges `cost` units to the budget's cost quota.
+    ///
+    /// # Errors
+    /// [`Cancelled`] if the quota is spent, which cancels the holder with `CostBudget`, or if it was cancelled before.
+    pub fn spend(&self, cost: u64) -> Result<(), Cancelled> {
+        let Some(quota) = self.budget().cost_quota else {
+            return self.checkpoint();
+        };
+        let spent = {
+            let mut inner = self.node.lock();
+            let extra = inner.extra.get_or_insert_default();
+            extra.cost_spent = extra.cost_spent.saturating_add(cost);
+            extra.cost_spent
+        };
+        if spent > quota && self.node.stage().is_none() {
+            let now = self.node.host().now();
+            let reason = CancelReason::new(CancelKind::CostBudget, self.node.origin(), now);
+            cancel::request(&self.node, &reason);
+        }
+        self.checkpoint()
+    }
+
+    /// The region that the holder belongs to, or is the body of.
+    #[must_use]
+    pub fn region_id(&self) -> RegionId {
+        self.node.region().id
+    }
+
+    /// The holder's name, if it is a task or a fiber and not a region's body.
+    #[must_use]
+    pub fn task_id(&self) -> Option<TaskId> {
+        match self.node.subject() {
+            Subject::Task(task) => Some(task),
+            Subject::Region(_) => None,
+        }
+    }
+
+    /// The name given at spawn, if one was.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        self.node
+            .lock()
+            .extra
+            .as_ref()
+            .and_then(|extra| extra.name.clone())
+    }
+
+    /// Leaves a mark in the host's trace, if it records.
+    pub fn trace(&self, text: impl Into<String>) {
+        self.node.record(|| Event::Mark {
+            subject: self.node.subject(),
+            text: text.into(),
+        });
+    }
+
+    /// Records an operation on a resource, for primitives built on the kernel.
+    pub fn trace_operation(&self, resource: u64, name: &'static str) {
+        let subject = Some(self.node.subject());
+        self.node.record(|| Event::Operation {
+            subject,
+            resource,
+            name,
+        });
+    }
+
+    /// A driver of a higher layer, by its type, if the host has one.
+    #[must_use]
+    pub fn port<P: Send + Sync + 'static>(&self) -> Option<&P> {
+        self.node.host().port(TypeId::of::<P>())?.downcast_ref()
+    }
+
+    /// Gives other tasks their turn.
+    ///
+    /// # Errors
+    /// [`Cancelled`] if the holder must stop.
+    /// # Cancel safety
+    /// Safe: nothing happened.
+    pub async fn yield_now(&self) -> Result<(), Cancelled> {
+        self.checkpoint()?;
+        YieldNow { yielded: false }.await;
+        self.checkpoint()
+    }
+}
+
+impl<C: HasTime> Cx<C> {
+    /// The current time of the host's clock.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.node.host().now()
+    }
+
+    /// Waits for `duration`.
+    ///
+    /// # Errors
+    /// [`Cancelled`] if the holder must stop.
+    /// # Cancel safety
+    /// Safe: nothing happened; a new sleep starts anew.
+    pub fn sleep(&self, duration: Duration) -> Sleep<'_, C> {
+        Sleep::new(self, self.now() + duration)
+    }
+
+    /// Waits until `deadline`; a deadline that has passed does not wait.
+    ///
+    /// # Errors
+    /// [`Cancelled`] if the holder must stop.
+    /// # Cancel safety
+    /// Safe: nothing happened.
+    pub const fn sleep_until(&self, deadline: Time) -> Sleep<'_, C> {
+        Sleep::new(self, deadline)
+    }
+}
+
+impl<C: HasEntropy> Cx<C> {
+    /// A random number; under the lab a function of the seed.
+    #[must_use]
+    pub fn random_u64(&self) -> u64 {
+        let value = self.node.host().random_u64();
+        self.node.record(|| Event::EntropyDrawn { value });
+        value
+    }
+}
+
+impl<C: HasIo> Cx<C> {
+    /// Runs `job` on the blocking pool and waits for its result, also under cancellation: a running job cannot be stopped.
+    ///
+    /// The region counts the job as its own until it has ended, so it cannot outlive the region even if this future is dropped.
+    /// # Errors
+    /// [`BlockingError::Cancelled`](crate::BlockingError) if the holder had to stop before the job was handed over; nothing was started.
+    /// [`BlockingError::Panicked`](crate::BlockingError) if the job panicked.
+    /// # Cancel safety
+    /// Lossy: a dropped call loses the result; the job runs to its end and the region waits for it.
+    pub async fn blocking<T, F>(&self, job: F) -> Result<T, crate::BlockingError>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        crate::blocking::run(self, job).await
+    }
+}
+
+impl<C> Clone for Cx<C> {
+    fn clone(&self) -> Self {
+        Self::from_node(self.node.clone())
+    }
+}
+
+impl<C> fmt::Debug for Cx<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx")
+            .field("subject", &self.node.subject())
+            .field("stage", &self.node.stage())
+            .field("mask", &self.node.mask.load(Ordering::Relaxed))
+            .finish()
+    }
+}
+
+struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        task: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<()> {
+        if self.yielded {
+            return std::task::Poll::Ready(());
+        }
+        self.yielded = true;
+        task.waker().wake_by_ref();
+        std::task::Poll::Pending
+    }
+}

@@ -1,0 +1,177 @@
+//! What the kernel tells a host that records.
+//!
+//! Events are emitted only while the host's [`KernelConfig::record`](crate::KernelConfig::record) is set; a host that does not record pays one predictable branch.
+
+use asupersync_core::{
+    CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
+};
+
+/// A name of a node of the ownership tree.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Subject {
+    /// A region and its body.
+    Region(RegionId),
+    /// A task or a fiber.
+    Task(TaskId),
+}
+
+/// How an obligation ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settlement {
+    /// Its effect took place.
+    Committed,
+    /// It was given back by its holder.
+    Aborted,
+    /// Its guard was dropped, which gives it back too.
+    Dropped,
+    /// Its holder ended without either.
+    Leaked,
+}
+
+/// Something that happened in the kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A region was opened by `parent`; the root region has none.
+    RegionOpened {
+        /// The new region.
+        region: RegionId,
+        /// Who opened it.
+        parent: Option<Subject>,
+    },
+    /// A region's body has ended; only what lives in it goes on.
+    RegionClosing {
+        /// The region.
+        region: RegionId,
+        /// How its body ended.
+        body: Severity,
+    },
+    /// A region has become quiescent and runs its finalizers.
+    RegionFinalizing {
+        /// The region.
+        region: RegionId,
+    },
+    /// A region is closed.
+    RegionClosed {
+        /// The region.
+        region: RegionId,
+    },
+    /// A region's future was dropped; `heir` finishes the closing.
+    RegionAbandoned {
+        /// The region.
+        region: RegionId,
+        /// The task that closes it.
+        heir: TaskId,
+    },
+    /// A task was spawned.
+    TaskSpawned {
+        /// The new task.
+        task: TaskId,
+        /// Whether it is pinned to its worker.
+        pinned: bool,
+        /// Where it was spawned.
+        site: &'static str,
+    },
+    /// A task is about to be polled.
+    TaskPolled {
+        /// The task.
+        task: TaskId,
+    },
+    /// A task was woken and put into a queue.
+    TaskWoken {
+        /// The task.
+        task: TaskId,
+    },
+    /// A task or a fiber ended.
+    TaskEnded {
+        /// The task.
+        task: TaskId,
+        /// How.
+        severity: Severity,
+    },
+    /// An error or panic found nobody to take it: a worse one went to the region, or the region was abandoned.
+    EndSuppressed {
+        /// Whose end.
+        task: TaskId,
+        /// How it ended.
+        severity: Severity,
+    },
+    /// A cancellation was requested or strengthened.
+    CancelRequested {
+        /// Of whom.
+        subject: Subject,
+        /// Why.
+        kind: CancelKind,
+    },
+    /// A cancellation went to its next stage.
+    CancelEscalated {
+        /// Of whom.
+        subject: Subject,
+        /// To which stage.
+        stage: CancelStage,
+    },
+    /// A mask or shield began to hold.
+    Masked {
+        /// Whose.
+        subject: Subject,
+    },
+    /// A mask or shield ended.
+    Unmasked {
+        /// Whose.
+        subject: Subject,
+    },
+    /// A finalizer is about to run.
+    FinalizerStarted {
+        /// Of which region.
+        region: RegionId,
+    },
+    /// A finalizer ended.
+    FinalizerEnded {
+        /// Of which region.
+        region: RegionId,
+        /// How.
+        severity: Severity,
+    },
+    /// An obligation was made.
+    ObligationReserved {
+        /// Its name.
+        obligation: ObligationId,
+        /// Who owes it.
+        holder: Subject,
+        /// What is owed.
+        kind: ObligationKind,
+    },
+    /// An obligation ended.
+    ObligationSettled {
+        /// Its name.
+        obligation: ObligationId,
+        /// How.
+        settlement: Settlement,
+    },
+    /// A sleep was set.
+    TimerSet {
+        /// For when.
+        at: Time,
+    },
+    /// Entropy was drawn.
+    EntropyDrawn {
+        /// The value.
+        value: u64,
+    },
+    /// The program left a mark with `cx.trace`.
+    Mark {
+        /// Who.
+        subject: Subject,
+        /// What.
+        text: String,
+    },
+    /// An operation of a channel, a lock or a socket.
+    Operation {
+        /// Who.
+        subject: Option<Subject>,
+        /// On which resource: a number given by the host when the resource was first used.
+        resource: u64,
+        /// What was done.
+        name: &'static str,
+    },
+}

@@ -1,0 +1,183 @@
+//! Waiting for a task's outcome.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use asupersync_core::{CancelKind, CancelReason, Cancelled, Outcome, TaskId};
+
+use crate::cancel::{self, CancelWait};
+use crate::cx::Cx;
+use crate::node::NodeRef;
+use crate::task::{self, ReadOutcome};
+
+/// A task's handle: joins it, or cancels it.
+///
+/// Dropping the handle neither cancels nor detaches the task: its region still owns it, and hears of its error.
+pub struct JoinHandle<T, E> {
+    node: NodeRef,
+    read: ReadOutcome<T, E>,
+    outcome: PhantomData<(T, E)>,
+}
+
+// SAFETY: the handle gives access to the outcome, which moves with it only if it is `Send`; everything
+// else behind the node is shared safely (see `NodeRef`).
+unsafe impl<T: Send, E: Send> Send for JoinHandle<T, E> {}
+// SAFETY: a shared handle gives no access to the outcome.
+unsafe impl<T: Send, E: Send> Sync for JoinHandle<T, E> {}
+
+impl<T, E> JoinHandle<T, E> {
+    /// The caller answers for `read` belonging to the task's future.
+    pub(crate) const fn new(node: NodeRef, read: ReadOutcome<T, E>) -> Self {
+        Self {
+            node,
+            read,
+            outcome: PhantomData,
+        }
+    }
+
+    /// The task's name.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.node.task_id()
+    }
+
+    /// Whether the task has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.node.state.is_complete()
+    }
+
+    /// Asks the task to stop, with the kind `User`; it ends when it has cleaned up.
+    pub fn cancel(&self) {
+        self.cancel_with(CancelKind::User);
+    }
+
+    /// Asks the task to stop, for a reason of the given kind.
+    pub fn cancel_with(&self, kind: CancelKind) {
+        let now = self.node.host().now();
+        let origin = cancel::asking_origin(&self.node);
+        cancel::request(&self.node, &CancelReason::new(kind, origin, now));
+    }
+
+    /// Waits until the task has ended and takes its outcome.
+    ///
+    /// A task that has ended gives its outcome also to a caller that was cancelled.
+    /// # Errors
+    /// The outcome is the task's; or `Cancelled` with the caller's reason, if the caller had to stop before the task ended.
+    /// The task's own error then goes to its region.
+    /// # Cancel safety
+    /// Lossy: a dropped call gives up the handle; the value of a task is then dropped, its error goes to the region.
+    /// To keep the handle, await [`wait`](Self::wait) first.
+    pub async fn join<C>(self, cx: &Cx<C>) -> Outcome<T, E> {
+        match self.wait(cx).await {
+            Ok(()) => self.take(),
+            Err(cancelled) => Outcome::Cancelled(cancelled.reason().clone()),
+        }
+    }
+
+    /// Waits until the task has ended, and leaves its outcome where it is.
+    ///
+    /// # Errors
+    /// [`Cancelled`] if the caller must stop first.
+    /// # Cancel safety
+    /// Safe: nothing was taken.
+    pub fn wait<'a, C>(&'a self, _cx: &'a Cx<C>) -> Wait<'a, T, E> {
+        Wait {
+            handle: self,
+            cancel: CancelWait::new(),
+        }
+    }
+
+    /// Takes the outcome if the task has ended.
+    ///
+    /// # Errors
+    /// The handle, if the task still runs.
+    pub fn try_join(self) -> Result<Outcome<T, E>, Self> {
+        if self.is_finished() {
+            Ok(self.take())
+        } else {
+            Err(self)
+        }
+    }
+
+    fn take(self) -> Outcome<T, E> {
+        let taken = self.node.state.take();
+        debug_assert!(
+            taken,
+            "the region takes an outcome only after the handle is gone, or closes"
+        );
+        if !taken {
+            return Outcome::Cancelled(
+                CancelReason::new(
+                    CancelKind::ResourceUnavailable,
+                    self.node.origin(),
+                    self.node.host().now(),
+                )
+                .with_message("the region has closed and took the outcome"),
+            );
+        }
+        // SAFETY: the task is complete, `take` made the outcome this handle's, and `read` belongs to the
+        // task's future, as the constructor was promised.
+        unsafe { task::take_outcome(&self.node, self.read) }
+    }
+}
+
+impl<T, E> Drop for JoinHandle<T, E> {
+    fn drop(&mut self) {
+        if self.node.state.drop_handle() {
+            task::discard_unwanted(&self.node);
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for JoinHandle<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("id", &self.id())
+            .field("finished", &self.is_finished())
+            .finish()
+    }
+}
+
+/// Waits for a task's end; from [`JoinHandle::wait`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Wait<'a, T, E> {
+    handle: &'a JoinHandle<T, E>,
+    cancel: CancelWait,
+}
+
+impl<T, E> Future for Wait<'_, T, E> {
+    type Output = Result<(), Cancelled>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let node = &this.handle.node;
+        if node.state.is_complete() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Poll::Ready(cancelled) = this.cancel.poll(task) {
+            return Poll::Ready(Err(cancelled));
+        }
+        {
+            let mut inner = node.lock();
+            let known = inner
+                .waiter
+                .as_ref()
+                .is_some_and(|known| known.will_wake(task.waker()));
+            let old = if known {
+                None
+            } else {
+                inner.waiter.replace(task.waker().clone())
+            };
+            drop(inner);
+            drop(old);
+        }
+        if node.state.announce_waiter() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Regions, tasks, cancellation, obligations and contexts: the one kernel that every host drives.
+//!
+//! # What is here
+//! - The ownership tree: every task is owned by a region ([`Cx::region`], [`Scope`]), and a region closes only when nothing of it is left.
+//! - Cancellation as a protocol: request, observe ([`CancelWait`]), clean up within a budget, escalate.
+//! - Obligations ([`Obligation`]): what stands between a reserve and its commit or abort.
+//! - The ports of a host ([`Host`]): clock, queues, timers, entropy, blocking jobs. Production and lab implement them; nothing else differs.
+//!
+//! # What is not
+//! Threads, queues, clocks, sockets and channels: engines, hosts and primitives bring them.
+#![expect(
+    unsafe_code,
+    reason = "a task's context, state and future share one allocation behind one thin pointer"
+)]
+
+mod blocking;
+mod cancel;
+pub mod caps;
+mod current;
+mod cx;
+mod event;
+mod extra;
+mod fiber;
+mod host;
+mod inline;
+mod join;
+mod mask;
+mod node;
+mod obligation;
+mod primitive;
+mod region;
+mod root;
+mod scope;
+mod sleep;
+mod state;
+mod task;
+mod waker;
+
+pub use blocking::BlockingError;
+pub use cancel::CancelWait;
+pub use cx::Cx;
+pub use event::{Event, Settlement, Subject};
+pub use fiber::Fiber;
+pub use host::{Host, KernelConfig, Lane, LeakEscalation, Owed, Report, TimerKey, WorkerId};
+pub use join::{JoinHandle, Wait};
+pub use mask::{MaskGuard, Shield};
+pub use obligation::{Leaked, Obligation, Recover};
+pub use region::RegionOptions;
+pub use root::{Canceller, Root, RootEnd, RootOptions, Unfinished, run_root};
+pub use scope::{Scope, SpawnOptions};
+pub use sleep::Sleep;
+pub use task::Runnable;

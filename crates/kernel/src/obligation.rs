@@ -1,0 +1,284 @@
+//! Obligations: what a task owes between a reserve and its commit or abort.
+//!
+//! # States
+//! `Reserved → Committed | Aborted | Leaked`, each final.
+//! Dropping the guard aborts.
+//! An obligation that is still reserved when its holder ends is leaked, wherever its guard went.
+//!
+//! # Invariants
+//! - A holder's open obligations are counted on the holder; the count is closed when the holder ends, and whoever settles later learns that the obligation was leaked.
+//! - Records with creation sites are kept only if the host asks for them, or if leaks are to be recovered.
+
+use std::panic::Location;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use asupersync_core::{LeakResponse, ObligationId, ObligationKind, PanicPayload};
+
+use crate::cx::Cx;
+use crate::event::{Event, Settlement};
+use crate::host::{KernelConfig, Owed, Report};
+use crate::node::{Header, NodeRef};
+
+/// Set in the count when the holder has ended.
+const CLOSED: u32 = 1 << 31;
+
+/// The resource behind an obligation, which can take back what a leaked guard still holds.
+pub trait Recover: Send + Sync {
+    /// Releases what the obligation with this ticket held, as if it had been aborted.
+    fn recover(&self, ticket: u64);
+}
+
+/// The obligation was leaked: its holder ended before it was settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the obligation was leaked: the task that reserved it ended before it was settled")]
+pub struct Leaked;
+
+/// A recorded obligation.
+pub(crate) struct Record {
+    id: ObligationId,
+    owed: Owed,
+    recover: Option<(Weak<dyn Recover>, u64)>,
+}
+
+/// The guard of one obligation, held by whatever permit or ticket a primitive gives out.
+///
+/// # Examples
+/// ```
+/// # use asupersync_kernel::{Cx, Obligation};
+/// # use asupersync_core::ObligationKind;
+/// fn begin(cx: &Cx) -> Obligation {
+///     Obligation::reserve(cx, ObligationKind::Transaction)
+/// }
+/// ```
+#[must_use = "dropping an obligation aborts it"]
+pub struct Obligation {
+    holder: NodeRef,
+    kind: ObligationKind,
+    site: &'static Location<'static>,
+    place: Option<u32>,
+    settled: bool,
+}
+
+impl Obligation {
+    /// Makes `cx`'s task or region owe something of the given kind.
+    ///
+    /// Cost: two atomic additions on the holder's own memory, and a lock with an entry where records are kept.
+    #[track_caller]
+    pub fn reserve<C>(cx: &Cx<C>, kind: ObligationKind) -> Self {
+        Self::new(cx.node(), kind, None, Location::caller())
+    }
+
+    /// Like [`reserve`](Self::reserve); if the obligation is leaked and the host recovers leaks, `resource` is told with `ticket`.
+    #[track_caller]
+    pub fn reserve_recoverable<C, R: Recover + 'static>(
+        cx: &Cx<C>,
+        kind: ObligationKind,
+        resource: &Arc<R>,
+        ticket: u64,
+    ) -> Self {
+        let weak: Weak<R> = Arc::downgrade(resource);
+        Self::new(cx.node(), kind, Some((weak, ticket)), Location::caller())
+    }
+
+    fn new(
+        holder: &NodeRef,
+        kind: ObligationKind,
+        recover: Option<(Weak<dyn Recover>, u64)>,
+        site: &'static Location<'static>,
+    ) -> Self {
+        holder.obligations.fetch_add(1, Ordering::Relaxed);
+        let config = holder.host().config();
+        let place = keeps_records(config).then(|| {
+            let id = ObligationId::new(holder.host().next_number());
+            let holder_name = holder.subject();
+            holder.record(|| Event::ObligationReserved {
+                obligation: id,
+                holder: holder_name,
+                kind,
+            });
+            let record = Record {
+                id,
+                owed: Owed { kind, site },
+                recover,
+            };
+            holder
+                .lock()
+                .extra
+                .get_or_insert_default()
+                .owed
+                .insert(record)
+        });
+        Self {
+            holder: holder.clone(),
+            kind,
+            site,
+            place,
+            settled: false,
+        }
+    }
+
+    /// What is owed.
+    #[must_use]
+    pub const fn kind(&self) -> ObligationKind {
+        self.kind
+    }
+
+    /// Settles the obligation: its effect took place.
+    ///
+    /// # Errors
+    /// [`Leaked`] if the holder has ended before.
+    pub fn commit(mut self) -> Result<(), Leaked> {
+        self.settle(Settlement::Committed)
+    }
+
+    /// Settles the obligation: it is given back.
+    ///
+    /// # Errors
+    /// [`Leaked`] if the holder has ended before.
+    pub fn abort(mut self) -> Result<(), Leaked> {
+        self.settle(Settlement::Aborted)
+    }
+
+    /// Whether the holder has ended, which makes the obligation leaked.
+    #[must_use]
+    pub fn is_leaked(&self) -> bool {
+        self.holder.obligations.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    fn settle(&mut self, settlement: Settlement) -> Result<(), Leaked> {
+        self.settled = true;
+        let mut current = self.holder.obligations.load(Ordering::Relaxed);
+        loop {
+            if current & CLOSED != 0 {
+                return Err(Leaked);
+            }
+            match self.holder.obligations.compare_exchange_weak(
+                current,
+                current - 1,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => break,
+                Err(seen) => current = seen,
+            }
+        }
+        if let Some(place) = self.place.take() {
+            let record = self
+                .holder
+                .lock()
+                .extra
+                .as_mut()
+                .and_then(|extra| extra.owed.remove(place));
+            if let Some(record) = record {
+                self.holder.record(|| Event::ObligationSettled {
+                    obligation: record.id,
+                    settlement,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Obligation {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let dropped = self.settle(Settlement::Dropped);
+        if dropped.is_ok() && self.holder.host().config().strict_obligations {
+            let owed = Owed {
+                kind: self.kind,
+                site: self.site,
+            };
+            let holder = self.holder.subject();
+            self.holder
+                .host()
+                .report(Report::ObligationDropped { holder, owed });
+        }
+    }
+}
+
+const fn keeps_records(config: &KernelConfig) -> bool {
+    config.record
+        || config.record_obligations
+        || matches!(config.leak_response, LeakResponse::Recover)
+}
+
+/// Closes a holder's account at its end; gives the panic that the configured response demands.
+pub(crate) fn settle_leaks(node: &NodeRef) -> Option<PanicPayload> {
+    if node.obligations.load(Ordering::Relaxed) == 0 {
+        // Nobody but the holder reserves on its account, so it stays empty; close it for latecomers.
+        node.obligations.fetch_or(CLOSED, Ordering::AcqRel);
+        return None;
+    }
+    let open = node.obligations.fetch_or(CLOSED, Ordering::AcqRel);
+    if open & CLOSED != 0 || open == 0 {
+        return None;
+    }
+    respond(node, open)
+}
+
+#[cold]
+fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
+    let records: Vec<Record> = node
+        .lock()
+        .extra
+        .as_mut()
+        .map_or_else(Vec::new, |extra| extra.owed.take_all().collect());
+    for record in &records {
+        let (obligation, settlement) = (record.id, Settlement::Leaked);
+        node.record(|| Event::ObligationSettled {
+            obligation,
+            settlement,
+        });
+    }
+    let host = node.host();
+    let leaks = host.count_leaks(count);
+    let config = host.config();
+    let response = match config.leak_escalation {
+        Some(escalation) if leaks >= escalation.threshold => escalation.response,
+        Some(_) | None => config.leak_response,
+    };
+    let owed: Vec<Owed> = records.iter().map(|record| record.owed).collect();
+    let report = || Report::ObligationLeaked {
+        holder: node.subject(),
+        owed: owed.clone(),
+        count,
+    };
+    match response {
+        LeakResponse::Silent => None,
+        LeakResponse::Log => {
+            host.report(report());
+            None
+        }
+        LeakResponse::Recover => {
+            host.report(report());
+            for (resource, ticket) in records.iter().filter_map(|record| record.recover.as_ref()) {
+                if let Some(resource) = resource.upgrade() {
+                    resource.recover(*ticket);
+                }
+            }
+            None
+        }
+        LeakResponse::Panic if std::thread::panicking() => {
+            host.report(report());
+            None
+        }
+        LeakResponse::Panic => Some(PanicPayload::from_message(leak_message(node, &owed, count))),
+    }
+}
+
+fn leak_message(node: &Header, owed: &[Owed], count: u32) -> String {
+    use std::fmt::Write as _;
+    let mut message = format!(
+        "{:?} ended while it owed {count} obligation(s)",
+        node.subject()
+    );
+    for Owed { kind, site } in owed {
+        // Writing to a `String` does not fail.
+        let _ = write!(message, "; a {kind} reserved at {site}");
+    }
+    message
+}

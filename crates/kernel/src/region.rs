@@ -1,0 +1,481 @@
+//! The close protocol of regions.
+//!
+//! `Open → Closing → Draining → Finalizing → Closed`.
+//! The body runs within the caller's poll; then the region waits for what lives in it, runs its finalizers, and is closed.
+//! If the region's future is dropped on the way, the region is cancelled and a task of the enclosing region finishes the protocol.
+//!
+//! # Invariants
+//! - `Closed` is entered only with no task, no job, no finalizer and no open obligation left.
+//! - Each finalizer runs at most once, last in first out, masked, under a cleanup budget of its own.
+//! - An end that nobody joined reaches the region's outcome, or is reported as suppressed by a worse one.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use asupersync_core::{
+    Budget, CancelKind, CancelReason, FailFast, Outcome, PanicPayload, Policy, Severity,
+};
+
+use crate::cancel;
+use crate::current;
+use crate::event::Event;
+use crate::extra::Finalizer;
+use crate::inline::{self, Inline};
+use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionNode, RegionTail};
+use crate::obligation;
+use crate::state::State;
+use crate::task::{self, InlineVtable, SpawnInit};
+
+/// How a region is opened.
+///
+/// # Examples
+/// ```
+/// use asupersync_kernel::RegionOptions;
+/// use asupersync_core::{Budget, Collect};
+/// let options = RegionOptions::new().policy(Collect).budget(Budget::new().with_poll_quota(500));
+/// ```
+#[derive(Clone, Default)]
+pub struct RegionOptions {
+    policy: Option<Arc<dyn Policy>>,
+    budget: Option<Budget>,
+}
+
+impl RegionOptions {
+    /// The policy `FailFast`, and the opener's budget.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decides what happens when a child ends.
+    #[must_use]
+    pub fn policy(mut self, policy: impl Policy + 'static) -> Self {
+        self.policy = Some(Arc::new(policy));
+        self
+    }
+
+    /// Narrows the region's budget.
+    #[must_use]
+    pub const fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+}
+
+/// An open region, until it is closed; dropping it leaves the closing to the enclosing region.
+pub(crate) struct OpenRegion {
+    node: NodeRef,
+    under: NodeRef,
+    closed: bool,
+}
+
+impl OpenRegion {
+    pub(crate) fn open(under: &NodeRef, options: RegionOptions) -> Self {
+        let outer = under.region();
+        let effective = under
+            .lock()
+            .extra
+            .as_ref()
+            .and_then(|extra| extra.budget)
+            .unwrap_or(outer.budget);
+        let budget = options.budget.map_or(effective, |own| effective.meet(own));
+        let own_deadline = budget.deadline.is_some() && budget.deadline != effective.deadline;
+        let id = outer.host.next_region();
+        let tail = RegionTail {
+            host: Arc::clone(&outer.host),
+            id,
+            policy: options.policy.unwrap_or_else(|| Arc::new(FailFast)),
+            budget,
+            record: outer.record,
+        };
+        let init = NodeInit {
+            state: State::new_idle(1),
+            vtable: InlineVtable::<RegionNode>::VTABLE,
+            parent: Some(under.clone()),
+            kind: Kind::Region,
+            budget,
+            home: None,
+            shielded: current::is_shielded() || under.is_masked(),
+        };
+        let node = NodeRef::new_region(init, tail);
+        node.record(|| Event::RegionOpened {
+            region: id,
+            parent: Some(under.subject()),
+        });
+        inline::link(under, &node);
+        if own_deadline {
+            cancel::arm_deadline(&node);
+        }
+        Self {
+            node,
+            under: under.clone(),
+            closed: false,
+        }
+    }
+
+    pub(crate) const fn node(&self) -> &NodeRef {
+        &self.node
+    }
+
+    /// Runs the body and then the close protocol; gives the region's outcome.
+    pub(crate) async fn run<T, E, Fut>(mut self, body: Fut) -> Outcome<T, E>
+    where
+        Fut: Future<Output: asupersync_core::IntoOutcome<Ok = T, Err = E>>,
+    {
+        let end = Inline::new(self.node.clone(), body).await;
+        self.close(end).await
+    }
+
+    async fn close<T, E>(&mut self, body: Outcome<T, E>) -> Outcome<T, E> {
+        let severity = body.severity();
+        self.body_ended(severity);
+        self.wait_quiescent().await;
+        let cleanup = self.run_finalizers().await;
+        self.wait_quiescent().await;
+        let leak = obligation::settle_leaks(&self.node);
+        let children = self.finish_children::<E>();
+        let outcome = settle(&self.node, body, children);
+        match cleanup.or(leak) {
+            None => outcome,
+            Some(panic) => worse(outcome, Outcome::Panicked(panic)),
+        }
+    }
+
+    /// Enters `Closing`; unless the body ended well, what lives in the region is cancelled.
+    fn body_ended(&self, severity: Severity) {
+        self.become_phase(Phase::Closing);
+        let region = self.node.region().id;
+        self.node.record(|| Event::RegionClosing {
+            region,
+            body: severity,
+        });
+        if severity != Severity::Ok {
+            self.become_phase(Phase::Draining);
+            let reason = cancel::reason(&self.node).unwrap_or_else(|| {
+                let now = self.node.host().now();
+                CancelReason::new(CancelKind::FailFast, self.node.origin(), now)
+                    .with_message("the region's body failed")
+            });
+            self.cancel_children(&reason);
+        }
+    }
+
+    /// Cancels what lives in the region, also if the body had already been told and the request was kept back.
+    fn cancel_children(&self, reason: &CancelReason) {
+        cancel::request(&self.node, reason);
+        cancel::release_held(&self.node);
+    }
+
+    fn become_phase(&self, next: Phase) {
+        let mut inner = self.node.lock();
+        debug_assert!(
+            inner.phase.may_become(next),
+            "{:?} may not become {next:?}",
+            inner.phase
+        );
+        inner.phase = next;
+    }
+
+    /// Waits until no task and no job lives in the region.
+    async fn wait_quiescent(&self) {
+        std::future::poll_fn(|task| {
+            let mut inner = self.node.lock();
+            if inner.live == 0 {
+                return Poll::Ready(());
+            }
+            let known = inner
+                .waiter
+                .as_ref()
+                .is_some_and(|known| known.will_wake(task.waker()));
+            let old = if known {
+                None
+            } else {
+                inner.waiter.replace(task.waker().clone())
+            };
+            drop(inner);
+            drop(old);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    async fn run_finalizers(&self) -> Option<PanicPayload> {
+        self.become_phase(Phase::Finalizing);
+        let region = self.node.region().id;
+        self.node.record(|| Event::RegionFinalizing { region });
+        let mut panic = None;
+        while let Some(finalizer) = self.next_finalizer() {
+            self.node.record(|| Event::FinalizerStarted { region });
+            let end = self.run_finalizer(finalizer).await;
+            let severity = end.severity();
+            self.node
+                .record(|| Event::FinalizerEnded { region, severity });
+            if let Outcome::Panicked(payload) = end {
+                panic.get_or_insert(payload);
+            }
+        }
+        panic
+    }
+
+    fn next_finalizer(&self) -> Option<Finalizer> {
+        self.node.lock().extra.as_mut()?.finalizers.pop()
+    }
+
+    /// Runs one finalizer behind a mask that holds as long as its cleanup budget.
+    async fn run_finalizer(&self, finalizer: Finalizer) -> Outcome<(), Infallible> {
+        let fiber = FiberNode::open(&self.node, None);
+        let reason = cancel::reason(&self.node).unwrap_or_else(|| {
+            let now = self.node.host().now();
+            CancelReason::new(CancelKind::Deadline, self.node.origin(), now)
+                .with_message("the finalizer's cleanup budget")
+        });
+        cancel::begin_cleanup(fiber.node(), &reason);
+        let context = fiber.node().clone();
+        let body = async move {
+            finalizer(context).await;
+            Outcome::<(), Infallible>::Ok(())
+        };
+        let end = pin!(Inline::new(fiber.node().clone(), body)).await;
+        drop(fiber);
+        end
+    }
+
+    /// Enters `Closed` and gathers what failed children left; the children's worst end comes back.
+    fn finish_children<E>(&mut self) -> Option<Outcome<(), E>> {
+        cancel::disarm(&self.node);
+        let failed = {
+            let mut inner = self.node.lock();
+            debug_assert_eq!(inner.live, 0, "a region closes when nothing lives in it");
+            debug_assert!(inner.phase.may_become(Phase::Closed), "finalizers have run");
+            inner.phase = Phase::Closed;
+            inner
+                .extra
+                .as_mut()
+                .map(|extra| std::mem::take(&mut extra.failed))
+                .unwrap_or_default()
+        };
+        inline::unlink(&self.under, &self.node);
+        self.closed = true;
+        let region = self.node.region().id;
+        self.node.record(|| Event::RegionClosed { region });
+        let mut worst: Option<Outcome<(), E>> = None;
+        for child in failed {
+            if worst
+                .as_ref()
+                .is_some_and(|worst| worst.severity() >= child.severity)
+            {
+                task::suppress(&child.node, child.severity);
+                continue;
+            }
+            // SAFETY: a region's tasks are spawned with its error type.
+            if let Some(end) = unsafe { task::deliver_end::<E>(&child.node) } {
+                worst = Some(end);
+            }
+        }
+        worst
+    }
+
+    /// Finishes the protocol for a region whose future was dropped; only a panic is left to tell.
+    async fn close_abandoned(mut self) -> Outcome<(), Infallible> {
+        self.wait_quiescent().await;
+        let cleanup = self.run_finalizers().await;
+        self.wait_quiescent().await;
+        let leak = obligation::settle_leaks(&self.node);
+        let panic = cleanup.or(leak).or(self.discard_children());
+        match panic {
+            None => Outcome::Ok(()),
+            Some(payload) => Outcome::Panicked(payload),
+        }
+    }
+
+    fn discard_children(&mut self) -> Option<PanicPayload> {
+        let failed = {
+            let mut inner = self.node.lock();
+            inner
+                .extra
+                .as_mut()
+                .map(|extra| std::mem::take(&mut extra.failed))
+                .unwrap_or_default()
+        };
+        let panic = failed
+            .into_iter()
+            .filter_map(|child| task::suppress(&child.node, child.severity))
+            .reduce(|first, _| first);
+        let _ = self.finish_children::<Infallible>();
+        panic
+    }
+
+    /// Cancels the region and gives it to a task of the enclosing region.
+    fn abandon(&mut self) {
+        let now = self.node.host().now();
+        let phase = self.node.lock().phase;
+        match phase {
+            Phase::Open => {
+                self.become_phase(Phase::Closing);
+                self.become_phase(Phase::Draining);
+            }
+            Phase::Closing => self.become_phase(Phase::Draining),
+            Phase::Draining | Phase::Finalizing | Phase::Closed => {}
+        }
+        let reason = CancelReason::new(CancelKind::User, self.node.origin(), now)
+            .with_message("the region's future was dropped");
+        self.cancel_children(&reason);
+        if self.is_empty() {
+            let _ = obligation::settle_leaks(&self.node);
+            self.skip_to_closed();
+            return;
+        }
+        inline::unlink(&self.under, &self.node);
+        self.hand_over();
+    }
+
+    fn is_empty(&self) -> bool {
+        let inner = self.node.lock();
+        let extra = inner.extra.as_ref();
+        inner.live == 0
+            && extra.is_none_or(|extra| extra.finalizers.is_empty() && extra.failed.is_empty())
+    }
+
+    fn skip_to_closed(&mut self) {
+        if self.node.lock().phase != Phase::Finalizing {
+            self.become_phase(Phase::Finalizing);
+        }
+        let _ = self.finish_children::<Infallible>();
+    }
+
+    fn hand_over(&mut self) {
+        let heir_region = enclosing_region(&self.under);
+        let node = self.node.clone();
+        if node.lock().phase == Phase::Finalizing {
+            // The finalizer that was under way is lost with its future; the rest run anew.
+            node.lock().phase = Phase::Draining;
+        }
+        let init = SpawnInit {
+            budget: None,
+            name: None,
+            home: None,
+            cleanup: true,
+            site: "a region whose future was dropped",
+        };
+        let orphan = node.clone();
+        let heir = task::spawn::<_, Infallible>(&heir_region, init, move |under| {
+            inline::link(&under, &orphan);
+            let region = Self {
+                node: orphan,
+                under,
+                closed: false,
+            };
+            region.close_abandoned()
+        });
+        node.record(|| Event::RegionAbandoned {
+            region: node.region().id,
+            heir: heir.task_id(),
+        });
+        heir.state.drop_handle();
+    }
+}
+
+impl Drop for OpenRegion {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.closed = true;
+            self.abandon();
+        }
+    }
+}
+
+/// The region that `under` belongs to: itself, or its task's.
+fn enclosing_region(under: &NodeRef) -> NodeRef {
+    let mut node = under;
+    while !node.is_region() {
+        node = node.parent().expect("only a region has no parent");
+    }
+    node.clone()
+}
+
+/// The region's outcome from its body's end and its children's worst.
+fn settle<T, E>(
+    node: &NodeRef,
+    body: Outcome<T, E>,
+    children: Option<Outcome<(), E>>,
+) -> Outcome<T, E> {
+    let Some(children) = children else {
+        return body;
+    };
+    if only_failed_fast(node, &body) {
+        return children.map(|()| unreachable!("a failed child has no value"));
+    }
+    worse(body, children)
+}
+
+/// Whether the body was cancelled for no other reason than a child's failure.
+fn only_failed_fast<T, E>(node: &NodeRef, body: &Outcome<T, E>) -> bool {
+    body.cancel_reason().is_some_and(|reason| {
+        reason.kind() == CancelKind::FailFast && reason.origin().region == node.region().id
+    })
+}
+
+/// The worse of the two; the body's on equal severity.
+fn worse<T, E>(body: Outcome<T, E>, other: Outcome<(), E>) -> Outcome<T, E> {
+    if body.severity() >= other.severity() {
+        body
+    } else {
+        other.map(|()| unreachable!("an end worse than another is no value"))
+    }
+}
+
+/// The node of a fiber or finalizer, linked into its region while it lives.
+pub(crate) struct FiberNode {
+    node: NodeRef,
+    region: NodeRef,
+}
+
+impl FiberNode {
+    pub(crate) fn open(region: &NodeRef, budget: Option<Budget>) -> Self {
+        let outer = region.region().budget;
+        let effective = budget.map_or(outer, |own| outer.meet(own));
+        let node = NodeRef::new_fiber(NodeInit {
+            state: State::new_idle(1),
+            vtable: InlineVtable::<crate::node::Header>::VTABLE,
+            parent: Some(region.clone()),
+            kind: Kind::Fiber,
+            budget: effective,
+            home: None,
+            shielded: current::is_shielded(),
+        });
+        {
+            let mut inner = region.lock();
+            node.set_index(inner.next_index);
+            inner.next_index += 1;
+        }
+        if budget.is_some() {
+            node.lock().extra.get_or_insert_default().budget = Some(effective);
+        }
+        inline::link(region, &node);
+        if effective.deadline.is_some() && effective.deadline != outer.deadline {
+            cancel::arm_deadline(&node);
+        }
+        Self {
+            node,
+            region: region.clone(),
+        }
+    }
+
+    pub(crate) const fn node(&self) -> &NodeRef {
+        &self.node
+    }
+
+    pub(crate) const fn region(&self) -> &NodeRef {
+        &self.region
+    }
+}
+
+impl Drop for FiberNode {
+    fn drop(&mut self) {
+        cancel::disarm(&self.node);
+        self.node.lock().phase = Phase::Closed;
+        inline::unlink(&self.region, &self.node);
+    }
+}

@@ -1,0 +1,212 @@
+//! The root region, in which a host runs a program.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::task::Waker;
+
+use asupersync_core::{
+    Budget, CancelKind, CancelReason, ErrOf, FailFast, IntoOutcome, OkOf, Origin, Outcome, TaskId,
+};
+
+use crate::cancel;
+use crate::cx::Cx;
+use crate::event::{Event, Subject};
+use crate::host::{Host, WorkerId};
+use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionNode, RegionTail};
+use crate::state::State;
+use crate::task::{self, InlineVtable, SpawnInit, read_outcome};
+
+/// How a host starts a program.
+pub struct RootOptions {
+    /// The root region's budget.
+    pub budget: Budget,
+    /// The worker whose thread calls [`run_root`], and that alone polls the root body.
+    pub home: WorkerId,
+    /// Woken when the last child of the root region has ended.
+    pub waker: Waker,
+}
+
+/// The running root region, as the host's loop sees it.
+pub struct Root {
+    region: NodeRef,
+    body: NodeRef,
+}
+
+/// Something that has not ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unfinished {
+    /// Its name.
+    pub subject: Subject,
+    /// The name given at spawn.
+    pub name: Option<String>,
+    /// Whether it is being polled at this moment: code that does not yield.
+    pub running: bool,
+    /// Why it was asked to stop, if it was.
+    pub reason: Option<CancelReason>,
+}
+
+impl Root {
+    /// Whether the root body has ended.
+    #[must_use]
+    pub fn body_ended(&self) -> bool {
+        self.body.state.is_complete()
+    }
+
+    /// Whether the root body has ended and nothing is left in the root region.
+    #[must_use]
+    pub fn is_quiescent(&self) -> bool {
+        self.body_ended() && self.region.lock().live == 0
+    }
+
+    /// Cancels the whole program.
+    pub fn cancel(&self, kind: CancelKind, message: &'static str) {
+        let now = self.region.host().now();
+        let reason = CancelReason::new(kind, self.region.origin(), now).with_message(message);
+        cancel::request(&self.region, &reason);
+    }
+
+    /// Something through which another thread, such as a signal's, can cancel the program.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller {
+            region: self.region.clone(),
+        }
+    }
+
+    /// Everything that has not ended, parents before children.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<Unfinished> {
+        let mut found = Vec::new();
+        let mut work = NodeRef::children(&self.region.lock());
+        while let Some(node) = work.pop() {
+            let (children, name) = {
+                let inner = node.lock();
+                let name = inner.extra.as_ref().and_then(|extra| extra.name.clone());
+                (NodeRef::children(&inner), name)
+            };
+            work.extend(children.into_iter().rev());
+            found.push(Unfinished {
+                subject: node.subject(),
+                name,
+                running: node.state.is_running(),
+                reason: cancel::reason(&node),
+            });
+        }
+        found
+    }
+}
+
+/// Cancels a running program from any thread.
+#[derive(Clone)]
+pub struct Canceller {
+    region: NodeRef,
+}
+
+impl Canceller {
+    /// Cancels the whole program; without effect once it has ended.
+    pub fn cancel(&self, kind: CancelKind, message: &'static str) {
+        let now = self.region.host().now();
+        let reason = CancelReason::new(kind, Origin::default(), now).with_message(message);
+        cancel::request(&self.region, &reason);
+    }
+}
+
+/// What came of a program.
+pub struct RootEnd<T, E> {
+    /// The root body's outcome.
+    pub outcome: Outcome<T, E>,
+    /// What had not ended when the host gave up.
+    pub unfinished: Vec<Unfinished>,
+    /// The root body's name.
+    pub body: TaskId,
+}
+
+/// Runs a program's root body in a new root region of `host`, until the host's `turn` breaks.
+///
+/// `turn` is called on this thread, again and again: it runs tasks, the root body among them, or waits.
+/// It breaks when [`Root::is_quiescent`], or gives up; a root body that has not ended then is dropped.
+pub fn run_root<F, Fut>(
+    host: Arc<dyn Host>,
+    options: RootOptions,
+    body: F,
+    mut turn: impl FnMut(&Root) -> ControlFlow<()>,
+) -> RootEnd<OkOf<Fut>, ErrOf<Fut>>
+where
+    F: FnOnce(Cx) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    let root = open(host, &options, body);
+    // The root body may borrow from the caller, so nothing may unwind past it while it lives.
+    let guard = AbortOnUnwind;
+    while turn(&root).is_continue() {}
+    let unfinished = root.unfinished();
+    let complete = root.body_ended() || task::stop_parked(&root.body);
+    if !complete {
+        // Its home worker is this thread, so nobody can be polling it.
+        unreachable!("the root body is polled on this thread only");
+    }
+    root.region.lock().phase = Phase::Closed;
+    let region = root.region.region().id;
+    root.region.record(|| Event::RegionClosed { region });
+    let taken = root.body.state.take();
+    assert!(taken, "only the host takes the root body's outcome");
+    // SAFETY: the task is complete, its outcome was just claimed, and its future is `Fut`.
+    let outcome = unsafe { task::take_outcome(&root.body, read_outcome::<Fut>) };
+    std::mem::forget(guard);
+    RootEnd {
+        outcome,
+        unfinished,
+        body: root.body.task_id(),
+    }
+}
+
+fn open<F, Fut>(host: Arc<dyn Host>, options: &RootOptions, body: F) -> Root
+where
+    F: FnOnce(Cx) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    let record = host.config().record;
+    let id = host.next_region();
+    let tail = RegionTail {
+        host,
+        id,
+        policy: Arc::new(FailFast),
+        budget: options.budget,
+        record,
+    };
+    let init = NodeInit {
+        state: State::new_idle(1),
+        vtable: InlineVtable::<RegionNode>::VTABLE,
+        parent: None,
+        kind: Kind::Region,
+        budget: options.budget,
+        home: None,
+        shielded: false,
+    };
+    let region = NodeRef::new_region(init, tail);
+    region.lock().waiter = Some(options.waker.clone());
+    region.record(|| Event::RegionOpened {
+        region: id,
+        parent: None,
+    });
+    let spawn = SpawnInit {
+        budget: None,
+        name: Some("main".to_owned()),
+        home: Some(options.home),
+        cleanup: false,
+        site: "the root body",
+    };
+    let body = task::spawn::<Fut, ErrOf<Fut>>(&region, spawn, |node| body(Cx::from_node(node)));
+    // From here on the root region waits for its last child, and still admits the closing of abandoned regions.
+    region.lock().phase = Phase::Closing;
+    Root { region, body }
+}
+
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        // A host's loop that unwinds would free what the root body borrows while tasks may still use it.
+        std::process::abort();
+    }
+}

@@ -1,0 +1,423 @@
+//! The scheduling state of a task: one word that says who may touch the task, and keeps it alive.
+//!
+//! # States
+//! The low bits are flags, the rest counts references.
+//!
+//! | flag | meaning |
+//! | --- | --- |
+//! | `SCHEDULED` | somebody wants the task polled |
+//! | `RUNNING` | somebody is polling it, and alone may touch its future |
+//! | `COMPLETE` | its outcome is written; no poll follows |
+//! | `QUEUED` | an entry stands in a ready, timed or pinned queue |
+//! | `QUEUED_CANCEL` | an entry stands in a cancel lane |
+//! | `WAITER` | somebody waits for completion and left a waker |
+//! | `HANDLE` | a join handle exists |
+//! | `TAKEN` | the outcome was taken, or is not wanted |
+//!
+//! # Invariants
+//! - `RUNNING` has one owner: it is set only by the transition that takes an entry off a queue.
+//! - A task with `SCHEDULED` and without `RUNNING` has an entry in some queue, so a wake is never lost.
+//! - At most one entry stands in each of the two kinds of queue.
+//!   A cancel request may so overtake an entry in the ready lane; the entry that comes second finds nothing to do.
+//! - The scheduler's one reference is released by completion, or by the last stale entry after it.
+//!
+//! Wakes during a poll coalesce into one further poll.
+
+use crate::primitive::{AtomicU64, Ordering};
+
+const SCHEDULED: u64 = 1;
+const RUNNING: u64 = 1 << 1;
+const COMPLETE: u64 = 1 << 2;
+const QUEUED: u64 = 1 << 3;
+const QUEUED_CANCEL: u64 = 1 << 4;
+const WAITER: u64 = 1 << 5;
+const HANDLE: u64 = 1 << 6;
+const TAKEN: u64 = 1 << 7;
+const REF: u64 = 1 << 8;
+
+/// Which kind of queue an entry stands in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Queue {
+    /// A ready, timed or pinned queue.
+    Plain,
+    /// A cancel lane.
+    Cancel,
+}
+
+impl Queue {
+    const fn flag(self) -> u64 {
+        match self {
+            Self::Plain => QUEUED,
+            Self::Cancel => QUEUED_CANCEL,
+        }
+    }
+}
+
+/// What taking an entry off a queue led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Claim {
+    /// The caller owns the future and must poll it.
+    Run,
+    /// Nothing to do.
+    Stale,
+    /// Nothing to do, and the scheduler's reference is now the caller's to release.
+    StaleLast,
+}
+
+/// What completion found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Completed {
+    /// Somebody left a waker.
+    pub(crate) has_waiter: bool,
+    /// No stale entry is left: the scheduler's reference is the caller's to release.
+    pub(crate) release: bool,
+}
+
+pub(crate) struct State(AtomicU64);
+
+impl State {
+    /// A node that is not scheduled, with `refs` references.
+    pub(crate) fn new_idle(refs: u64) -> Self {
+        Self(AtomicU64::new(refs * REF))
+    }
+
+    /// A task about to be put into a queue of the given kind, with a join handle and `refs` references.
+    pub(crate) fn new_scheduled(refs: u64, queue: Queue) -> Self {
+        Self(AtomicU64::new(
+            (refs * REF) | SCHEDULED | HANDLE | queue.flag(),
+        ))
+    }
+
+    /// Asks for a poll; true if the caller must put an entry into a queue of the given kind.
+    pub(crate) fn schedule(&self, queue: Queue) -> bool {
+        let mut current = self.0.load(Ordering::Relaxed);
+        loop {
+            if current & COMPLETE != 0 {
+                return false;
+            }
+            let mut next = current | SCHEDULED;
+            // An entry that stands in either queue will be found by whoever takes it,
+            // but a cancel request must not wait behind the ready lane.
+            let waiting = current & (QUEUED | QUEUED_CANCEL);
+            let covered = match queue {
+                Queue::Plain => waiting != 0,
+                Queue::Cancel => waiting & QUEUED_CANCEL != 0,
+            };
+            let enqueue = current & RUNNING == 0 && !covered;
+            if enqueue {
+                next |= queue.flag();
+            }
+            // Release: the poll that follows must see what the waker wrote, also when nothing changes here.
+            match self
+                .0
+                .compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return enqueue,
+                Err(seen) => current = seen,
+            }
+        }
+    }
+
+    /// Takes an entry off a queue of the given kind.
+    pub(crate) fn claim(&self, queue: Queue) -> Claim {
+        let mut current = self.0.load(Ordering::Relaxed);
+        loop {
+            let mut next = current & !queue.flag();
+            let claim = if current & COMPLETE != 0 {
+                if next & (QUEUED | QUEUED_CANCEL) == 0 {
+                    Claim::StaleLast
+                } else {
+                    Claim::Stale
+                }
+            } else if current & SCHEDULED != 0 && current & RUNNING == 0 {
+                next = (next & !SCHEDULED) | RUNNING;
+                Claim::Run
+            } else {
+                Claim::Stale
+            };
+            match self
+                .0
+                .compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return claim,
+                Err(seen) => current = seen,
+            }
+        }
+    }
+
+    /// Ends a poll that returned `Pending`; true if the caller must put an entry into a queue of the given kind.
+    pub(crate) fn suspend(&self, queue: Queue) -> bool {
+        let mut current = self.0.load(Ordering::Relaxed);
+        loop {
+            debug_assert!(current & RUNNING != 0, "only the poller suspends");
+            debug_assert!(current & COMPLETE == 0, "a running task is not complete");
+            let mut next = current & !RUNNING;
+            let enqueue = current & SCHEDULED != 0 && current & queue.flag() == 0;
+            if enqueue {
+                next |= queue.flag();
+            }
+            match self
+                .0
+                .compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return enqueue,
+                Err(seen) => current = seen,
+            }
+        }
+    }
+
+    /// Ends the last poll: the outcome is written.
+    pub(crate) fn complete(&self) -> Completed {
+        let mut current = self.0.load(Ordering::Relaxed);
+        loop {
+            debug_assert!(current & COMPLETE == 0, "a task completes once");
+            let next = (current & !(RUNNING | SCHEDULED)) | COMPLETE;
+            match self
+                .0
+                .compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    return Completed {
+                        has_waiter: current & WAITER != 0,
+                        release: current & (QUEUED | QUEUED_CANCEL) == 0,
+                    };
+                }
+                Err(seen) => current = seen,
+            }
+        }
+    }
+
+    /// Whether the outcome is written, and visible to the caller.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.0.load(Ordering::Acquire) & COMPLETE != 0
+    }
+
+    /// Whether somebody is polling the task now.
+    pub(crate) fn is_running(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & RUNNING != 0
+    }
+
+    /// Announces that a waker was left; true if completion came first.
+    pub(crate) fn announce_waiter(&self) -> bool {
+        self.0.fetch_or(WAITER, Ordering::AcqRel) & COMPLETE != 0
+    }
+
+    /// Claims the outcome of a complete task; false if it was taken before.
+    pub(crate) fn take(&self) -> bool {
+        self.0.fetch_or(TAKEN, Ordering::AcqRel) & TAKEN == 0
+    }
+
+    /// Gives up the join handle; true if the task is complete.
+    pub(crate) fn drop_handle(&self) -> bool {
+        self.0.fetch_and(!HANDLE, Ordering::AcqRel) & COMPLETE != 0
+    }
+
+    /// Whether a join handle exists.
+    pub(crate) fn has_handle(&self) -> bool {
+        self.0.load(Ordering::Acquire) & HANDLE != 0
+    }
+
+    /// Adds a reference.
+    pub(crate) fn retain(&self) {
+        let old = self.0.fetch_add(REF, Ordering::Relaxed);
+        debug_assert!(old / REF > 0, "a reference is made from a reference");
+    }
+
+    /// Releases a reference; true if it was the last.
+    pub(crate) fn release(&self) -> bool {
+        let old = self.0.fetch_sub(REF, Ordering::Release);
+        debug_assert!(old / REF > 0, "a reference is released once");
+        if old / REF != 1 {
+            return false;
+        }
+        // Acquire: whatever the other owners did happens before the node is freed.
+        let _ = self.0.load(Ordering::Acquire);
+        true
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wakes_during_a_poll_coalesce_into_one_entry() {
+        let state = State::new_scheduled(1, Queue::Plain);
+        assert_eq!(state.claim(Queue::Plain), Claim::Run);
+        assert!(!state.schedule(Queue::Plain));
+        assert!(!state.schedule(Queue::Plain));
+        assert!(state.suspend(Queue::Plain));
+        assert_eq!(state.claim(Queue::Plain), Claim::Run);
+        assert!(!state.suspend(Queue::Plain));
+    }
+
+    #[test]
+    fn a_cancel_request_overtakes_the_ready_lane_and_the_late_entry_is_stale() {
+        let state = State::new_scheduled(1, Queue::Plain);
+        assert!(state.schedule(Queue::Cancel));
+        assert_eq!(state.claim(Queue::Cancel), Claim::Run);
+        let completed = state.complete();
+        assert!(
+            !completed.release,
+            "the entry in the ready lane still refers to the task"
+        );
+        assert_eq!(state.claim(Queue::Plain), Claim::StaleLast);
+    }
+
+    #[test]
+    fn a_stale_entry_serves_the_next_wake() {
+        let state = State::new_scheduled(1, Queue::Plain);
+        assert!(state.schedule(Queue::Cancel));
+        assert_eq!(state.claim(Queue::Cancel), Claim::Run);
+        assert!(!state.suspend(Queue::Cancel));
+        assert!(
+            !state.schedule(Queue::Plain),
+            "the first entry still stands"
+        );
+        assert_eq!(state.claim(Queue::Plain), Claim::Run);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::sync::Mutex;
+    use loom::thread;
+    use std::collections::VecDeque;
+
+    /// A task whose body is "count what was signalled", with one queue of each kind.
+    struct Model {
+        state: State,
+        plain: Mutex<VecDeque<()>>,
+        cancel: Mutex<VecDeque<()>>,
+        signals: loom::sync::atomic::AtomicUsize,
+        seen: loom::cell::UnsafeCell<usize>,
+    }
+
+    impl Model {
+        fn new() -> Arc<Self> {
+            let model = Arc::new(Self {
+                state: State::new_idle(1),
+                plain: Mutex::new(VecDeque::new()),
+                cancel: Mutex::new(VecDeque::new()),
+                signals: loom::sync::atomic::AtomicUsize::new(0),
+                seen: loom::cell::UnsafeCell::new(0),
+            });
+            model
+        }
+
+        fn wake(&self, queue: Queue) {
+            self.signals.fetch_add(1, Ordering::Relaxed);
+            if self.state.schedule(queue) {
+                self.push(queue);
+            }
+        }
+
+        fn push(&self, queue: Queue) {
+            match queue {
+                Queue::Plain => self.plain.lock().unwrap().push_back(()),
+                Queue::Cancel => self.cancel.lock().unwrap().push_back(()),
+            }
+        }
+
+        /// Takes one entry, if there is one, and polls.
+        fn step(&self, queue: Queue) -> bool {
+            let entry = match queue {
+                Queue::Plain => self.plain.lock().unwrap().pop_front(),
+                Queue::Cancel => self.cancel.lock().unwrap().pop_front(),
+            };
+            if entry.is_none() {
+                return false;
+            }
+            if self.state.claim(queue) == Claim::Run {
+                // SAFETY: `RUNNING` has one owner; loom reports a violation as a race.
+                self.seen.with_mut(|seen| unsafe {
+                    *seen = self.signals.load(Ordering::Relaxed);
+                });
+                if self.state.suspend(queue) {
+                    self.push(queue);
+                }
+            }
+            true
+        }
+
+        fn drain(&self) {
+            loop {
+                let plain = self.step(Queue::Plain);
+                let cancel = self.step(Queue::Cancel);
+                if !plain && !cancel {
+                    return;
+                }
+            }
+        }
+    }
+
+    // SAFETY: `seen` is touched only by the owner of `RUNNING`; that is what the model checks.
+    unsafe impl Sync for Model {}
+    // SAFETY: as above.
+    unsafe impl Send for Model {}
+
+    #[test]
+    fn loom_no_wake_is_lost_between_two_wakers_and_two_pollers() {
+        loom::model(|| {
+            let model = Model::new();
+            let (waker, poller) = (Arc::clone(&model), Arc::clone(&model));
+            let waker = thread::spawn(move || waker.wake(Queue::Plain));
+            let poller = thread::spawn(move || {
+                poller.step(Queue::Plain);
+                poller.step(Queue::Cancel);
+            });
+            model.wake(Queue::Cancel);
+            waker.join().unwrap();
+            poller.join().unwrap();
+            model.drain();
+            // SAFETY: every other thread has ended.
+            model.seen.with(|seen| assert_eq!(unsafe { *seen }, 2));
+        });
+    }
+
+    #[test]
+    fn loom_a_cancel_hand_off_polls_at_most_once_at_a_time() {
+        loom::model(|| {
+            let model = Model::new();
+            model.wake(Queue::Plain);
+            let other = Arc::clone(&model);
+            let thief = thread::spawn(move || other.step(Queue::Plain));
+            model.wake(Queue::Cancel);
+            model.step(Queue::Cancel);
+            thief.join().unwrap();
+            model.drain();
+            // SAFETY: every other thread has ended.
+            model.seen.with(|seen| assert_eq!(unsafe { *seen }, 2));
+        });
+    }
+
+    #[test]
+    fn loom_completion_releases_the_schedulers_reference_exactly_once() {
+        loom::model(|| {
+            let model = Model::new();
+            model.wake(Queue::Plain);
+            model.wake(Queue::Cancel);
+            let releases = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+            let take = |model: &Model, queue: Queue, releases: &loom::sync::atomic::AtomicUsize| {
+                match model.state.claim(queue) {
+                    Claim::Run => {
+                        if model.state.complete().release {
+                            releases.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    Claim::Stale => {}
+                    Claim::StaleLast => {
+                        releases.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            };
+            let (other, count) = (Arc::clone(&model), Arc::clone(&releases));
+            let thief = thread::spawn(move || take(&other, Queue::Plain, &count));
+            take(&model, Queue::Cancel, &releases);
+            thief.join().unwrap();
+            assert_eq!(releases.load(Ordering::Relaxed), 1);
+        });
+    }
+}

@@ -1,0 +1,670 @@
+//! Tasks: one allocation each for context, state and future, later the outcome.
+//!
+//! # States
+//! A task's body is its future, then its outcome, then nothing.
+//! Only the owner of the `RUNNING` flag touches the future; after `COMPLETE`, only the owner of `TAKEN` touches the outcome.
+
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use asupersync_core::{
+    Budget, CancelKind, CancelReason, CancelStage, ChildEnd, Decision, ErrOf, IntoOutcome, OkOf,
+    Outcome, PanicPayload, Severity,
+};
+
+use crate::cancel;
+use crate::current;
+use crate::event::Event;
+use crate::extra::Failed;
+use crate::host::{Lane, WorkerId};
+use crate::node::{Header, Inner, Kind, NodeInit, NodeRef, Phase};
+use crate::obligation;
+use crate::state::{Claim, Queue, State};
+use crate::waker;
+
+/// What the kernel does with a node without knowing its future.
+pub(crate) struct Vtable {
+    /// Polls the future; when ready, drops it and stores the outcome.
+    poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Poll<Severity>,
+    /// Drops the future and stores an outcome in its place.
+    stop: unsafe fn(NonNull<Header>, CancelReason) -> Severity,
+    /// Replaces the outcome by a panic.
+    fail: unsafe fn(NonNull<Header>, PanicPayload),
+    /// Why the stored outcome is a cancellation, if it is one.
+    reason: unsafe fn(NonNull<Header>) -> Option<CancelReason>,
+    /// Moves an outcome that is not `Ok` into the `Option<Outcome<(), E>>` of the region's close.
+    deliver: unsafe fn(NonNull<Header>, *mut ()),
+    /// Drops the outcome; gives back its panic, if it is one.
+    discard: unsafe fn(NonNull<Header>) -> Option<PanicPayload>,
+    /// Frees the allocation and gives back the parent.
+    pub(crate) dealloc: unsafe fn(NonNull<Header>) -> Option<NodeRef>,
+}
+
+/// A task's allocation.
+#[repr(C)]
+struct Cell<Fut: Future<Output: IntoOutcome>> {
+    header: Header,
+    body: UnsafeCell<Body<Fut>>,
+}
+
+enum Body<Fut: Future<Output: IntoOutcome>> {
+    Future(Fut),
+    Outcome(Outcome<OkOf<Fut>, ErrOf<Fut>>),
+    Empty,
+}
+
+struct CellVtable<Fut, E>(PhantomData<(Fut, E)>);
+
+impl<Fut, E> CellVtable<Fut, E>
+where
+    Fut: Future<Output: IntoOutcome>,
+    ErrOf<Fut>: Into<E>,
+{
+    const VTABLE: &'static Vtable = &Vtable {
+        poll: poll::<Fut>,
+        stop: stop::<Fut>,
+        fail: fail::<Fut>,
+        reason: reason::<Fut>,
+        deliver: deliver::<Fut, E>,
+        discard: discard::<Fut>,
+        dealloc: dealloc::<Fut>,
+    };
+}
+
+/// The body behind a header.
+///
+/// # Safety
+/// `node` is the header of a live `Cell<Fut>`, and the caller owns the body at this moment.
+unsafe fn body<'a, Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> &'a mut Body<Fut> {
+    // SAFETY: `Cell` is `repr(C)` with the header first.
+    let cell = unsafe { node.cast::<Cell<Fut>>().as_ref() };
+    // SAFETY: ownership of the body, by the caller's promise.
+    unsafe { &mut *cell.body.get() }
+}
+
+unsafe fn poll<Fut: Future<Output: IntoOutcome>>(
+    node: NonNull<Header>,
+    task: &mut Context<'_>,
+) -> Poll<Severity> {
+    // SAFETY: the caller owns `RUNNING`.
+    let body = unsafe { body::<Fut>(node) };
+    let future = match body {
+        Body::Future(future) => future,
+        // Making the future panicked; the outcome stands already.
+        Body::Outcome(outcome) => return Poll::Ready(outcome.severity()),
+        Body::Empty => unreachable!("a task that is not complete has a body"),
+    };
+    // SAFETY: the future stays in its allocation until it is dropped there.
+    let future = unsafe { Pin::new_unchecked(future) };
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        future.poll(task).map(IntoOutcome::into_outcome)
+    }));
+    let outcome = match polled {
+        Ok(Poll::Pending) => return Poll::Pending,
+        Ok(Poll::Ready(outcome)) => outcome,
+        Err(payload) => Outcome::Panicked(PanicPayload::new(payload)),
+    };
+    Poll::Ready(store(body, outcome))
+}
+
+unsafe fn stop<Fut: Future<Output: IntoOutcome>>(
+    node: NonNull<Header>,
+    reason: CancelReason,
+) -> Severity {
+    // SAFETY: the caller owns `RUNNING`.
+    store(unsafe { body::<Fut>(node) }, Outcome::Cancelled(reason))
+}
+
+/// Drops the future and puts `outcome` in its place; a panic in the drop is worse than any outcome.
+fn store<Fut: Future<Output: IntoOutcome>>(
+    body: &mut Body<Fut>,
+    outcome: Outcome<OkOf<Fut>, ErrOf<Fut>>,
+) -> Severity {
+    let dropped = drop_in_place(body);
+    let outcome = match dropped {
+        Ok(()) => outcome,
+        Err(payload) => Outcome::Panicked(PanicPayload::new(payload)),
+    };
+    let severity = outcome.severity();
+    *body = Body::Outcome(outcome);
+    severity
+}
+
+/// Drops what the body holds, and leaves it empty also if the drop panics.
+fn drop_in_place<Fut: Future<Output: IntoOutcome>>(
+    body: &mut Body<Fut>,
+) -> std::thread::Result<()> {
+    let place = std::ptr::from_mut(body);
+    // SAFETY: the body is initialised; it is overwritten without being read again, also on a panic.
+    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { place.drop_in_place() }));
+    // SAFETY: the old value is gone; writing does not drop it again.
+    unsafe { place.write(Body::Empty) };
+    dropped
+}
+
+unsafe fn fail<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>, payload: PanicPayload) {
+    // SAFETY: the caller owns the outcome.
+    let body = unsafe { body::<Fut>(node) };
+    let _ = drop_in_place(body);
+    *body = Body::Outcome(Outcome::Panicked(payload));
+}
+
+unsafe fn reason<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Option<CancelReason> {
+    // SAFETY: the caller owns the outcome.
+    match unsafe { body::<Fut>(node) } {
+        Body::Outcome(outcome) => outcome.cancel_reason().cloned(),
+        Body::Future(_) | Body::Empty => None,
+    }
+}
+
+unsafe fn deliver<Fut, E>(node: NonNull<Header>, slot: *mut ())
+where
+    Fut: Future<Output: IntoOutcome>,
+    ErrOf<Fut>: Into<E>,
+{
+    // SAFETY: the caller owns the outcome.
+    let taken = std::mem::replace(unsafe { body::<Fut>(node) }, Body::Empty);
+    let Body::Outcome(outcome) = taken else {
+        return;
+    };
+    let end = match outcome {
+        Outcome::Ok(_) => return,
+        Outcome::Err(error) => Outcome::Err(error.into()),
+        Outcome::Cancelled(reason) => Outcome::Cancelled(reason),
+        Outcome::Panicked(payload) => Outcome::Panicked(payload),
+    };
+    // SAFETY: `slot` is the region's, whose error type is `E`: tasks are spawned with it.
+    unsafe { *slot.cast::<Option<Outcome<(), E>>>() = Some(end) };
+}
+
+unsafe fn discard<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Option<PanicPayload> {
+    // SAFETY: the caller owns the outcome.
+    let body = unsafe { body::<Fut>(node) };
+    if let Body::Outcome(Outcome::Panicked(payload)) = body {
+        return Some(payload.clone());
+    }
+    drop_in_place(body).err().map(PanicPayload::new)
+}
+
+unsafe fn dealloc<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Option<NodeRef> {
+    // SAFETY: the last reference is gone, so the allocation is the caller's.
+    let mut cell = unsafe { Box::from_raw(node.cast::<Cell<Fut>>().as_ptr()) };
+    let parent = cell.header.take_parent();
+    let _ = drop_in_place(cell.body.get_mut());
+    parent
+}
+
+/// The table of nodes that are not tasks; `N` is their allocation.
+pub(crate) struct InlineVtable<N>(PhantomData<N>);
+
+impl<N> InlineVtable<N> {
+    pub(crate) const VTABLE: &'static Vtable = &Vtable {
+        poll: |_, _| unreachable!("an inline node is not scheduled"),
+        stop: |_, _| unreachable!("an inline node is not scheduled"),
+        fail: |_, _| unreachable!("an inline node stores no outcome"),
+        reason: |_| None,
+        deliver: |_, _| {},
+        discard: |_| None,
+        dealloc: dealloc_inline::<N>,
+    };
+}
+
+unsafe fn dealloc_inline<N>(node: NonNull<Header>) -> Option<NodeRef> {
+    let mut node = node;
+    // SAFETY: the last reference is gone.
+    let parent = unsafe { node.as_mut() }.take_parent();
+    // SAFETY: the allocation was made as a `Box<N>` whose first field is the header.
+    drop(unsafe { Box::from_raw(node.cast::<N>().as_ptr()) });
+    parent
+}
+
+/// How to spawn a task.
+pub(crate) struct SpawnInit {
+    pub(crate) budget: Option<Budget>,
+    pub(crate) name: Option<String>,
+    pub(crate) home: Option<WorkerId>,
+    /// Admitted also while the region is closing: the kernel's own cleanup.
+    pub(crate) cleanup: bool,
+    pub(crate) site: &'static str,
+}
+
+/// Makes a task in `region`, starts its body with the node that is its context, and hands it to the host.
+///
+/// The caller answers for `Fut: 'static`, or for its end before whatever it borrows; and for `Send`, or a home.
+pub(crate) fn spawn<Fut, E>(
+    region: &NodeRef,
+    init: SpawnInit,
+    make: impl FnOnce(NodeRef) -> Fut,
+) -> NodeRef
+where
+    Fut: Future<Output: IntoOutcome>,
+    ErrOf<Fut>: Into<E>,
+{
+    let tail = region.region();
+    let budget = init.budget.map_or(tail.budget, |own| tail.budget.meet(own));
+    let own_deadline = budget.deadline.is_some() && budget.deadline != tail.budget.deadline;
+    let cell = Box::new(Cell::<Fut> {
+        header: Header::new(NodeInit {
+            // One reference for the scheduler, one for the caller.
+            state: State::new_scheduled(2, Queue::Plain),
+            vtable: CellVtable::<Fut, E>::VTABLE,
+            parent: Some(region.clone()),
+            kind: Kind::Task,
+            budget,
+            home: init.home,
+            shielded: false,
+        }),
+        body: UnsafeCell::new(Body::Empty),
+    });
+    let raw = NonNull::from(Box::leak(cell)).cast::<Header>();
+    // SAFETY: one of the two references that the state was made with.
+    let node = unsafe { NodeRef::from_owned(raw) };
+    if init.budget.is_some() || init.name.is_some() {
+        let mut inner = node.lock();
+        let extra = inner.extra.get_or_insert_default();
+        extra.budget = init.budget.map(|_| budget);
+        extra.name = init.name;
+    }
+    start(&node, make);
+    let born_cancelled = match admit(region, &node, init.cleanup) {
+        Admission::Refused => {
+            refuse(&node);
+            return node;
+        }
+        Admission::Admitted { reason } => reason,
+    };
+    node.record(|| Event::TaskSpawned {
+        task: node.task_id(),
+        pinned: node.home().is_some(),
+        site: init.site,
+    });
+    if own_deadline {
+        cancel::arm_deadline(&node);
+    }
+    if let Some(reason) = born_cancelled {
+        cancel::request(&node, &reason);
+    }
+    waker::enqueue(&node, Queue::Plain, Lane::Ready);
+    node
+}
+
+/// Writes the future into its place; a panic while making it is the task's.
+fn start<Fut: Future<Output: IntoOutcome>>(node: &NodeRef, make: impl FnOnce(NodeRef) -> Fut) {
+    let context = node.clone();
+    let made = catch_unwind(AssertUnwindSafe(|| make(context)));
+    // SAFETY: the task is not linked and not queued, so the body is the caller's.
+    let body = unsafe { body::<Fut>(node.as_non_null()) };
+    *body = match made {
+        Ok(future) => Body::Future(future),
+        Err(payload) => Body::Outcome(Outcome::Panicked(PanicPayload::new(payload))),
+    };
+}
+
+enum Admission {
+    Admitted { reason: Option<CancelReason> },
+    Refused,
+}
+
+/// Links a task into its region, if the region still admits work.
+fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool) -> Admission {
+    let mut inner = region.lock();
+    let admitted = match inner.phase {
+        Phase::Open | Phase::Finalizing => true,
+        Phase::Closing | Phase::Draining => cleanup,
+        Phase::Closed => false,
+    };
+    if !admitted {
+        return Admission::Refused;
+    }
+    node.set_index(inner.next_index);
+    inner.next_index += 1;
+    inner.live += 1;
+    NodeRef::link(&mut inner, node);
+    let reason = if cleanup {
+        None
+    } else {
+        cancel::inherited_at_birth(region, &inner)
+    };
+    Admission::Admitted { reason }
+}
+
+/// Ends a task that its region did not admit: its body never runs.
+fn refuse(node: &NodeRef) {
+    let now = node.host().now();
+    let origin = node.parent().expect("a task has a region").origin();
+    let reason = CancelReason::new(CancelKind::ResourceUnavailable, origin, now)
+        .with_message("the region no longer admits work");
+    let claim = node.state.claim(Queue::Plain);
+    debug_assert_eq!(claim, Claim::Run, "nobody else knows the task");
+    // SAFETY: `claim` made the caller the owner of `RUNNING`.
+    unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
+    if node.state.complete().release {
+        release_scheduler(node);
+    }
+}
+
+/// Gives up the scheduler's reference.
+fn release_scheduler(node: &NodeRef) {
+    // SAFETY: the caller's transition made the scheduler's reference its own.
+    drop(unsafe { NodeRef::from_owned(node.as_non_null()) });
+}
+
+/// A task in a queue of the host.
+///
+/// The host keeps it in the queue that it was given for and calls [`run`](Self::run) when its turn comes.
+/// Dropping it instead ends the task: its future is dropped and its outcome is a cancellation.
+#[must_use = "a task that is not run is dropped"]
+pub struct Runnable {
+    node: NonNull<Header>,
+    queue: Queue,
+}
+
+// SAFETY: an entry stands for the scheduler's reference; see `NodeRef`.
+unsafe impl Send for Runnable {}
+
+impl Runnable {
+    pub(crate) fn new(node: &NodeRef, queue: Queue) -> Self {
+        Self {
+            node: node.as_non_null(),
+            queue,
+        }
+    }
+
+    /// The task's name.
+    #[must_use]
+    pub fn task_id(&self) -> asupersync_core::TaskId {
+        self.node_ref().task_id()
+    }
+
+    /// Polls the task once, if it still wants to be polled.
+    pub fn run(self) {
+        let (node, queue) = (self.node_ref(), self.queue);
+        std::mem::forget(self);
+        run(&node, queue);
+    }
+
+    fn node_ref(&self) -> std::mem::ManuallyDrop<NodeRef> {
+        // SAFETY: the entry keeps the scheduler's reference alive; `ManuallyDrop` leaves the count.
+        std::mem::ManuallyDrop::new(unsafe { NodeRef::from_owned(self.node) })
+    }
+}
+
+impl Drop for Runnable {
+    fn drop(&mut self) {
+        let node = self.node_ref();
+        match node.state.claim(self.queue) {
+            Claim::Run => {
+                let now = node.host().now();
+                let reason = CancelReason::new(CancelKind::Shutdown, node.origin(), now)
+                    .with_message("the host dropped the task")
+                    .at_stage(CancelStage::Dropped);
+                // SAFETY: the claim gave `RUNNING` to this caller.
+                let severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
+                finish(&node, severity);
+            }
+            Claim::Stale => {}
+            Claim::StaleLast => release_scheduler(&node),
+        }
+    }
+}
+
+/// Ends a task that is not being polled, by dropping its future; false if it is being polled.
+///
+/// The caller answers for being allowed to drop the future on this thread.
+pub(crate) fn stop_parked(node: &NodeRef) -> bool {
+    // A scheduled task is claimed from whichever queue it stands in; a parked one is scheduled first.
+    let _ = node.state.schedule(Queue::Cancel);
+    match node.state.claim(Queue::Cancel) {
+        Claim::Run => {
+            let now = node.host().now();
+            let reason = CancelReason::new(CancelKind::Shutdown, node.origin(), now)
+                .with_message("the host gave up")
+                .at_stage(CancelStage::Dropped);
+            // SAFETY: the claim gave `RUNNING` to this caller.
+            let severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
+            finish(node, severity);
+            true
+        }
+        Claim::Stale => node.state.is_complete(),
+        Claim::StaleLast => {
+            release_scheduler(node);
+            true
+        }
+    }
+}
+
+fn run(node: &NodeRef, queue: Queue) {
+    match node.state.claim(queue) {
+        Claim::Run => {}
+        Claim::Stale => return,
+        Claim::StaleLast => return release_scheduler(node),
+    }
+    if node.urgent.load(Ordering::Relaxed) {
+        node.urgent.store(false, Ordering::Release);
+    }
+    node.record(|| Event::TaskPolled {
+        task: node.task_id(),
+    });
+    cancel::charge_poll(node);
+    let polled = poll_claimed(node);
+    match polled {
+        Poll::Ready(severity) => finish(node, severity),
+        Poll::Pending => {
+            if node.stage().is_some() {
+                cancel::arm_cleanup(node);
+            }
+            let queue = waker::queue_of(node);
+            if node.state.suspend(queue) {
+                waker::enqueue(node, queue, Lane::Yielded);
+            }
+        }
+    }
+}
+
+/// Polls a task whose `RUNNING` flag the caller owns.
+fn poll_claimed(node: &NodeRef) -> Poll<Severity> {
+    let raw = node.as_non_null();
+    if node.stage() == Some(CancelStage::Dropped) {
+        let reason = cancel::reason(node).expect("a stage has a reason");
+        // SAFETY: the caller owns `RUNNING`.
+        return Poll::Ready(unsafe { (node.vtable.stop)(raw, reason) });
+    }
+    waker::with_task_waker(node, |waker| {
+        let _frame = current::enter(node, waker);
+        // SAFETY: the caller owns `RUNNING`.
+        unsafe { (node.vtable.poll)(raw, &mut Context::from_waker(waker)) }
+    })
+}
+
+/// Ends a task: its outcome is stored, and the caller still owns it.
+fn finish(node: &NodeRef, severity: Severity) {
+    let raw = node.as_non_null();
+    let mut severity = severity;
+    if let Some(leak) = obligation::settle_leaks(node) {
+        // SAFETY: the outcome is the caller's until `complete`.
+        unsafe { (node.vtable.fail)(raw, leak) };
+        severity = Severity::Panicked;
+    }
+    // SAFETY: as above.
+    let reason = unsafe { (node.vtable.reason)(raw) };
+    cancel::disarm(node);
+    node.record(|| Event::TaskEnded {
+        task: node.task_id(),
+        severity,
+    });
+    let counts = counts_as_failure(node, severity, reason.as_ref());
+    node.failed.store(counts, Ordering::Relaxed);
+    let completed = node.state.complete();
+    let region = node.parent().expect("a task has a region").clone();
+    leave(&region, node, severity, counts);
+    if !node.state.has_handle() {
+        discard_unwanted(node);
+    }
+    if completed.has_waiter {
+        let waiter = node.lock().waiter.take();
+        if let Some(waiter) = waiter {
+            waker::wake_contained(waiter);
+        }
+    }
+    if completed.release {
+        release_scheduler(node);
+    }
+}
+
+/// Drops an outcome that neither a handle nor the region will take, on the thread that may drop it.
+pub(crate) fn discard_unwanted(node: &NodeRef) {
+    if !node.failed.load(Ordering::Relaxed) && node.state.take() {
+        // SAFETY: `take` made the outcome the caller's, and the task is complete.
+        unsafe { (node.vtable.discard)(node.as_non_null()) };
+    }
+}
+
+/// Whether the region must hear of this end if nobody joins the task.
+///
+/// Being cancelled from outside is no failure; running out of one's own budget is.
+fn counts_as_failure(node: &Header, severity: Severity, reason: Option<&CancelReason>) -> bool {
+    match severity {
+        Severity::Ok => false,
+        Severity::Err | Severity::Panicked => true,
+        Severity::Cancelled => reason.is_some_and(|reason| {
+            matches!(
+                reason.kind(),
+                CancelKind::Deadline | CancelKind::PollQuota | CancelKind::CostBudget
+            ) && reason.origin() == node.origin()
+        }),
+    }
+}
+
+/// Takes a task that has ended out of its region, after the region's policy was heard.
+fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
+    let decision = consult(region, ChildEnd::new(node.task_id(), severity));
+    let suppressed = {
+        let mut inner = region.lock();
+        NodeRef::unlink(&mut inner, node);
+        if failed {
+            keep_failure(&mut inner, node, severity)
+        } else {
+            None
+        }
+    };
+    if let Some(failed) = suppressed {
+        suppress(&failed.node, failed.severity);
+    }
+    if decision == Decision::CancelRest {
+        fail_fast(region, node);
+    }
+    release_live(region);
+}
+
+/// Asks the region's policy about a child's end; a policy that panics is taken to want the rest cancelled.
+pub(crate) fn consult(region: &NodeRef, end: ChildEnd) -> Decision {
+    let policy = &region.region().policy;
+    catch_unwind(AssertUnwindSafe(|| policy.on_child_end(&end))).unwrap_or(Decision::CancelRest)
+}
+
+/// Cancels body and siblings of a child that failed.
+pub(crate) fn fail_fast(region: &NodeRef, child: &Header) {
+    let now = region.host().now();
+    cancel::request(
+        region,
+        &CancelReason::new(CancelKind::FailFast, child.origin(), now),
+    );
+}
+
+/// Counts one task or blocking job less, and wakes a region that waits for the last.
+pub(crate) fn release_live(region: &NodeRef) {
+    let waiter = {
+        let mut inner = region.lock();
+        inner.live -= 1;
+        if inner.live == 0 && inner.phase > Phase::Open {
+            inner.waiter.clone()
+        } else {
+            None
+        }
+    };
+    if let Some(waiter) = waiter {
+        waker::wake_contained(waiter);
+    }
+}
+
+/// Keeps a failed child until the region closes or its handle takes the outcome.
+///
+/// Of those that nobody can join only the worst is kept, so that a region with endless failures stays small; the one that must go is given back.
+fn keep_failure(inner: &mut Inner, node: &NodeRef, severity: Severity) -> Option<Failed> {
+    let failed = &mut inner.extra.get_or_insert_default().failed;
+    let newcomer = Failed {
+        node: node.clone(),
+        severity,
+    };
+    if !node.state.has_handle() {
+        let orphan = failed.iter_mut().find(|kept| !kept.node.state.has_handle());
+        if let Some(kept) = orphan {
+            let loser = if newcomer.severity > kept.severity {
+                std::mem::replace(kept, newcomer)
+            } else {
+                newcomer
+            };
+            return Some(loser);
+        }
+    }
+    failed.push(newcomer);
+    None
+}
+
+/// Drops an end that nobody will take, and says so in the trace.
+pub(crate) fn suppress(node: &NodeRef, severity: Severity) -> Option<PanicPayload> {
+    if !node.state.take() {
+        return None;
+    }
+    node.record(|| Event::EndSuppressed {
+        task: node.task_id(),
+        severity,
+    });
+    // SAFETY: `take` made the outcome the caller's, and the task is complete.
+    unsafe { (node.vtable.discard)(node.as_non_null()) }
+}
+
+/// Moves a failed child's end into a region's slot, unless its handle took it.
+///
+/// # Safety
+/// `E` is the error type of the region that the child was spawned in.
+pub(crate) unsafe fn deliver_end<E>(node: &NodeRef) -> Option<Outcome<(), E>> {
+    if !node.state.take() {
+        return None;
+    }
+    let mut slot: Option<Outcome<(), E>> = None;
+    // SAFETY: `take` made the outcome the caller's; `E` is right by the caller's promise.
+    unsafe { (node.vtable.deliver)(node.as_non_null(), std::ptr::from_mut(&mut slot).cast()) };
+    slot
+}
+
+/// Takes the outcome of a complete task for its handle.
+///
+/// # Safety
+/// The task is complete, its future's outcome is an `Outcome<T, E>`, and its outcome was not taken.
+pub(crate) unsafe fn take_outcome<T, E>(node: &NodeRef, read: ReadOutcome<T, E>) -> Outcome<T, E> {
+    // SAFETY: by the caller's promise.
+    unsafe { read(node.as_non_null()) }
+}
+
+/// Reads an outcome out of a task whose future's type only the spawner knew.
+pub(crate) type ReadOutcome<T, E> = unsafe fn(NonNull<Header>) -> Outcome<T, E>;
+
+/// The [`ReadOutcome`] of tasks with future `Fut`.
+///
+/// # Safety
+/// `node` is a complete task with future `Fut`, and the caller owns its outcome.
+pub(crate) unsafe fn read_outcome<Fut: Future<Output: IntoOutcome>>(
+    node: NonNull<Header>,
+) -> Outcome<OkOf<Fut>, ErrOf<Fut>> {
+    // SAFETY: by the caller's promise.
+    match std::mem::replace(unsafe { body::<Fut>(node) }, Body::Empty) {
+        Body::Outcome(outcome) => outcome,
+        Body::Future(_) | Body::Empty => unreachable!("a complete task has an outcome until taken"),
+    }
+}

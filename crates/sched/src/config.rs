@@ -1,0 +1,68 @@
+//! The scheduler's limits, and the bound that follows from them.
+
+/// As many workers as one word of sleepers can name.
+pub const WORKERS_MAX: usize = 64;
+
+/// After so many dispatches from the ready lane, one goes to an old entry instead of the newest.
+pub(crate) const READY_ROTATION: u32 = 16;
+/// The places that the rotation visits: injected, the deque's oldest, yielded, pinned.
+pub(crate) const READY_PLACES: u32 = 4;
+
+/// Which lane a task was dispatched from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LaneKind {
+    /// Tasks under cancellation.
+    Cancel,
+    /// Tasks with a deadline.
+    Timed,
+    /// All other tasks.
+    Ready,
+}
+
+/// The limits of a scheduler.
+///
+/// # Examples
+/// ```
+/// use asupersync_sched::{LaneKind, SchedConfig};
+/// let config = SchedConfig::default();
+/// assert_eq!(config.dispatch_bound(LaneKind::Cancel), 2);
+/// assert_eq!(config.dispatch_bound(LaneKind::Timed), 34);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SchedConfig {
+    /// How many workers there are, 1..=[`WORKERS_MAX`].
+    pub workers: usize,
+    /// After so many dispatches from the cancel lane in a row, another lane has its turn.
+    pub cancel_streak_limit: u32,
+    /// After so many dispatches from the timed lane without one from the ready lane, that has its turn.
+    pub timed_streak_limit: u32,
+}
+
+impl Default for SchedConfig {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            cancel_streak_limit: 16,
+            timed_streak_limit: 16,
+        }
+    }
+}
+
+impl SchedConfig {
+    /// After how many dispatches of one worker, at the latest, the entry at a lane's head is run.
+    ///
+    /// The head of the ready lane is its oldest entry in each of its four places.
+    #[must_use]
+    pub const fn dispatch_bound(&self, lane: LaneKind) -> u64 {
+        let cancel = self.cancel_streak_limit as u64 + 1;
+        let timed = self.timed_streak_limit as u64 + 1;
+        match lane {
+            // One dispatch of another lane may come between.
+            LaneKind::Cancel => 2,
+            // A cancel streak, a turn of the ready lane, a cancel streak, and then its own turn.
+            LaneKind::Timed => 2 * cancel,
+            // A full timed streak, each with a cancel streak before it, for every place of the rotation.
+            LaneKind::Ready => cancel * timed * (READY_ROTATION * READY_PLACES) as u64,
+        }
+    }
+}

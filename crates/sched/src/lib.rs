@@ -1,0 +1,24 @@
+//! Three-lane work-stealing scheduler: which task a worker runs next, and which worker wakes.
+//!
+//! # Lanes
+//! Each worker has a cancel lane (first in, first out), a timed lane (earliest deadline first) and a ready lane.
+//! The cancel lane goes before the timed lane, that before the ready lane; streak limits keep any of them from starving the others, and [`SchedConfig::dispatch_bound`] says after how many dispatches at the latest the head of a lane is run.
+//! The ready lane is a slot for the task woken last, a work-stealing deque (the owner takes the newest, thieves the oldest), and a queue for tasks that yielded.
+//!
+//! # What is not here
+//! Threads, clocks and the operating system: a host owns the threads, calls [`Worker::next`] and parks.
+//! Entries are of any type, so that the lanes can be tested without a kernel.
+#![forbid(unsafe_code)]
+
+mod config;
+mod idle;
+mod lanes;
+mod parker;
+mod primitive;
+mod shared;
+mod worker;
+
+pub use config::{LaneKind, SchedConfig, WORKERS_MAX};
+pub use parker::{Parker, Unparker};
+pub use shared::Shared;
+pub use worker::{Counters, Worker};

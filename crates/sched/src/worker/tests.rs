@@ -1,0 +1,196 @@
+//! The dispatch bound, and the order within each lane.
+
+use super::*;
+use crate::config::SchedConfig;
+use proptest::prelude::*;
+
+type Entry = (LaneKind, u64);
+
+fn single() -> Worker<Entry> {
+    let (_, mut workers) = Shared::new(SchedConfig::default());
+    workers.remove(0)
+}
+
+fn ready(worker: &Worker<Entry>, n: u64) {
+    assert_eq!(worker.push((LaneKind::Ready, n)), None, "nobody sleeps");
+}
+
+fn timed(worker: &Worker<Entry>, n: u64) {
+    assert_eq!(
+        worker.push_timed((LaneKind::Timed, n), Time::from_nanos(n), 0),
+        None
+    );
+}
+
+fn cancelled(worker: &Worker<Entry>, n: u64) {
+    assert_eq!(worker.push_cancel((LaneKind::Cancel, n)), None);
+}
+
+/// Keeps all three lanes full of newer entries, and counts the dispatches until `wanted` is run.
+fn dispatches_until(worker: &Worker<Entry>, wanted: Entry, endless: &[LaneKind]) -> u64 {
+    let mut fresh = 1_000_000;
+    for count in 1..=100_000 {
+        for lane in endless {
+            fresh += 1;
+            match lane {
+                LaneKind::Cancel => cancelled(worker, fresh),
+                LaneKind::Timed => timed(worker, fresh),
+                LaneKind::Ready => ready(worker, fresh),
+            }
+        }
+        let (lane, entry) = worker.next().expect("the lanes are full");
+        assert_eq!(lane, entry.0, "an entry is dispatched from its own lane");
+        if entry == wanted {
+            return count;
+        }
+    }
+    panic!("{wanted:?} was starved");
+}
+
+#[test]
+fn the_dispatch_bound_holds_for_all_three_lanes_under_full_load() {
+    let all = [LaneKind::Cancel, LaneKind::Timed, LaneKind::Ready];
+    for lane in all {
+        let worker = single();
+        // Wear the streaks down, so that the worst moment is among those tried.
+        for warm_up in 0..40 {
+            for n in 0..warm_up {
+                cancelled(&worker, n + 10);
+                let _ = worker.next();
+            }
+            let wanted = (lane, 1);
+            match lane {
+                LaneKind::Cancel => cancelled(&worker, 1),
+                LaneKind::Timed => timed(&worker, 1),
+                LaneKind::Ready => ready(&worker, 1),
+            }
+            let others: Vec<LaneKind> = all.to_vec();
+            let count = dispatches_until(&worker, wanted, &others);
+            let bound = worker.shared().config().dispatch_bound(lane);
+            assert!(
+                count <= bound,
+                "{lane:?} took {count} dispatches, the bound is {bound}"
+            );
+            let _ = worker.drain();
+        }
+    }
+}
+
+#[test]
+fn a_pair_that_wakes_itself_in_the_slot_does_not_starve_the_deque() {
+    let worker = single();
+    ready(&worker, 1);
+    for count in 0..100 {
+        let _ = worker.push_woken((LaneKind::Ready, 1000 + count));
+        if worker.next() == Some((LaneKind::Ready, (LaneKind::Ready, 1))) {
+            return;
+        }
+    }
+    panic!("the deque was starved by the slot");
+}
+
+#[test]
+fn a_task_that_yields_lets_every_other_go_first() {
+    let worker = single();
+    for n in 0..5 {
+        worker.push_yielded((LaneKind::Ready, n));
+    }
+    let order: Vec<u64> = std::iter::from_fn(|| worker.next())
+        .map(|(_, (_, n))| n)
+        .collect();
+    assert_eq!(order, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn pinned_entries_are_never_stolen() {
+    let (shared, workers) = Shared::new(SchedConfig {
+        workers: 2,
+        ..SchedConfig::default()
+    });
+    let _ = shared.pin(0, 1);
+    let _ = shared.pin_cancel(0, 2);
+    let _ = shared.pin_timed(0, 3, Time::ZERO, 0);
+    assert_eq!(workers[1].next(), None);
+    assert_eq!(workers[1].steal(), None);
+    let own: Vec<u32> = std::iter::from_fn(|| workers[0].next())
+        .map(|(_, n)| n)
+        .collect();
+    assert_eq!(own, [2, 3, 1]);
+}
+
+#[test]
+fn an_idle_worker_takes_cancelled_timed_and_ready_entries_of_a_busy_one() {
+    let (_, workers) = Shared::new(SchedConfig {
+        workers: 2,
+        ..SchedConfig::default()
+    });
+    let _ = workers[0].push(3);
+    let _ = workers[0].push_timed(2, Time::ZERO, 0);
+    let _ = workers[0].push_cancel(1);
+    let stolen: Vec<u32> = std::iter::from_fn(|| workers[1].steal()).collect();
+    assert_eq!(stolen, [1, 2, 3]);
+}
+
+#[test]
+fn a_push_wakes_a_sleeper_and_a_search_keeps_others_asleep() {
+    let (_, workers) = Shared::new(SchedConfig {
+        workers: 3,
+        ..SchedConfig::default()
+    });
+    assert!(workers[1].announce_sleep());
+    assert!(workers[2].announce_sleep());
+    assert_eq!(workers[0].push(1), Some(1));
+    let (found, _) = workers[1].search(|| {
+        assert_eq!(workers[0].push(2), None, "a searcher will find it");
+        workers[1].steal()
+    });
+    assert!(found.is_some());
+}
+
+#[test]
+fn a_worker_with_work_does_not_sleep() {
+    let worker = single();
+    worker.push_yielded((LaneKind::Ready, 1));
+    assert!(!worker.announce_sleep());
+}
+
+proptest! {
+    #[test]
+    fn the_timed_lane_is_earliest_deadline_first(
+        deadlines in proptest::collection::vec((0_u64..50, 0_u8..4), 1..60),
+    ) {
+        let (_, workers) = Shared::new(SchedConfig::default());
+        for (order, (deadline, priority)) in deadlines.iter().enumerate() {
+            let key = (*deadline, std::cmp::Reverse(*priority), order);
+            let _ = workers[0].push_timed(key, Time::from_nanos(*deadline), *priority);
+        }
+        let run: Vec<_> = std::iter::from_fn(|| workers[0].next()).map(|(_, key)| key).collect();
+        prop_assert!(run.is_sorted());
+        prop_assert_eq!(run.len(), deadlines.len());
+    }
+
+    #[test]
+    fn every_entry_is_dispatched_exactly_once(lanes in proptest::collection::vec(0_u8..6, 0..200)) {
+        let (shared, workers) = Shared::new(SchedConfig { workers: 2, ..SchedConfig::default() });
+        for (n, lane) in lanes.iter().enumerate() {
+            let _ = match lane {
+                0 => workers[0].push(n),
+                1 => workers[0].push_woken(n),
+                2 => workers[0].push_cancel(n),
+                3 => workers[0].push_timed(n, Time::from_nanos(n as u64), 0),
+                4 => shared.inject(n),
+                _ => { workers[0].push_yielded(n); None }
+            };
+        }
+        let mut run: Vec<usize> = Vec::new();
+        loop {
+            let own = workers[0].next().map(|(_, n)| n).or_else(|| workers[0].steal());
+            let other = workers[1].next().map(|(_, n)| n).or_else(|| workers[1].steal());
+            if own.is_none() && other.is_none() { break; }
+            run.extend(own);
+            run.extend(other);
+        }
+        run.sort_unstable();
+        prop_assert_eq!(run, (0..lanes.len()).collect::<Vec<_>>());
+    }
+}

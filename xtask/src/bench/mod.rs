@@ -1,0 +1,233 @@
+//! Benches beside their peers: one process per run and runtime, interleaved, medians, a limit.
+//!
+//! A suite's binary lists its rows and runs one row on one runtime, printing one JSON object; this module does the rest.
+//! Interleaving (ours, peer, ours, peer, …) lets a slow minute of the machine hit all alike, and a process per run keeps one run's heap and threads out of the next.
+//! A ratio is ours divided by the best peer; below 1 is better.
+
+mod summary;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::workspace::{Workspace, cargo};
+use crate::{Verdict, process};
+use summary::{Row, Sample, Summary};
+
+/// Runs a suite; see [`crate`]'s help for the arguments.
+pub(crate) fn run(arguments: &[String]) -> Verdict {
+    let (suite, rest) = arguments
+        .split_first()
+        .ok_or("which suite? kernel, raptorq")?;
+    match suite.as_str() {
+        "kernel" => run_suite(&KERNEL, &Options::parse(rest)?),
+        "raptorq" => run_package("asupersync-bench-raptorq", rest),
+        other => Err(format!("unknown suite `{other}`; there are kernel, raptorq").into()),
+    }
+}
+
+/// Runs a conformance suite; its arguments are passed through.
+pub(crate) fn conformance(arguments: &[String]) -> Verdict {
+    let (suite, rest) = arguments.split_first().ok_or("which suite? raptorq")?;
+    match suite.as_str() {
+        "raptorq" => run_package("asupersync-conformance-raptorq", rest),
+        other => Err(format!("unknown suite `{other}`; there is raptorq").into()),
+    }
+}
+
+/// A bench or conformance package that keeps its own rows and limits.
+fn run_package(package: &str, arguments: &[String]) -> Verdict {
+    if Workspace::load()?.member(package).is_none() {
+        return Err(format!("there is no member `{package}`").into());
+    }
+    let mut command = cargo();
+    command
+        .args(["run", "--quiet", "--release", "--package", package, "--"])
+        .args(arguments);
+    Ok(process::run_shown(&mut command)?.success())
+}
+
+/// A suite: a binary that knows its rows, and the ratio that no row may exceed.
+pub(crate) struct Suite {
+    name: &'static str,
+    package: &'static str,
+    binary: &'static str,
+    limit: f64,
+}
+
+pub(crate) const KERNEL: Suite = Suite {
+    name: "kernel",
+    package: "asupersync-benches",
+    binary: "bench-run",
+    limit: 1.5,
+};
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct Options {
+    rounds: usize,
+    only: Option<String>,
+    json: Option<PathBuf>,
+    /// One short round each, no limit: shows that every row still runs.
+    is_smoke: bool,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut options = Self {
+            rounds: ROUNDS_USUAL,
+            only: None,
+            json: None,
+            is_smoke: false,
+        };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || {
+                arguments
+                    .next()
+                    .ok_or_else(|| format!("{argument} needs a value"))
+            };
+            match argument.as_str() {
+                "--rounds" => options.rounds = value()?.parse()?,
+                "--only" => options.only = Some(value()?.clone()),
+                "--json" => options.json = Some(PathBuf::from(value()?)),
+                "--smoke" => options.is_smoke = true,
+                other => return Err(format!("unknown argument `{other}`").into()),
+            }
+        }
+        if options.rounds == 0 {
+            return Err("--rounds needs at least 1".into());
+        }
+        if options.is_smoke {
+            options.rounds = 1;
+        }
+        Ok(options)
+    }
+
+    pub(crate) fn smoke() -> Self {
+        Self {
+            rounds: 1,
+            only: None,
+            json: None,
+            is_smoke: true,
+        }
+    }
+}
+
+/// Builds the suite, runs it, prints the table and the verdict.
+pub(crate) fn run_suite(suite: &Suite, options: &Options) -> Verdict {
+    let workspace = Workspace::load()?;
+    let mut build = cargo();
+    build.args([
+        "build",
+        "--release",
+        "--package",
+        suite.package,
+        "--bin",
+        suite.binary,
+    ]);
+    if !process::run_shown(&mut build)?.success() {
+        return Err(format!("{} does not build", suite.package).into());
+    }
+    let binary = workspace.target.join("release").join(suite.binary);
+    let mut rows = rows(&binary)?;
+    if let Some(only) = &options.only {
+        rows.retain(|row| row.name.contains(only.as_str()));
+        if rows.is_empty() {
+            return Err(format!("no row of {} contains `{only}`", suite.name).into());
+        }
+    }
+    let mut summaries = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        eprintln!(
+            "bench {}: {}/{} {}",
+            suite.name,
+            index + 1,
+            rows.len(),
+            row.name
+        );
+        summaries.push(measure(&binary, row, options)?);
+    }
+    print!("{}", summary::table(&summaries));
+    if let Some(path) = &options.json {
+        std::fs::write(path, summary::json(&summaries))?;
+    }
+    if options.is_smoke {
+        println!(
+            "bench {}: {} rows ran, briefly and without a limit",
+            suite.name,
+            summaries.len()
+        );
+        return Ok(true);
+    }
+    let (is_met, line) = summary::verdict(&summaries, suite.limit);
+    println!("bench {}: {line}", suite.name);
+    Ok(is_met)
+}
+
+fn rows(binary: &Path) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
+    let printed = process::stdout_of(Command::new(binary).arg("list"))?;
+    let list: Value = serde_json::from_str(&printed)?;
+    let rows = list.as_array().ok_or("the list of rows is no array")?;
+    rows.iter().map(Row::parse).collect()
+}
+
+/// Runs one row: all runtimes in turn, as often as there are rounds.
+fn measure(
+    binary: &Path,
+    row: &Row,
+    options: &Options,
+) -> Result<Summary, Box<dyn std::error::Error>> {
+    let mut samples = Vec::new();
+    for _ in 0..options.rounds {
+        for runtime in &row.runtimes {
+            let mut child = Command::new(binary);
+            child.args(["run", "--row", &row.name, "--runtime", runtime]);
+            if options.is_smoke {
+                child.arg("--smoke");
+            }
+            let printed = process::stdout_of(&mut child)?;
+            samples.push(Sample::parse(runtime, &serde_json::from_str(&printed)?)?);
+        }
+    }
+    Ok(Summary::of(row, &samples))
+}
+
+const ROUNDS_USUAL: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Options, Box<dyn std::error::Error>> {
+        Options::parse(
+            &arguments
+                .iter()
+                .map(|&argument| argument.to_owned())
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn options_have_five_rounds_unless_told_otherwise() {
+        assert_eq!(parse(&[]).expect("fine").rounds, 5);
+        let options = parse(&["--rounds", "9", "--only", "yield", "--json", "x"]).expect("fine");
+        assert_eq!(
+            (options.rounds, options.only.as_deref()),
+            (9, Some("yield"))
+        );
+        assert_eq!(parse(&["--smoke"]).expect("fine"), Options::smoke());
+    }
+
+    #[test]
+    fn wrong_options_are_errors() {
+        for wrong in [
+            &["--rounds"][..],
+            &["--rounds", "x"],
+            &["--rounds", "0"],
+            &["--fast"],
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! From samples to medians, spreads, ratios, and a verdict.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::report;
+
+/// A row of a suite, as its binary lists it.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    /// Unit of the figure that is compared: `ns/op` or `B/task`.
+    unit: String,
+    /// Ours first, if it takes part.
+    pub(super) runtimes: Vec<String>,
+}
+
+/// What one process measured.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    runtime: String,
+    /// The figure that is compared, in the row's unit.
+    figure: f64,
+    cpu_ns_per_op: f64,
+    allocs_per_op: f64,
+}
+
+/// Medians of one row.
+#[derive(Clone, Debug)]
+pub(super) struct Summary {
+    row: String,
+    /// The compared figure, then processor time, then allocations.
+    measures: [Measure; 3],
+}
+
+/// Medians of one figure by runtime.
+#[derive(Clone, Debug)]
+struct Measure {
+    unit: String,
+    ours: Option<f64>,
+    peers: BTreeMap<String, f64>,
+    /// Widest (max - min) / median of the runtimes.
+    spread: f64,
+}
+
+impl Row {
+    pub(super) fn parse(value: &Value) -> Result<Self, Box<dyn std::error::Error>> {
+        let text = |key: &str| {
+            value[key]
+                .as_str()
+                .map(str::to_owned)
+                .ok_or_else(|| format!("a row has no `{key}`"))
+        };
+        let runtimes = value["runtimes"]
+            .as_array()
+            .ok_or("a row has no `runtimes`")?;
+        let mut runtimes: Vec<String> = runtimes
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
+        runtimes.sort_by_key(|runtime| runtime != OURS);
+        Ok(Self {
+            name: text("row")?,
+            unit: text("unit")?,
+            runtimes,
+        })
+    }
+}
+
+impl Sample {
+    pub(super) fn parse(runtime: &str, value: &Value) -> Result<Self, Box<dyn std::error::Error>> {
+        let number = |key: &str| {
+            value[key]
+                .as_f64()
+                .ok_or_else(|| format!("a sample has no number `{key}`: {value}"))
+        };
+        Ok(Self {
+            runtime: runtime.to_owned(),
+            figure: number("figure")?,
+            cpu_ns_per_op: number("cpu_ns_per_op")?,
+            allocs_per_op: number("allocs_per_op")?,
+        })
+    }
+}
+
+impl Summary {
+    pub(super) fn of(row: &Row, samples: &[Sample]) -> Self {
+        let measure = |unit: &str, figure: fn(&Sample) -> f64| Measure::of(unit, samples, figure);
+        let measures = [
+            measure(&row.unit, |sample| sample.figure),
+            measure("cpu ns/op", |sample| sample.cpu_ns_per_op),
+            measure("allocs/op", |sample| sample.allocs_per_op),
+        ];
+        Self {
+            row: row.name.clone(),
+            measures,
+        }
+    }
+
+    fn main(&self) -> &Measure {
+        &self.measures[0]
+    }
+}
+
+impl Measure {
+    fn of(unit: &str, samples: &[Sample], figure: fn(&Sample) -> f64) -> Self {
+        let mut figures: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for sample in samples {
+            figures
+                .entry(&sample.runtime)
+                .or_default()
+                .push(figure(sample));
+        }
+        let mut measure = Self {
+            unit: unit.to_owned(),
+            ours: None,
+            peers: BTreeMap::new(),
+            spread: 0.0,
+        };
+        for (runtime, mut figures) in figures {
+            let median = median(&mut figures);
+            measure.spread = measure.spread.max(spread(&figures, median));
+            if runtime == OURS {
+                measure.ours = Some(median);
+            } else {
+                measure.peers.insert(runtime.to_owned(), median);
+            }
+        }
+        measure
+    }
+
+    /// Ours divided by the best peer; nothing if either is missing.
+    fn ratio(&self) -> Option<f64> {
+        let best = self.peers.values().copied().reduce(f64::min)?;
+        let ours = self.ours?;
+        match best {
+            0.0 if ours == 0.0 => Some(1.0),
+            _ => Some(ours / best),
+        }
+    }
+}
+
+/// Sorts and takes the middle; of an even number the mean of the middle two.
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() % 2 {
+        1 => figures[middle],
+        _ => f64::midpoint(figures[middle - 1], figures[middle]),
+    }
+}
+
+/// (max - min) / median of sorted figures.
+fn spread(sorted: &[f64], median: f64) -> f64 {
+    match (sorted.first(), sorted.last()) {
+        (Some(min), Some(max)) if median > 0.0 => (max - min) / median,
+        _ => 0.0,
+    }
+}
+
+/// The printed table: the compared figure first, processor time and allocations behind it.
+pub(super) fn table(summaries: &[Summary]) -> String {
+    let peers = summaries
+        .iter()
+        .flat_map(|summary| summary.main().peers.keys());
+    let peers: std::collections::BTreeSet<&str> = peers.map(String::as_str).collect();
+    let runtimes: Vec<&str> = [OURS].into_iter().chain(peers).collect();
+    let mut head = vec!["row".to_owned(), "unit".to_owned()];
+    head.extend(runtimes.iter().map(|&runtime| runtime.to_owned()));
+    head.extend(["ratio".to_owned(), "spread".to_owned()]);
+    head.extend(runtimes.iter().map(|runtime| format!("cpu {runtime}")));
+    head.extend(runtimes.iter().map(|runtime| format!("allocs {runtime}")));
+    head.push(String::new());
+    let figure = |value: Option<f64>| {
+        value.map_or("-".to_owned(), |value| match value {
+            value if value >= 100.0 => format!("{value:.0}"),
+            value => format!("{value:.2}"),
+        })
+    };
+    let of = |measure: &Measure, runtime: &str| {
+        if runtime == OURS {
+            measure.ours
+        } else {
+            measure.peers.get(runtime).copied()
+        }
+    };
+    let line = |summary: &Summary| {
+        let [main, cpu, allocs] = &summary.measures;
+        let mut cells = vec![summary.row.clone(), main.unit.clone()];
+        cells.extend(runtimes.iter().map(|runtime| figure(of(main, runtime))));
+        cells.push(figure(main.ratio()));
+        cells.push(format!("{:.0} %", main.spread * 100.0));
+        cells.extend(runtimes.iter().map(|runtime| figure(of(cpu, runtime))));
+        cells.extend(runtimes.iter().map(|runtime| figure(of(allocs, runtime))));
+        cells.push(if main.spread > SPREAD_NOTED {
+            "wide spread".to_owned()
+        } else {
+            String::new()
+        });
+        cells
+    };
+    let rows: Vec<Vec<String>> = summaries.iter().map(line).collect();
+    report::table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows)
+}
+
+/// All measures as a JSON array, one row a line.
+pub(super) fn json(summaries: &[Summary]) -> String {
+    let rows = summaries.iter().flat_map(|summary| {
+        summary.measures.iter().map(|measure| {
+            json!({
+                "row": summary.row,
+                "unit": measure.unit,
+                "ours": measure.ours,
+                "peers": measure.peers,
+                "ratio": measure.ratio(),
+                "spread": measure.spread,
+            })
+            .to_string()
+        })
+    });
+    format!("[\n{}\n]\n", rows.collect::<Vec<_>>().join(",\n"))
+}
+
+/// Whether every row has a ratio within the limit, and the line that says so.
+pub(super) fn verdict(summaries: &[Summary], limit: f64) -> (bool, String) {
+    let ratios = || {
+        summaries
+            .iter()
+            .map(|summary| (summary.main().ratio(), summary.row.as_str()))
+    };
+    let missing = ratios().filter(|(ratio, _)| ratio.is_none()).count();
+    let worst = ratios()
+        .filter_map(|(ratio, row)| Some((ratio?, row)))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let tail = format!("limit {limit:.2}");
+    match worst {
+        None => (false, format!("no row has both ours and a peer, {tail}")),
+        Some((ratio, row)) if missing > 0 => (
+            false,
+            format!("worst ratio {ratio:.2} ({row}), {missing} rows cannot be compared, {tail}"),
+        ),
+        Some((ratio, row)) => (
+            ratio <= limit,
+            format!("worst ratio {ratio:.2} ({row}), {tail}"),
+        ),
+    }
+}
+
+/// The name under which our runtime stands.
+const OURS: &str = "ours";
+
+/// Above this share of the median, a row is marked as noisy.
+const SPREAD_NOTED: f64 = 0.3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str) -> Row {
+        Row {
+            name: name.to_owned(),
+            unit: "ns/op".to_owned(),
+            runtimes: vec![OURS.to_owned()],
+        }
+    }
+
+    fn summary(name: &str, figures: &[(&str, f64)]) -> Summary {
+        let sample = |&(runtime, figure): &(&str, f64)| Sample {
+            runtime: runtime.to_owned(),
+            figure,
+            cpu_ns_per_op: figure * 2.0,
+            allocs_per_op: 1.0,
+        };
+        Summary::of(&row(name), &figures.iter().map(sample).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn medians_are_compared_with_the_best_peer() {
+        let summary = summary(
+            "a",
+            &[
+                ("ours", 9.0),
+                ("ours", 1.0),
+                ("ours", 2.0),
+                ("tokio", 4.0),
+                ("slow", 8.0),
+            ],
+        );
+        assert_eq!(summary.main().ours, Some(2.0));
+        assert_eq!(summary.main().ratio(), Some(0.5));
+        assert_eq!(summary.main().spread, 4.0);
+        assert_eq!(median(&mut [4.0, 1.0, 3.0, 2.0]), 2.5);
+    }
+
+    #[test]
+    fn the_limit_decides_and_the_worst_row_is_named() {
+        let good = summary("a", &[("ours", 1.0), ("tokio", 1.0)]);
+        let bad = summary("b", &[("ours", 3.1), ("tokio", 2.0)]);
+        assert_eq!(
+            verdict(std::slice::from_ref(&good), 1.5),
+            (true, "worst ratio 1.00 (a), limit 1.50".to_owned())
+        );
+        assert_eq!(
+            verdict(&[good, bad], 1.5),
+            (false, "worst ratio 1.55 (b), limit 1.50".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_row_without_ours_or_without_a_peer_falls_short() {
+        let alone = summary("a", &[("tokio", 1.0)]);
+        let both = summary("b", &[("ours", 1.0), ("tokio", 1.0)]);
+        assert!(!verdict(std::slice::from_ref(&alone), 1.5).0);
+        let (is_met, line) = verdict(&[alone, both], 1.5);
+        assert!(!is_met);
+        assert!(line.contains("1 rows cannot be compared"));
+        assert!(!verdict(&[], 1.5).0);
+    }
+
+    #[test]
+    fn rows_are_written_with_their_six_keys() {
+        let text = json(&[summary("a", &[("ours", 1.0), ("tokio", 2.0)])]);
+        let rows: Value = serde_json::from_str(&text).expect("valid");
+        assert_eq!(rows.as_array().map(Vec::len), Some(3));
+        assert_eq!(
+            rows[0],
+            json!({"row": "a", "unit": "ns/op", "ours": 1.0, "peers": {"tokio": 2.0}, "ratio": 0.5, "spread": 0.0})
+        );
+        assert_eq!(rows[1]["unit"], "cpu ns/op");
+    }
+
+    #[test]
+    fn a_wide_spread_is_marked() {
+        let wide = summary("a", &[("ours", 1.0), ("ours", 2.0), ("ours", 1.5)]);
+        assert!(table(&[wide]).contains("wide spread"));
+        let narrow = summary("a", &[("ours", 1.0), ("ours", 1.1), ("ours", 1.2)]);
+        assert!(!table(&[narrow]).contains("wide spread"));
+    }
+
+    #[test]
+    fn ours_runs_first_and_broken_answers_are_errors() {
+        let value = json!({"row": "a", "unit": "ns/op", "runtimes": ["tokio", "ours"]});
+        assert_eq!(
+            Row::parse(&value).expect("whole").runtimes,
+            ["ours", "tokio"]
+        );
+        assert!(Row::parse(&json!({"row": "a"})).is_err());
+        assert!(Sample::parse("ours", &json!({"figure": 1})).is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! One command for every bar: checks, runs and measures the workspace.
+//!
+//! Every subcommand prints its figure last and exits non-zero when it falls short.
+//! The checks are pure functions over a [`tree::Tree`] of files and a [`workspace::Workspace`] read from cargo, so that each has tests with an input it must catch.
+//! Deliberately absent: anything a library could need, and any dependency beyond a JSON reader, because this binary is compiled before everything else.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a tool outside the runtime reads the clock and waits for child processes itself"
+)]
+
+mod bench;
+mod ci;
+mod deps;
+mod layers;
+mod loom;
+mod process;
+mod report;
+mod source;
+mod spec;
+mod testing;
+mod tidy;
+mod tree;
+mod workspace;
+
+use std::process::ExitCode;
+
+/// What a subcommand returns: `Ok(true)` when its bar is met, `Ok(false)` when the printed report says what fell short.
+type Verdict = Result<bool, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let verdict = match command {
+        "ci" => ci::run(rest),
+        "test" => testing::run(rest),
+        "layers" => layers::run(),
+        "tidy" => tidy::run(rest),
+        "spec" => spec::run(),
+        "deps" => deps::run(),
+        "loom" => loom::run(rest),
+        "bench" => bench::run(rest),
+        "conformance" => bench::conformance(rest),
+        "help" | "-h" | "--help" => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        other => Err(format!("unknown command `{other}`; `cargo xtask help` lists them").into()),
+    };
+    match verdict {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask {command}: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  ci [--only a,b] [--skip a,b]   every bar, step by step; what a change must pass
+  test [cargo test arguments]    all tests; arguments are passed through
+  layers                         crates depend strictly downwards and say what they are
+  tidy [--write]                 house style; --write regenerates the crate table
+  spec                           every law names its check and its attack, and both exist
+  deps                           no foreign runtime in the facade's tree; licences are allowed
+  loom [--full | --fraction]     models of the lock-free code
+  bench <suite> [--rounds N] [--only ROW] [--json FILE] [--smoke]
+                                 suites: kernel, raptorq (arguments after it are passed through)
+  conformance <suite> [args]     suites: raptorq (arguments are passed through)
+";
