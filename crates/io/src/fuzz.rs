@@ -12,7 +12,7 @@ use crate::{Decoder, LengthDelimitedCodec, LinesCodec};
 ///
 /// # Panics
 /// If one of these does not hold.
-pub fn lines(data: &[u8]) {
+pub fn fuzz_lines(data: &[u8]) {
     let Some(([max, cut], stream)) = data.split_first_chunk::<2>() else {
         return;
     };
@@ -30,7 +30,7 @@ pub fn lines(data: &[u8]) {
 ///
 /// # Panics
 /// If one of these does not hold.
-pub fn length_delimited(data: &[u8]) {
+pub fn fuzz_length_delimited(data: &[u8]) {
     let Some(([width, offset, adjustment, max, cut], stream)) = data.split_first_chunk::<5>()
     else {
         return;

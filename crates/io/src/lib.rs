@@ -22,8 +22,7 @@ mod error;
 mod find;
 mod framed;
 mod framed_state;
-#[doc(hidden)]
-pub mod fuzz;
+mod fuzz;
 mod lines;
 mod read_adapters;
 mod read_ext;
@@ -41,6 +40,8 @@ pub use error::{FrameError, LineError, ReadError};
 pub use framed::{FramePermit, Framed, FramedParts, FramedRead, FramedWrite};
 pub use framed_state::{FRAMED_HIGH_WATER_BYTES, FRAMED_READ_BYTES_MAX};
 pub use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+#[doc(hidden)]
+pub use fuzz::{fuzz_length_delimited, fuzz_lines};
 pub use lines::Lines;
 pub use read_adapters::{Chain, Take};
 pub use read_ext::{Read, ReadExact, ReadExt, ReadToEnd, ReadToString};

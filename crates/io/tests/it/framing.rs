@@ -4,7 +4,8 @@ use std::task::{Context, Poll};
 
 use asupersync_io::{
     AsyncRead, BytesCodec, Decoder, Encoder, FrameError, Framed, FramedRead, FramedWrite,
-    LengthDelimitedCodec, LineError, LinesCodec, WriteExt, duplex, fuzz,
+    LengthDelimitedCodec, LineError, LinesCodec, WriteExt, duplex, fuzz_length_delimited,
+    fuzz_lines,
 };
 use bytes::{BufMut, BytesMut};
 use proptest::prelude::*;
@@ -339,13 +340,13 @@ proptest! {
     #[test]
     fn no_bytes_break_the_line_decoder(data in prop::collection::vec(
         prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200)) {
-        fuzz::lines(&data);
+        fuzz_lines(&data);
     }
 
     #[test]
     fn no_bytes_break_the_length_decoder(data in prop::collection::vec(
         prop_oneof![3 => 0u8..8, 1 => any::<u8>()], 0..200)) {
-        fuzz::length_delimited(&data);
+        fuzz_length_delimited(&data);
     }
 
     #[test]
