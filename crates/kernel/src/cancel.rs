@@ -360,7 +360,10 @@ pub(crate) fn begin_cleanup(node: &NodeRef, reason: &CancelReason) {
     node.mask.fetch_add(1, Ordering::SeqCst);
     let now = node.host().now();
     if accept(node, reason, None, now).is_some() {
-        node.record(|| Event::CancelRequested { subject: node.subject(), kind: reason.kind() });
+        node.record(|| Event::CancelRequested {
+            subject: node.subject(),
+            kind: reason.kind(),
+        });
     }
 }
 
