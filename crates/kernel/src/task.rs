@@ -500,8 +500,8 @@ fn finish(node: &NodeRef, severity: Severity) {
     let counts = counts_as_failure(node, severity, reason.as_ref());
     node.failed.store(counts, Ordering::Relaxed);
     let completed = node.state.complete();
-    let region = node.parent().expect("a task has a region").clone();
-    leave(&region, node, severity, counts);
+    let region = node.parent().expect("a task has a region");
+    leave(region, node, severity, counts);
     if !node.state.has_handle() {
         discard_unwanted(node);
     }
@@ -543,23 +543,26 @@ fn counts_as_failure(node: &Header, severity: Severity, reason: Option<&CancelRe
 /// Takes a task that has ended out of its region, after the region's policy was heard.
 fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
     let decision = consult(region, ChildEnd::new(node.task_id(), severity));
-    let suppressed = {
+    if decision == Decision::CancelRest {
+        fail_fast(region, node);
+    }
+    let (suppressed, waiter) = {
         let mut inner = region.lock();
         NodeRef::unlink(&mut inner, node);
         inner.child_cancelled |= severity == Severity::Cancelled;
-        if failed {
+        let suppressed = if failed {
             keep_failure(&mut inner, node, severity)
         } else {
             None
-        }
+        };
+        (suppressed, one_less(&mut inner))
     };
     if let Some(failed) = suppressed {
         suppress(&failed.node, failed.severity);
     }
-    if decision == Decision::CancelRest {
-        fail_fast(region, node);
+    if let Some(waiter) = waiter {
+        waker::wake_contained(waiter);
     }
-    release_live(region);
 }
 
 /// Asks the region's policy about a child's end; a policy that panics is taken to want the rest cancelled.
@@ -579,17 +582,19 @@ pub(crate) fn fail_fast(region: &NodeRef, child: &Header) {
 
 /// Counts one task or blocking job less, and wakes a region that waits for the last.
 pub(crate) fn release_live(region: &NodeRef) {
-    let waiter = {
-        let mut inner = region.lock();
-        inner.live -= 1;
-        if inner.live == 0 && inner.phase > Phase::Open {
-            inner.waiter.clone()
-        } else {
-            None
-        }
-    };
+    let waiter = one_less(&mut region.lock());
     if let Some(waiter) = waiter {
         waker::wake_contained(waiter);
+    }
+}
+
+/// Counts one less; gives the waker of a region that waits for the last.
+fn one_less(inner: &mut Inner) -> Option<std::task::Waker> {
+    inner.live -= 1;
+    if inner.live == 0 && inner.phase > Phase::Open {
+        inner.waiter.clone()
+    } else {
+        None
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Worker<T> {
     /// Tasks that yielded, first in, first out.
     yielded: RefCell<VecDeque<T>>,
     streaks: Cell<Streaks>,
+    /// A sleeper claimed while choosing; the host wakes it.
+    wake: Cell<Option<usize>>,
     counters: Cell<Counters>,
 }
 
@@ -63,6 +65,7 @@ impl<T> Worker<T> {
             slot: Cell::new(None),
             yielded: RefCell::new(VecDeque::new()),
             streaks: Cell::new(Streaks::default()),
+            wake: Cell::new(None),
             counters: Cell::new(Counters::default()),
         }
     }
@@ -155,6 +158,12 @@ impl<T> Worker<T> {
             return Some(found);
         }
         if cancel { self.dispatch_cancel() } else { None }
+    }
+
+    /// The worker to wake because [`next`](Self::next) made entries stealable.
+    #[must_use = "the worker sleeps until it is woken"]
+    pub fn take_wake(&self) -> Option<usize> {
+        self.wake.take()
     }
 
     /// Takes an entry from the injector or another worker, after [`next`](Self::next) found nothing.
@@ -320,6 +329,7 @@ impl<T> Worker<T> {
         for entry in yielded.drain(half..) {
             self.deque.push(entry);
         }
+        self.wake.set(self.shared.idle.claim_any());
     }
 
     fn count(&self, change: impl FnOnce(&mut Counters)) {
