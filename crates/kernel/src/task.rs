@@ -13,8 +13,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use asupersync_core::{
-    Budget, CancelKind, CancelReason, CancelStage, ChildEnd, Decision, ErrOf, IntoOutcome, OkOf,
-    Outcome, PanicPayload, Severity,
+    Budget, CancelKind, CancelReason, CancelStage, ChildEnd, Decision, ErrOf, FailFast,
+    IntoOutcome, OkOf, Outcome, PanicPayload, Policy, Severity,
 };
 
 use crate::cancel;
@@ -567,7 +567,9 @@ fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
 
 /// Asks the region's policy about a child's end; a policy that panics is taken to want the rest cancelled.
 pub(crate) fn consult(region: &NodeRef, end: ChildEnd) -> Decision {
-    let policy = &region.region().policy;
+    let Some(policy) = &region.region().policy else {
+        return FailFast.on_child_end(&end);
+    };
     catch_unwind(AssertUnwindSafe(|| policy.on_child_end(&end))).unwrap_or(Decision::CancelRest)
 }
 
