@@ -359,7 +359,12 @@ pub(crate) fn disarm(node: &NodeRef) {
 pub(crate) fn begin_cleanup(node: &NodeRef, reason: &CancelReason) {
     node.mask.fetch_add(1, Ordering::SeqCst);
     let now = node.host().now();
-    let _ = accept(node, reason, None, now);
+    if accept(node, reason, None, now).is_some() {
+        node.record(|| Event::CancelRequested {
+            subject: node.subject(),
+            kind: reason.kind(),
+        });
+    }
 }
 
 /// Hands a request that was kept back on to what lives in the node: its body has ended, so no mask of it is left.

@@ -35,12 +35,10 @@ pub struct WorkerId(pub u16);
 /// Names a timer of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimerKey {
-    /// Which wheel.
+    /// Which of the host's wheels.
     pub shard: u32,
-    /// Which entry.
-    pub index: u32,
-    /// Which use of that entry.
-    pub generation: u32,
+    /// Which entry of it, and which use of that entry.
+    pub entry: u64,
 }
 
 /// What the kernel does that a host can choose; fixed when the host is built.

@@ -107,6 +107,8 @@ pub(crate) struct Inner {
     pub(crate) live: u32,
     pub(crate) next_index: u32,
     pub(crate) phase: Phase,
+    /// Some task of the region ended cancelled.
+    pub(crate) child_cancelled: bool,
     pub(crate) cancel: Option<Box<CancelState>>,
     pub(crate) extra: Option<Box<Extra>>,
     /// A task's joiner; for an inline node, whoever polls it.
@@ -152,6 +154,7 @@ impl Header {
                 live: 0,
                 next_index: 0,
                 phase: Phase::Open,
+                child_cancelled: false,
                 cancel: None,
                 extra: None,
                 waiter: None,

@@ -402,12 +402,25 @@ fn settle<T, E>(
     children: Option<Outcome<(), E>>,
 ) -> Outcome<T, E> {
     let Some(children) = children else {
-        return body;
+        return unless_cut_short(node, body);
     };
     if only_failed_fast(node, &body) {
         return children.map(|()| unreachable!("a failed child has no value"));
     }
     worse(body, children)
+}
+
+/// A region that was cancelled from outside while its tasks went on did not do its work, although its body ended well.
+///
+/// A body that cancelled its own region knew what it did.
+fn unless_cut_short<T, E>(node: &NodeRef, body: Outcome<T, E>) -> Outcome<T, E> {
+    if !body.is_ok() || !node.lock().child_cancelled {
+        return body;
+    }
+    match cancel::reason(node) {
+        Some(reason) if reason.origin() != node.origin() => Outcome::Cancelled(reason),
+        Some(_) | None => body,
+    }
 }
 
 /// Whether the body was cancelled for no other reason than a child's failure.

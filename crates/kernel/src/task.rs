@@ -546,6 +546,7 @@ fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
     let suppressed = {
         let mut inner = region.lock();
         NodeRef::unlink(&mut inner, node);
+        inner.child_cancelled |= severity == Severity::Cancelled;
         if failed {
             keep_failure(&mut inner, node, severity)
         } else {

@@ -181,13 +181,19 @@ impl<T> Worker<T> {
         (found, wake)
     }
 
+    /// Whether there is work for this worker anywhere.
+    #[must_use]
+    pub fn sees_work(&self) -> bool {
+        !self.deque.is_empty()
+            || !self.yielded.borrow().is_empty()
+            || self.shared.has_work_for(self.index)
+    }
+
     /// Announces that the worker is about to sleep; false, and nothing announced, if there is work after all.
     #[must_use]
     pub fn announce_sleep(&self) -> bool {
         self.shared.idle.announce_sleep(self.index);
-        let work = !self.deque.is_empty()
-            || !self.yielded.borrow().is_empty()
-            || self.shared.has_work_for(self.index);
+        let work = self.sees_work();
         if work {
             self.wake_up();
         }

@@ -97,6 +97,26 @@ pub struct TimerKey {
     generation: NonZeroU32,
 }
 
+impl TimerKey {
+    /// The key as one word, for a host that stores it beside the name of its wheel.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        (self.generation.get() as u64) << 32 | self.index as u64
+    }
+
+    /// The key behind a word from [`to_bits`](Self::to_bits); `None` for a word that no key gives.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Option<Self> {
+        match NonZeroU32::new((bits >> 32) as u32) {
+            Some(generation) => Some(Self {
+                index: bits as u32,
+                generation,
+            }),
+            None => None,
+        }
+    }
+}
+
 /// Timers with a value each: state in, time in, expired values out.
 ///
 /// # Shape and units

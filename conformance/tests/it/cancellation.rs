@@ -1,0 +1,338 @@
+//! A request reaches whoever waits, is level-triggered, and escalates in the stated order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
+
+use asupersync_conformance::on_both_hosts;
+use asupersync_core::{CancelKind, CancelStage, Outcome};
+use asupersync_kernel::Cx;
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{FutureExt, select};
+
+use crate::support::{End, FOREVER, Log, TICK, reason_of};
+
+/// Cancels a task that runs `body`, once it waits, and gives what it ended with.
+async fn cancelled_while<F, Fut>(cx: &Cx, body: F) -> Outcome<(), crate::support::AppError>
+where
+    F: FnOnce(Cx) -> Fut + Send + 'static,
+    Fut: Future<Output = End> + Send + 'static,
+{
+    let end = cx
+        .region(async |scope| {
+            let task = scope.spawn(body);
+            scope.cx().sleep(TICK).await?;
+            task.cancel_with(CancelKind::Timeout);
+            End::Ok(task.join(scope.cx()).await)
+        })
+        .await;
+    end.ok().expect("the region's body does not fail")
+}
+
+/// Like [`cancelled_while`], for bodies that are never idle: under the lab time stands still for them.
+async fn cancelled_while_busy<F, Fut>(cx: &Cx, body: F) -> Outcome<(), crate::support::AppError>
+where
+    F: FnOnce(Cx) -> Fut + Send + 'static,
+    Fut: Future<Output = End> + Send + 'static,
+{
+    let end = cx
+        .region(async |scope| {
+            let task = scope.spawn(body);
+            for _ in 0..10 {
+                scope.cx().yield_now().await?;
+            }
+            task.cancel_with(CancelKind::Timeout);
+            End::Ok(task.join(scope.cx()).await)
+        })
+        .await;
+    end.ok().expect("the region's body does not fail")
+}
+
+#[test]
+fn a_request_reaches_a_sleeper_also_below_combinators_with_their_own_wakers() {
+    on_both_hosts(async |cx| {
+        let plain = async |cx: Cx| {
+            cx.sleep(FOREVER).await?;
+            End::Ok(())
+        };
+        assert_eq!(
+            reason_of(cancelled_while(&cx, plain).await).kind(),
+            CancelKind::Timeout
+        );
+        let joined = async |cx: Cx| {
+            for end in join_all((0..40).map(|_| cx.sleep(FOREVER))).await {
+                end?;
+            }
+            End::Ok(())
+        };
+        assert_eq!(
+            reason_of(cancelled_while(&cx, joined).await).kind(),
+            CancelKind::Timeout
+        );
+        let unordered = async |cx: Cx| {
+            let mut sleeps: FuturesUnordered<_> = (0..3).map(|_| cx.sleep(FOREVER)).collect();
+            while let Some(end) = sleeps.next().await {
+                end?;
+            }
+            End::Ok(())
+        };
+        assert_eq!(
+            reason_of(cancelled_while(&cx, unordered).await).kind(),
+            CancelKind::Timeout
+        );
+        let selected = async |cx: Cx| {
+            let mut sleeps: FuturesUnordered<_> = (0..3).map(|_| cx.sleep(FOREVER)).collect();
+            let mut other = Box::pin(cx.sleep(FOREVER)).fuse();
+            select! {
+                end = other => end?,
+                end = sleeps.next() => end.expect("three sleeps")?,
+            }
+            End::Ok(())
+        };
+        assert_eq!(
+            reason_of(cancelled_while(&cx, selected).await).kind(),
+            CancelKind::Timeout
+        );
+    });
+}
+
+#[test]
+fn a_request_reaches_a_joiner_and_the_body_of_an_inner_region() {
+    on_both_hosts(async |cx| {
+        let joining = async |cx: Cx| {
+            cx.region(async |scope| {
+                let child = scope.spawn(async |cx: Cx| {
+                    cx.sleep(FOREVER).await?;
+                    End::Ok(())
+                });
+                child.join(scope.cx()).await.flatten()
+            })
+            .await
+            .flatten()
+        };
+        let reason = reason_of(cancelled_while(&cx, joining).await);
+        assert_eq!(reason.root_cause().kind(), CancelKind::Timeout);
+        let nested = async |cx: Cx| {
+            let bodies = (0..3).map(|_| {
+                cx.region(async |scope| {
+                    scope.cx().sleep(FOREVER).await?;
+                    End::Ok(())
+                })
+            });
+            for end in join_all(bodies).await {
+                end.flatten()?;
+            }
+            End::Ok(())
+        };
+        let reason = reason_of(cancelled_while(&cx, nested).await);
+        assert_eq!(reason.kind(), CancelKind::ParentCancelled);
+        assert_eq!(reason.root_cause().kind(), CancelKind::Timeout);
+    });
+}
+
+#[test]
+fn observation_is_level_triggered() {
+    on_both_hosts(async |cx| {
+        let body = async |cx: Cx| {
+            assert!(cx.sleep(FOREVER).await.is_err());
+            for _ in 0..5 {
+                assert!(cx.checkpoint().is_err());
+                assert!(cx.sleep(TICK).await.is_err());
+                assert!(cx.yield_now().await.is_err());
+            }
+            cx.checkpoint()?;
+            End::Ok(())
+        };
+        assert!(cancelled_while(&cx, body).await.is_cancelled());
+    });
+}
+
+#[test]
+fn mask_and_shield_hold_a_request_back_until_they_end() {
+    on_both_hosts(async |cx| {
+        let log = Log::default();
+        let noted = log.clone();
+        let body = async move |cx: Cx| {
+            {
+                let _mask = cx.mask();
+                cx.sleep(TICK * 3).await?;
+                assert!(cx.is_cancel_requested());
+                noted.note("masked");
+            }
+            cx.shield(async {
+                cx.sleep(TICK).await?;
+                noted.note("shielded");
+                End::Ok(())
+            })
+            .await?;
+            noted.note("neither");
+            cx.checkpoint()?;
+            noted.note("unreachable");
+            End::Ok(())
+        };
+        let reason = reason_of(cancelled_while(&cx, body).await);
+        assert_eq!(reason.stage(), CancelStage::Requested);
+        assert_eq!(log.notes(), ["masked", "shielded", "neither"]);
+    });
+}
+
+#[test]
+fn a_region_opened_behind_a_shield_runs_undisturbed() {
+    on_both_hosts(async |cx| {
+        let log = Log::default();
+        let noted = log.clone();
+        let body = async move |cx: Cx| {
+            cx.shield(async {
+                cx.sleep(TICK * 3).await?;
+                let noted = noted.clone();
+                cx.region(async |scope| {
+                    scope.spawn(async move |cx: Cx| {
+                        cx.sleep(TICK).await?;
+                        noted.note("flushed");
+                        End::Ok(())
+                    });
+                    End::Ok(())
+                })
+                .await
+                .flatten()
+            })
+            .await?;
+            cx.checkpoint()?;
+            End::Ok(())
+        };
+        assert!(cancelled_while(&cx, body).await.is_cancelled());
+        assert_eq!(log.notes(), ["flushed"]);
+    });
+}
+
+#[test]
+fn when_the_cleanup_budget_is_spent_shields_no_longer_hold() {
+    on_both_hosts(async |cx| {
+        let polls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&polls);
+        let body = async move |cx: Cx| {
+            cx.shield(async {
+                loop {
+                    if let Err(cancelled) = cx.yield_now().await {
+                        return End::<()>::Err(cancelled.into());
+                    }
+                    if cx.is_cancel_requested() {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+            })
+            .await
+        };
+        let reason = reason_of(cancelled_while_busy(&cx, body).await);
+        assert_eq!(reason.stage(), CancelStage::Unshielded);
+        let polls = polls.load(Ordering::SeqCst);
+        let budget = CancelKind::Timeout.cleanup_budget(cx.now()).poll_quota;
+        assert!(polls <= budget, "{polls} polls under a budget of {budget}");
+        assert!(
+            polls + 5 >= budget,
+            "the budget was there to be used: {polls} of {budget}"
+        );
+    });
+}
+
+#[test]
+fn when_the_grace_is_spent_the_future_is_dropped_where_it_stands() {
+    struct Dropped(Log);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.note("dropped");
+        }
+    }
+    on_both_hosts(async |cx| {
+        let log = Log::default();
+        let guard = Dropped(log.clone());
+        let body = async move |_: Cx| {
+            let _guard = guard;
+            // Code that neither asks nor waits for anything of ours, but yields.
+            std::future::poll_fn(|task| -> Poll<()> {
+                task.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+            End::Ok(())
+        };
+        let reason = reason_of(cancelled_while_busy(&cx, body).await);
+        assert_eq!(reason.stage(), CancelStage::Dropped);
+        assert!(reason.escalated());
+        assert_eq!(log.notes(), ["dropped"]);
+    });
+}
+
+#[test]
+fn requests_only_strengthen() {
+    on_both_hosts(async |cx| {
+        let end = cx
+            .region(async |scope| {
+                let task = scope.spawn(async |cx: Cx| {
+                    let _mask = cx.mask();
+                    cx.sleep(TICK * 3).await?;
+                    End::Ok(cx.cancel_reason().map(|reason| reason.kind()))
+                });
+                scope.cx().sleep(TICK).await?;
+                task.cancel_with(CancelKind::Timeout);
+                task.cancel_with(CancelKind::RaceLost);
+                task.cancel_with(CancelKind::User);
+                task.join(scope.cx()).await.flatten()
+            })
+            .await;
+        assert_eq!(end, Outcome::Ok(Some(CancelKind::RaceLost)));
+    });
+}
+
+#[test]
+fn a_task_spawned_into_a_cancelled_region_is_born_cancelled() {
+    on_both_hosts(async |cx| {
+        let end = cx
+            .region(async |scope| {
+                scope.cancel(CancelKind::User);
+                let task = scope.spawn(async |cx: Cx| {
+                    assert!(cx.is_cancel_requested());
+                    cx.sleep(FOREVER).await?;
+                    End::Ok(())
+                });
+                let _mask = scope.cx().mask();
+                let reason = reason_of(task.join(scope.cx()).await);
+                assert_eq!(reason.root_cause().kind(), CancelKind::User);
+                End::Ok(())
+            })
+            .await;
+        assert_eq!(end, Outcome::Ok(()));
+    });
+}
+
+#[test]
+fn a_hundred_tasks_under_deep_regions_all_hear_of_one_request() {
+    on_both_hosts(async |cx| {
+        let heard = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&heard);
+        let body = async move |cx: Cx| {
+            cx.region(async |outer| {
+                outer
+                    .region(async |inner| {
+                        for _ in 0..100 {
+                            let heard = Arc::clone(&heard);
+                            inner.spawn(async move |cx: Cx| {
+                                let slept = cx.sleep(FOREVER).await;
+                                heard.fetch_add(1, Ordering::SeqCst);
+                                slept?;
+                                End::Ok(())
+                            });
+                        }
+                        End::Ok(())
+                    })
+                    .await
+                    .flatten()
+            })
+            .await
+            .flatten()
+        };
+        assert!(cancelled_while(&cx, body).await.is_cancelled());
+        assert_eq!(count.load(Ordering::SeqCst), 100);
+    });
+}

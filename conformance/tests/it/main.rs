@@ -1,0 +1,12 @@
+//! The kernel's promises, on both hosts.
+
+mod budgets;
+mod cancellation;
+mod capabilities;
+mod errors;
+mod finalizers;
+mod local;
+mod obligations;
+mod panics;
+mod quiescence;
+mod support;

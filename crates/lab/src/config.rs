@@ -1,0 +1,79 @@
+//! How a lab runs.
+
+use asupersync_core::LeakResponse;
+use asupersync_kernel::{KernelConfig, LeakEscalation};
+
+/// A lab's seed and limits.
+///
+/// # Examples
+/// ```
+/// use asupersync_lab::LabConfig;
+/// let config = LabConfig::default().seed(42).max_steps(100_000).capture_trace(true);
+/// ```
+#[derive(Clone, Debug)]
+pub struct LabConfig {
+    pub(crate) seed: u64,
+    pub(crate) max_steps: u64,
+    pub(crate) capture_trace: bool,
+    pub(crate) kernel: KernelConfig,
+}
+
+impl Default for LabConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            max_steps: 1_000_000,
+            capture_trace: true,
+            kernel: KernelConfig {
+                record: true,
+                record_obligations: true,
+                ..KernelConfig::default()
+            },
+        }
+    }
+}
+
+impl LabConfig {
+    /// From which the schedule and all entropy are drawn.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// After how many polls the run is given up; one million unless set.
+    #[must_use]
+    pub const fn max_steps(mut self, steps: u64) -> Self {
+        self.max_steps = steps;
+        self
+    }
+
+    /// Whether events are kept; they are unless switched off. Without them the oracles see nothing.
+    #[must_use]
+    pub const fn capture_trace(mut self, capture: bool) -> Self {
+        self.capture_trace = capture;
+        self.kernel.record = capture;
+        self
+    }
+
+    /// Whether an obligation that ends by dropping its guard is reported.
+    #[must_use]
+    pub const fn strict_obligations(mut self, strict: bool) -> Self {
+        self.kernel.strict_obligations = strict;
+        self
+    }
+
+    /// What happens when a task ends while it still owes something.
+    #[must_use]
+    pub const fn obligation_leak_response(mut self, response: LeakResponse) -> Self {
+        self.kernel.leak_response = response;
+        self
+    }
+
+    /// A different response once leaks have become frequent.
+    #[must_use]
+    pub const fn leak_escalation(mut self, escalation: LeakEscalation) -> Self {
+        self.kernel.leak_escalation = Some(escalation);
+        self
+    }
+}

@@ -1,0 +1,132 @@
+//! The lab's loop: draw a step, or let time pass.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Waker;
+
+use asupersync_core::{Budget, ErrOf, IntoOutcome, OkOf, Time};
+use asupersync_kernel::{Cx, Host, Root, RootOptions, WorkerId, run_root};
+
+use crate::config::LabConfig;
+use crate::host::{Choice, LabHost};
+use crate::oracle::check_laws;
+use crate::report::{LabEnd, LabReport};
+use crate::trace::Trace;
+
+/// Runs one program under a seed.
+pub struct LabRuntime {
+    config: LabConfig,
+    ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+}
+
+impl fmt::Debug for LabRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LabRuntime")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LabRuntime {
+    /// A lab that has run nothing yet.
+    #[must_use]
+    pub const fn new(config: LabConfig) -> Self {
+        Self {
+            config,
+            ports: Vec::new(),
+        }
+    }
+
+    /// Adds a driver of a higher layer, found by its type with `cx.port()`.
+    #[must_use]
+    pub fn port<P: Send + Sync + 'static>(mut self, port: P) -> Self {
+        self.ports.push((TypeId::of::<P>(), Box::new(port)));
+        self
+    }
+
+    /// Runs a program to its end, or until nothing can happen any more.
+    pub fn run<F, Fut>(self, body: F) -> LabReport<OkOf<Fut>, ErrOf<Fut>>
+    where
+        F: FnOnce(Cx) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        let seed = self.config.seed;
+        let host = Arc::new(LabHost::new(seed, self.config.kernel, self.ports));
+        let options = RootOptions {
+            budget: Budget::UNLIMITED,
+            home: WorkerId(0),
+            waker: Waker::noop().clone(),
+        };
+        let mut end = LabEnd::Finished;
+        let max_steps = self.config.max_steps;
+        let kernel_host: Arc<dyn Host> = host.clone();
+        let root = run_root(kernel_host, options, body, |root| {
+            match turn(&host, root, max_steps) {
+                Turn::Ran => ControlFlow::Continue(()),
+                Turn::End(reached) => {
+                    end = reached;
+                    ControlFlow::Break(())
+                }
+            }
+        });
+        let elapsed = host.now().saturating_since(Time::ZERO);
+        let (events, reports) = host.take_events();
+        // Tasks that a stalled run leaves behind end here, and may wake others meanwhile.
+        loop {
+            let (choices, timers) = host.drain();
+            if choices.is_empty() && timers.is_empty() {
+                break;
+            }
+        }
+        let trace = Trace { events };
+        let violations = if end == LabEnd::Finished {
+            check_laws(&trace)
+        } else {
+            Vec::new()
+        };
+        LabReport {
+            outcome: root.outcome,
+            end,
+            seed,
+            steps: host.steps(),
+            elapsed,
+            trace,
+            reports,
+            violations,
+        }
+    }
+}
+
+enum Turn {
+    Ran,
+    End(LabEnd),
+}
+
+fn turn(host: &LabHost, root: &Root, max_steps: u64) -> Turn {
+    if root.is_quiescent() {
+        return Turn::End(LabEnd::Finished);
+    }
+    if host.steps() >= max_steps {
+        return Turn::End(LabEnd::StepLimit(root.unfinished()));
+    }
+    match host.next_choice() {
+        Some(Choice::Task(task)) => task.run(),
+        Some(Choice::Job(job)) => {
+            // The kernel's jobs catch their own panics; a destructor's must not unwind past the root.
+            let _ = catch_unwind(AssertUnwindSafe(job));
+        }
+        None => {
+            let Some(due) = host.advance() else {
+                return Turn::End(LabEnd::Stalled(root.unfinished()));
+            };
+            for waker in due {
+                // As in production, a timer's waker may be the program's.
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
+        }
+    }
+    Turn::Ran
+}

@@ -1,0 +1,35 @@
+//! The lab host: the same kernel on one thread, with virtual time and a schedule drawn from a seed.
+//!
+//! A program that runs here runs the kernel that production runs; only the ports differ.
+//! Which runnable task goes next, and every random number, is a function of the seed; time stands still while anything is runnable and then jumps to the next timer.
+//! Two runs of one seed give the same trace, byte for byte.
+//!
+//! # Examples
+//! ```
+//! use asupersync_lab::{LabConfig, LabRuntime};
+//! use asupersync_core::Cancelled;
+//! use std::time::Duration;
+//!
+//! let report = LabRuntime::new(LabConfig::default().seed(42)).run(async |cx| {
+//!     cx.sleep(Duration::from_secs(3600)).await?;
+//!     Ok::<_, Cancelled>(cx.now())
+//! });
+//! report.assert_clean();
+//! assert_eq!(report.elapsed, Duration::from_secs(3600));
+//! ```
+#![forbid(unsafe_code)]
+
+mod config;
+mod host;
+mod lab;
+mod oracle;
+mod report;
+mod seeds;
+mod trace;
+
+pub use config::LabConfig;
+pub use lab::LabRuntime;
+pub use oracle::{Law, Violation, check_laws};
+pub use report::{LabEnd, LabReport};
+pub use seeds::{Seeds, check_seeds};
+pub use trace::{Trace, TraceEvent};

@@ -1,0 +1,253 @@
+//! How a runtime is built.
+
+use std::any::{Any, TypeId};
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use asupersync_core::LeakResponse;
+use asupersync_kernel::{KernelConfig, LeakEscalation, Report};
+use asupersync_reactor::{Reactor, ReactorHandle};
+use asupersync_sched::{Counters, Parker, SchedConfig, Shared, WORKERS_MAX};
+
+use crate::blocking::{BlockingConfig, BlockingPool};
+use crate::clock::Clock;
+use crate::host::{OnReport, RuntimeHost};
+use crate::runtime::{Parts, Runtime};
+use crate::signal::Signals;
+use crate::timers::Timers;
+
+/// Why a runtime could not be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The number of worker threads is out of range.
+    #[error("a runtime has 1 to {WORKERS_MAX} worker threads, not {actual}; set `worker_threads`")]
+    WorkerThreads {
+        /// What was asked for.
+        actual: usize,
+    },
+    /// A streak limit is zero.
+    #[error("a streak limit of 0 would starve its lane; use at least 1")]
+    StreakLimit,
+    /// The reactor could not be made.
+    #[error("the operating system refused a reactor; are file descriptors exhausted?")]
+    Reactor(#[source] io::Error),
+    /// A signal handler could not be installed.
+    #[error("the handlers for SIGINT and SIGTERM could not be installed")]
+    Signals(#[source] io::Error),
+    /// A worker thread could not be started.
+    #[error("worker thread {index} could not be started")]
+    Thread {
+        /// Which one.
+        index: usize,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Makes a port once the reactor exists.
+type MakePort = Box<dyn FnOnce(&ReactorHandle) -> (TypeId, Box<dyn Any + Send + Sync>)>;
+
+/// Builds a [`Runtime`].
+///
+/// # Examples
+/// ```
+/// use asupersync_runtime::RuntimeBuilder;
+/// use asupersync_core::Outcome;
+/// let mut runtime = RuntimeBuilder::new().worker_threads(2).build()?;
+/// let end = runtime.block_on(async |cx| {
+///     cx.checkpoint()?;
+///     Ok::<_, asupersync_core::Cancelled>(7)
+/// });
+/// assert_eq!(end, Outcome::Ok(7));
+/// # Ok::<_, asupersync_runtime::BuildError>(())
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct RuntimeBuilder {
+    workers: Option<usize>,
+    sched: SchedConfig,
+    kernel: KernelConfig,
+    blocking: BlockingConfig,
+    shutdown_timeout: Duration,
+    signals: bool,
+    on_report: OnReport,
+    ports: Vec<MakePort>,
+}
+
+impl Default for RuntimeBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RuntimeBuilder {
+    /// As many workers as the machine has cores, and defaults that suit a service.
+    pub fn new() -> Self {
+        Self {
+            workers: None,
+            sched: SchedConfig::default(),
+            kernel: KernelConfig::default(),
+            blocking: BlockingConfig::default(),
+            shutdown_timeout: Duration::from_secs(30),
+            signals: true,
+            on_report: Arc::new(print_report),
+            ports: Vec::new(),
+        }
+    }
+
+    /// How many threads run tasks, the one that calls `block_on` included; 1..=64.
+    pub fn worker_threads(mut self, count: usize) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
+    /// After so many cancelled tasks in a row another lane has its turn; 16 unless set.
+    pub fn cancel_streak_limit(mut self, dispatches: u32) -> Self {
+        self.sched.cancel_streak_limit = dispatches;
+        self
+    }
+
+    /// After so many tasks with deadlines in a row the ready lane has its turn; 16 unless set.
+    pub fn timed_streak_limit(mut self, dispatches: u32) -> Self {
+        self.sched.timed_streak_limit = dispatches;
+        self
+    }
+
+    /// How long the close protocol may take once the root body has ended or a signal has come; 30 s unless set.
+    ///
+    /// What has not ended then is reported and left behind.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Whether SIGINT and SIGTERM shut the program down in order; they do unless switched off.
+    pub fn handle_signals(mut self, handle: bool) -> Self {
+        self.signals = handle;
+        self
+    }
+
+    /// The blocking pool's size.
+    pub fn blocking(mut self, config: BlockingConfig) -> Self {
+        self.blocking = config;
+        self
+    }
+
+    /// What happens when a task ends while it still owes something.
+    pub fn obligation_leak_response(mut self, response: LeakResponse) -> Self {
+        self.kernel.leak_response = response;
+        self
+    }
+
+    /// A different response once leaks have become frequent.
+    pub fn leak_escalation(mut self, escalation: LeakEscalation) -> Self {
+        self.kernel.leak_escalation = Some(escalation);
+        self
+    }
+
+    /// Whether each obligation is recorded with the line that made it; in debug builds they are unless switched off.
+    pub fn record_obligations(mut self, record: bool) -> Self {
+        self.kernel.record_obligations = record;
+        self
+    }
+
+    /// Hears of leaks and contained panics instead of standard error.
+    pub fn on_report(mut self, hear: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+        self.on_report = Arc::new(hear);
+        self
+    }
+
+    /// Adds a driver of a higher layer, found by its type with `cx.port()`.
+    pub fn port<P: Send + Sync + 'static>(
+        mut self,
+        make: impl FnOnce(&ReactorHandle) -> P + 'static,
+    ) -> Self {
+        self.ports.push(Box::new(|reactor| {
+            (TypeId::of::<P>(), Box::new(make(reactor)))
+        }));
+        self
+    }
+
+    /// Starts the worker threads.
+    ///
+    /// # Errors
+    /// [`BuildError`], if a number is out of range or the operating system refuses a resource.
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        let workers = self.workers.unwrap_or_else(cores);
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            return Err(BuildError::WorkerThreads { actual: workers });
+        }
+        if self.sched.cancel_streak_limit == 0 || self.sched.timed_streak_limit == 0 {
+            return Err(BuildError::StreakLimit);
+        }
+        let reactor = Reactor::new().map_err(BuildError::Reactor)?;
+        let handle = reactor.handle();
+        let signals = if self.signals {
+            Signals::listen(&handle).map_err(BuildError::Signals)?
+        } else {
+            Signals::ignored()
+        };
+        let (shared, sched_workers) = Shared::new(SchedConfig {
+            workers,
+            ..self.sched
+        });
+        let parkers: Vec<Parker> = (0..workers).map(|_| Parker::new()).collect();
+        let host = Arc::new(RuntimeHost {
+            config: self.kernel,
+            clock: Clock::new(),
+            shared,
+            unparkers: parkers.iter().map(Parker::unparker).collect(),
+            timers: Timers::new(workers),
+            reactor: Mutex::new(reactor),
+            blocking: BlockingPool::new(self.blocking),
+            signals,
+            on_report: self.on_report,
+            ports: self.ports.into_iter().map(|make| make(&handle)).collect(),
+            reactor_handle: handle,
+            metrics: Mutex::new(vec![Counters::default(); workers]),
+            regions: AtomicU64::new(0),
+            numbers: AtomicU64::new(0),
+            leaks: AtomicU64::new(0),
+        });
+        let places = sched_workers.into_iter().zip(parkers).collect();
+        Runtime::start(Parts {
+            host,
+            places,
+            shutdown_timeout: self.shutdown_timeout,
+        })
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, std::num::NonZero::get)
+        .min(WORKERS_MAX)
+}
+
+fn print_report(report: &Report) {
+    match report {
+        Report::ObligationLeaked {
+            holder,
+            owed,
+            count,
+        } => {
+            eprintln!("asupersync: {holder:?} ended while it owed {count} obligation(s)");
+            for owed in owed {
+                eprintln!("    a {} reserved at {}", owed.kind, owed.site);
+            }
+        }
+        Report::ObligationDropped { holder, owed } => {
+            eprintln!(
+                "asupersync: {holder:?} dropped a {} reserved at {}",
+                owed.kind, owed.site
+            );
+        }
+        Report::PanicContained { place, message } => {
+            eprintln!("asupersync: {place} panicked: {message}");
+        }
+        other => eprintln!("asupersync: {other:?}"),
+    }
+}

@@ -1,0 +1,26 @@
+//! The host's monotonic clock.
+
+use std::time::Instant;
+
+use asupersync_core::Time;
+
+/// Counts from the moment the runtime was built.
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the production host is where time comes from"
+    )]
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::ZERO + self.start.elapsed()
+    }
+}

@@ -1,0 +1,250 @@
+//! The kernel's ports, served by threads and the operating system.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Wake, Waker};
+
+use asupersync_core::{RegionId, Time};
+use asupersync_kernel::{Event, Host, KernelConfig, Lane, Report, Runnable, TimerKey, WorkerId};
+use asupersync_reactor::{Reactor, ReactorHandle};
+use asupersync_sched::{Counters, Shared, Unparker, Worker};
+
+use crate::blocking::BlockingPool;
+use crate::clock::Clock;
+use crate::signal::Signals;
+use crate::timers::Timers;
+
+/// What hears of reports.
+pub(crate) type OnReport = Arc<dyn Fn(&Report) + Send + Sync>;
+
+/// The production host.
+pub(crate) struct RuntimeHost {
+    pub(crate) config: KernelConfig,
+    pub(crate) clock: Clock,
+    pub(crate) shared: Arc<Shared<Runnable>>,
+    pub(crate) unparkers: Vec<Unparker>,
+    pub(crate) timers: Timers,
+    /// Held by the worker that sleeps in the reactor.
+    pub(crate) reactor: Mutex<Reactor>,
+    pub(crate) reactor_handle: ReactorHandle,
+    pub(crate) blocking: BlockingPool,
+    pub(crate) signals: Signals,
+    pub(crate) on_report: OnReport,
+    pub(crate) ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    pub(crate) metrics: Mutex<Vec<Counters>>,
+    pub(crate) regions: AtomicU64,
+    pub(crate) numbers: AtomicU64,
+    pub(crate) leaks: AtomicU64,
+}
+
+/// What the workers have done, and what the blocking pool holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Each worker's dispatches and fairness counters, as of its last sleep or end.
+    pub workers: Vec<Counters>,
+    /// Threads of the blocking pool now.
+    pub blocking_threads: usize,
+    /// Threads of the blocking pool ever started.
+    pub blocking_threads_started: u64,
+    /// Obligations leaked so far.
+    pub obligations_leaked: u64,
+}
+
+/// The worker that this thread is, if it is one.
+pub(crate) struct Local {
+    host: *const RuntimeHost,
+    pub(crate) worker: Worker<Runnable>,
+}
+
+thread_local! {
+    static LOCAL: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
+}
+
+/// Makes this thread a worker of `host` until [`leave`].
+pub(crate) fn enter(host: &Arc<RuntimeHost>, worker: Worker<Runnable>) -> Rc<Local> {
+    let local = Rc::new(Local {
+        host: Arc::as_ptr(host),
+        worker,
+    });
+    LOCAL.with_borrow_mut(|slot| {
+        assert!(
+            slot.is_none(),
+            "`block_on` was called on a thread that runs a runtime already"
+        );
+        *slot = Some(Rc::clone(&local));
+    });
+    local
+}
+
+/// Ends what [`enter`] began, and gives the worker back.
+pub(crate) fn leave(local: Rc<Local>) -> Worker<Runnable> {
+    drop(LOCAL.take());
+    match Rc::try_unwrap(local) {
+        Ok(local) => local.worker,
+        Err(_) => unreachable!("the thread's own reference was the only other"),
+    }
+}
+
+/// Whether this thread is a worker of some runtime.
+pub(crate) fn is_worker() -> bool {
+    LOCAL.with_borrow(Option::is_some)
+}
+
+impl RuntimeHost {
+    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
+        // Tasks may be woken while the thread's locals are being destroyed; it is no worker then.
+        let mut f = Some(f);
+        let result = LOCAL.try_with(|slot| {
+            let slot = slot.borrow();
+            let local = slot
+                .as_deref()
+                .filter(|local| std::ptr::eq(local.host, self));
+            f.take().map(|f| f(local))
+        });
+        match (result, f) {
+            (Ok(Some(result)), _) => result,
+            (_, Some(f)) => f(None),
+            (_, None) => unreachable!("`f` is taken only to give a result"),
+        }
+    }
+
+    pub(crate) fn wake(&self, worker: usize) {
+        if self.unparkers[worker].unpark() {
+            // A refusal leaves the wake noted for the next turn; the sleeper's timeout bounds the delay.
+            let _ = self.reactor_handle.wake();
+        }
+    }
+
+    fn wake_any(&self, worker: Option<usize>) {
+        if let Some(worker) = worker {
+            self.wake(worker);
+        }
+    }
+
+    fn schedule_pinned(&self, task: Runnable, lane: Lane, worker: usize) {
+        self.wake_any(match lane {
+            Lane::Cancel => self.shared.pin_cancel(worker, task),
+            Lane::Timed { deadline, priority } => {
+                self.shared.pin_timed(worker, task, deadline, priority)
+            }
+            Lane::Ready | Lane::Yielded => self.shared.pin(worker, task),
+        });
+    }
+
+    fn schedule_here(&self, task: Runnable, lane: Lane, worker: &Worker<Runnable>) {
+        self.wake_any(match lane {
+            Lane::Cancel => worker.push_cancel(task),
+            Lane::Timed { deadline, priority } => worker.push_timed(task, deadline, priority),
+            Lane::Ready => worker.push_woken(task),
+            Lane::Yielded => {
+                worker.push_yielded(task);
+                None
+            }
+        });
+    }
+
+    fn schedule_from_afar(&self, task: Runnable, lane: Lane) {
+        self.wake_any(match lane {
+            Lane::Cancel => self.shared.inject_cancel(task),
+            Lane::Timed { deadline, priority } => {
+                self.shared.inject_timed(task, deadline, priority)
+            }
+            Lane::Ready | Lane::Yielded => self.shared.inject(task),
+        });
+    }
+}
+
+impl Host for RuntimeHost {
+    fn config(&self) -> &KernelConfig {
+        &self.config
+    }
+
+    fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    fn schedule(&self, task: Runnable, lane: Lane, pinned: Option<WorkerId>) {
+        match pinned {
+            Some(worker) => self.schedule_pinned(task, lane, usize::from(worker.0)),
+            None => self.with_local(|local| match local {
+                Some(local) => self.schedule_here(task, lane, &local.worker),
+                None => self.schedule_from_afar(task, lane),
+            }),
+        }
+    }
+
+    fn current_worker(&self) -> Option<WorkerId> {
+        self.with_local(|local| {
+            let index = local?.worker.index();
+            Some(WorkerId(
+                u16::try_from(index).expect("a scheduler has at most 64 workers"),
+            ))
+        })
+    }
+
+    fn timer_insert(&self, at: Time, waker: Waker) -> TimerKey {
+        let shard = self.with_local(|local| local.map(|local| local.worker.index()));
+        match shard {
+            Some(shard) => self.timers.insert(shard, at, waker),
+            None => {
+                let key = self.timers.insert(0, at, waker);
+                // Worker 0 may sleep past the new deadline.
+                self.wake(0);
+                key
+            }
+        }
+    }
+
+    fn timer_cancel(&self, key: TimerKey) {
+        self.timers.cancel(key);
+    }
+
+    fn next_region(&self) -> RegionId {
+        RegionId::new(self.regions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn random_u64(&self) -> u64 {
+        fastrand::u64(..)
+    }
+
+    fn run_blocking(&self, job: Box<dyn FnOnce() + Send>) {
+        self.blocking.run(job);
+    }
+
+    fn record(&self, _event: Event) {}
+
+    fn report(&self, report: Report) {
+        (self.on_report)(&report);
+    }
+
+    fn count_leaks(&self, count: u32) -> u64 {
+        self.leaks.fetch_add(u64::from(count), Ordering::Relaxed) + u64::from(count)
+    }
+
+    fn port(&self, port: TypeId) -> Option<&(dyn Any + Send + Sync)> {
+        self.ports
+            .iter()
+            .find(|(id, _)| *id == port)
+            .map(|(_, port)| &**port)
+    }
+}
+
+/// Wakes one worker; the root region's waker.
+pub(crate) struct WakeWorker {
+    pub(crate) host: Arc<RuntimeHost>,
+    pub(crate) worker: usize,
+}
+
+impl Wake for WakeWorker {
+    fn wake(self: Arc<Self>) {
+        self.host.wake(self.worker);
+    }
+}

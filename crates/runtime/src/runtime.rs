@@ -1,0 +1,263 @@
+//! The runtime: its threads, and the program that runs on them.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::task::Waker;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use asupersync_core::{Budget, CancelKind, ErrOf, IntoOutcome, OkOf, Outcome, Time};
+use asupersync_kernel::{Cx, Root, RootOptions, Runnable, Unfinished, WorkerId, run_root};
+use asupersync_sched::{Parker, Worker};
+
+use crate::builder::{BuildError, RuntimeBuilder};
+use crate::host::{self, Metrics, RuntimeHost, WakeWorker};
+use crate::worker::Loop;
+
+/// Threads, clock, reactor and blocking pool for one program at a time.
+///
+/// The thread that calls [`block_on`](Self::block_on) is worker 0; a runtime with one worker has no other thread.
+pub struct Runtime {
+    host: Arc<RuntimeHost>,
+    /// Worker 0, while no program runs.
+    place: Option<(Worker<Runnable>, Parker)>,
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    shutdown_timeout: Duration,
+    report: ShutdownReport,
+}
+
+/// What a program left behind.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// What had not ended when the shutdown budget was spent; empty after an orderly end.
+    pub unfinished: Vec<Unfinished>,
+    /// How long the close protocol took after the root body ended or a signal came.
+    pub took: Duration,
+    /// How many signals came while the program ran.
+    pub signals: u32,
+}
+
+pub(crate) struct Parts {
+    pub(crate) host: Arc<RuntimeHost>,
+    pub(crate) places: Vec<(Worker<Runnable>, Parker)>,
+    pub(crate) shutdown_timeout: Duration,
+}
+
+impl Runtime {
+    /// A runtime with the defaults of [`RuntimeBuilder`].
+    ///
+    /// # Errors
+    /// [`BuildError`], if the operating system refuses a resource.
+    pub fn new() -> Result<Self, BuildError> {
+        RuntimeBuilder::new().build()
+    }
+
+    /// Builds a runtime of a chosen shape.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::new()
+    }
+
+    pub(crate) fn start(parts: Parts) -> Result<Self, BuildError> {
+        let Parts {
+            host,
+            places,
+            shutdown_timeout,
+        } = parts;
+        let mut places = places.into_iter();
+        let place = places.next();
+        let mut runtime = Self {
+            host,
+            place,
+            threads: Vec::new(),
+            stop: Arc::new(AtomicBool::new(false)),
+            shutdown_timeout,
+            report: ShutdownReport::default(),
+        };
+        for (worker, parker) in places {
+            let index = worker.index();
+            let thread = runtime
+                .start_worker(worker, parker)
+                .map_err(|source| BuildError::Thread { index, source })?;
+            runtime.threads.push(thread);
+        }
+        Ok(runtime)
+    }
+
+    fn start_worker(
+        &self,
+        worker: Worker<Runnable>,
+        parker: Parker,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let (host, stop) = (Arc::clone(&self.host), Arc::clone(&self.stop));
+        let name = format!("asupersync-{}", worker.index());
+        std::thread::Builder::new().name(name).spawn(move || {
+            let local = host::enter(&host, worker);
+            let mut work = Loop::new(host, local, parker);
+            work.run(&stop);
+            let (local, _) = work.into_parts();
+            // What is left was given up by the program; each entry ends its task.
+            drop(host::leave(local).drain());
+        })
+    }
+
+    /// Runs a program: `body` in the root region, on this thread, until nothing of the program is left.
+    ///
+    /// The body may borrow from the caller and need not be `Send`.
+    /// When it has ended, whatever it left to close is closed; SIGINT and SIGTERM cancel the program with `Shutdown`.
+    /// After the shutdown budget, or a second signal, what has not ended is left behind and stands in [`last_shutdown`](Self::last_shutdown).
+    /// # Errors
+    /// The outcome is the body's.
+    /// # Panics
+    /// If this thread runs a program already: a task cannot call `block_on`.
+    pub fn block_on<F, Fut>(&mut self, body: F) -> Outcome<OkOf<Fut>, ErrOf<Fut>>
+    where
+        F: FnOnce(Cx) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
+        assert!(
+            !host::is_worker(),
+            "`block_on` was called by a task; await the future instead, or use `cx.blocking`"
+        );
+        let (worker, parker) = self
+            .place
+            .take()
+            .expect("a program borrows the runtime mutably");
+        let local = host::enter(&self.host, worker);
+        let mut work = Loop::new(Arc::clone(&self.host), local, parker);
+        let options = RootOptions {
+            budget: Budget::UNLIMITED,
+            home: WorkerId(0),
+            waker: Waker::from(Arc::new(WakeWorker {
+                host: Arc::clone(&self.host),
+                worker: 0,
+            })),
+        };
+        let mut closing = Closing::new(&self.host, self.shutdown_timeout);
+        let kernel_host: Arc<dyn asupersync_kernel::Host> = self.host.clone();
+        let end = run_root(kernel_host, options, body, |root| {
+            closing.turn(root, &mut work)
+        });
+        self.host.signals.attach(None);
+        self.report = closing.report(end.unfinished);
+        let (local, parker) = work.into_parts();
+        self.place = Some((host::leave(local), parker));
+        end.outcome
+    }
+
+    /// What the last program left behind.
+    #[must_use]
+    pub const fn last_shutdown(&self) -> &ShutdownReport {
+        &self.report
+    }
+
+    /// What the workers have done so far.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let (blocking_threads, blocking_threads_started) = self.host.blocking.threads();
+        Metrics {
+            workers: self
+                .host
+                .metrics
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            blocking_threads,
+            blocking_threads_started,
+            obligations_leaked: self.host.leaks.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        for worker in 1..self.host.unparkers.len() {
+            self.host.wake(worker);
+        }
+        if let Some((worker, _)) = self.place.take() {
+            drop(worker.drain());
+        }
+        let stuck = !self.report.unfinished.is_empty();
+        for thread in self.threads.drain(..) {
+            if !stuck || thread.is_finished() {
+                // A worker thread ends without a panic: tasks are caught by the kernel.
+                let _ = thread.join();
+            }
+        }
+        self.host.blocking.close(if stuck {
+            Duration::ZERO
+        } else {
+            self.shutdown_timeout
+        });
+    }
+}
+
+/// The root's loop: run tasks until nothing is left, within the shutdown budget.
+struct Closing<'a> {
+    host: &'a Arc<RuntimeHost>,
+    timeout: Duration,
+    /// When the close protocol began.
+    since: Option<Time>,
+    signals_before: u32,
+    attached: bool,
+}
+
+impl<'a> Closing<'a> {
+    fn new(host: &'a Arc<RuntimeHost>, timeout: Duration) -> Self {
+        let signals_before = host.signals.count();
+        Self {
+            host,
+            timeout,
+            since: None,
+            signals_before,
+            attached: false,
+        }
+    }
+
+    fn turn(&mut self, root: &Root, work: &mut Loop) -> ControlFlow<()> {
+        if !self.attached {
+            self.host.signals.attach(Some(root.canceller()));
+            self.attached = true;
+        }
+        let ran = work.run_some(|| root.body_ended());
+        if root.is_quiescent() {
+            return ControlFlow::Break(());
+        }
+        let give_up_at = self.give_up_at(root);
+        if give_up_at.is_some_and(|at| self.host.clock.now() >= at) || self.signals() > 1 {
+            return ControlFlow::Break(());
+        }
+        if !ran || root.body_ended() {
+            work.idle(|| root.is_quiescent(), give_up_at);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// When the shutdown budget is spent, if closing has begun.
+    fn give_up_at(&mut self, root: &Root) -> Option<Time> {
+        if self.since.is_none() && (root.body_ended() || self.signals() > 0) {
+            self.since = Some(self.host.clock.now());
+            root.cancel(CancelKind::Shutdown, "the program is shutting down");
+        }
+        self.since.map(|since| since + self.timeout)
+    }
+
+    fn signals(&self) -> u32 {
+        self.host.signals.count() - self.signals_before
+    }
+
+    fn report(&self, unfinished: Vec<Unfinished>) -> ShutdownReport {
+        let now = self.host.clock.now();
+        let took = self
+            .since
+            .map_or(Duration::ZERO, |since| now.saturating_since(since));
+        ShutdownReport {
+            unfinished,
+            took,
+            signals: self.signals(),
+        }
+    }
+}

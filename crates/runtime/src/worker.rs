@@ -1,0 +1,191 @@
+//! A worker's loop: run tasks, look for more, fire timers, sleep.
+//!
+//! # Who sleeps where
+//! The first idle worker sleeps in the reactor, until its events, the next deadline of any wheel, or a wake.
+//! The others sleep on their parkers, bounded by their own wheels.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, TryLockError};
+use std::task::Waker;
+use std::time::Duration;
+
+use asupersync_core::Time;
+use asupersync_kernel::Runnable;
+use asupersync_sched::Parker;
+
+use crate::host::{Local, RuntimeHost};
+
+/// After so many dispatches a worker looks at its timers and at the reactor.
+const MAINTENANCE_INTERVAL: u32 = 61;
+
+/// How often an idle worker looks again before it sleeps; a sleep and a wake cost more than all of them.
+const SPINS: u32 = 24;
+
+/// One thread's side of a worker.
+pub(crate) struct Loop {
+    host: Arc<RuntimeHost>,
+    local: Rc<Local>,
+    parker: Parker,
+    dispatches: u32,
+    due: Vec<Waker>,
+}
+
+impl Loop {
+    pub(crate) fn new(host: Arc<RuntimeHost>, local: Rc<Local>, parker: Parker) -> Self {
+        Self {
+            host,
+            local,
+            parker,
+            dispatches: 0,
+            due: Vec::new(),
+        }
+    }
+
+    /// Gives back what the loop was made from.
+    pub(crate) fn into_parts(self) -> (Rc<Local>, Parker) {
+        (self.local, self.parker)
+    }
+
+    /// Runs until `stop` is set, for the threads that the runtime owns.
+    pub(crate) fn run(&mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Acquire) {
+            if !self.run_some(|| false) {
+                self.idle(|| stop.load(Ordering::Acquire), None);
+            }
+        }
+        self.publish_counters();
+    }
+
+    /// Runs tasks until there are none, or `done`; whether any ran.
+    pub(crate) fn run_some(&mut self, done: impl Fn() -> bool) -> bool {
+        let mut ran = false;
+        while let Some(task) = self.next_task() {
+            task.run();
+            ran = true;
+            self.dispatches += 1;
+            if self.dispatches >= MAINTENANCE_INTERVAL {
+                self.dispatches = 0;
+                self.maintain();
+            }
+            if done() {
+                break;
+            }
+        }
+        ran
+    }
+
+    fn next_task(&self) -> Option<Runnable> {
+        if let Some((_, task)) = self.local.worker.next() {
+            return Some(task);
+        }
+        let (found, wake) = self.local.worker.search(|| self.local.worker.steal());
+        if let Some(worker) = wake {
+            self.host.wake(worker);
+        }
+        found
+    }
+
+    /// Fires timers and events that came while the worker was busy.
+    fn maintain(&mut self) {
+        self.fire_timers();
+        self.poll_reactor(Duration::ZERO);
+    }
+
+    /// Looks again for a little while, and then sleeps; not if `stop` holds once the sleep is announced.
+    pub(crate) fn idle(&mut self, stop: impl Fn() -> bool, wake_by: Option<Time>) {
+        self.publish_counters();
+        if self.fire_timers() > 0 || self.spin(&stop) {
+            return;
+        }
+        if !self.local.worker.announce_sleep() {
+            return;
+        }
+        if !stop() {
+            self.sleep(wake_by);
+        }
+        self.local.worker.wake_up();
+        self.fire_timers();
+    }
+
+    /// Whether work came while spinning.
+    fn spin(&self, stop: &impl Fn() -> bool) -> bool {
+        for _ in 0..SPINS {
+            std::hint::spin_loop();
+            if self.local.worker.sees_work() || stop() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn sleep(&mut self, wake_by: Option<Time>) {
+        let index = self.local.worker.index();
+        match self.host.reactor.try_lock() {
+            Ok(mut reactor) => {
+                let timeout = self.until(self.next_of_all(), wake_by);
+                let turned = self.parker.park_elsewhere(|| reactor.turn(timeout));
+                drop(reactor);
+                self.after_turn(turned);
+            }
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {
+                let timeout = self.until(self.host.timers.next_deadline(index), wake_by);
+                self.parker.park(timeout);
+            }
+        }
+    }
+
+    fn next_of_all(&self) -> Option<Time> {
+        (0..self.host.unparkers.len())
+            .filter_map(|shard| self.host.timers.next_deadline(shard))
+            .min()
+    }
+
+    fn until(&self, deadline: Option<Time>, wake_by: Option<Time>) -> Option<Duration> {
+        let first = deadline.into_iter().chain(wake_by).min()?;
+        Some(first.saturating_since(self.host.clock.now()))
+    }
+
+    fn poll_reactor(&self, timeout: Duration) {
+        if self.host.reactor_handle.source_count() == 0 {
+            return;
+        }
+        if let Ok(mut reactor) = self.host.reactor.try_lock() {
+            let turned = reactor.turn(Some(timeout));
+            drop(reactor);
+            self.after_turn(Some(turned));
+        }
+    }
+
+    fn after_turn(&self, turned: Option<std::io::Result<asupersync_reactor::Turn>>) {
+        if let Some(Err(error)) = turned {
+            // The events stay with the operating system; what cannot be hidden is that it refuses to tell them.
+            eprintln!("asupersync: the reactor could not be polled: {error}");
+        }
+        self.host.signals.deliver();
+    }
+
+    /// Wakes what is due in this worker's wheel, and in the wheels of workers that are busy; how many.
+    fn fire_timers(&mut self) -> usize {
+        let own = self.local.worker.index();
+        if self.host.timers.next_deadline(own).is_none() {
+            return 0;
+        }
+        let now = self.host.clock.now();
+        self.host.timers.advance(own, now, &mut self.due);
+        let count = self.due.len();
+        for waker in self.due.drain(..) {
+            waker.wake();
+        }
+        count
+    }
+
+    fn publish_counters(&self) {
+        let mut metrics = self
+            .host
+            .metrics
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        metrics[self.local.worker.index()] = self.local.worker.counters();
+    }
+}

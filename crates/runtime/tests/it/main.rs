@@ -1,0 +1,3 @@
+//! The production host, through its public interface.
+
+mod regions;
