@@ -20,6 +20,15 @@ pub(crate) use std::{
     thread::{Thread, current, park, yield_now},
 };
 
+/// Between two sequentially consistent accesses that must not change places.
+///
+/// Their total order says so already; loom takes such accesses for acquire and release only, so its models need the fence.
+#[inline]
+pub(crate) fn total_order() {
+    #[cfg(loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+}
+
 /// Locks a list; no code of the program runs under such a lock, so a poisoned one guards a sound state.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex

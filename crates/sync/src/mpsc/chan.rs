@@ -10,7 +10,7 @@ use std::task::{Poll, Waker};
 use asupersync_kernel::{Recover, Resource, wake_contained};
 
 use super::ring::{Consumer, Refusal, Reserved, Ring};
-use crate::primitive::{AtomicBool, AtomicUsize, Mutex, Ordering, Padded, lock};
+use crate::primitive::{AtomicBool, AtomicUsize, Mutex, Ordering, Padded, lock, total_order};
 use crate::waiters::{Grant, Place, Stand, WaitList, Wakers};
 
 /// The ticket of a permit that holds a sender of its own.
@@ -82,6 +82,7 @@ impl<T> Chan<T> {
 
     pub(super) fn remove_sender(&self) {
         if self.senders.fetch_sub(1, Ordering::SeqCst) == 1 {
+            total_order();
             self.wake_receiver();
         }
     }
@@ -241,7 +242,7 @@ impl<T> Chan<T> {
             None
         };
         if found.is_some() || (is_over && !is_claimed) {
-            self.flags.rx_waiting.store(false, Ordering::SeqCst);
+            self.flags.rx_waiting.swap(false, Ordering::SeqCst);
             return Poll::Ready(found);
         }
         Poll::Pending
@@ -261,7 +262,8 @@ impl<T> Chan<T> {
             let old = lock(&self.rx_waker).replace(waker);
             drop(old);
         }
-        self.flags.rx_waiting.store(true, Ordering::SeqCst);
+        self.flags.rx_waiting.swap(true, Ordering::SeqCst);
+        total_order();
     }
 
     /// Makes no more reservations, and fails everybody in line for one.
@@ -342,6 +344,7 @@ impl Enter {
         let mut lines = lock(&chan.lines);
         chan.ring.set_waiters();
         chan.flags.tx_waiting.store(true, Ordering::SeqCst);
+        total_order();
         let end = if lines.senders.is_empty() {
             chan.ring.reserve_for_line()
         } else if chan.ring.is_closed() {

@@ -20,7 +20,7 @@
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
-use crate::primitive::{AtomicU8, AtomicU64, Ordering, Padded, UnsafeCell, yield_now};
+use crate::primitive::{AtomicU8, AtomicU64, Ordering, Padded, UnsafeCell, total_order, yield_now};
 
 const RESERVED: u64 = 1;
 const RESERVED_MASK: u64 = (1 << 24) - 1;
@@ -244,6 +244,7 @@ impl<T> Ring<T> {
     pub(super) fn give_back(&self, reserved: Reserved) -> bool {
         let Reserved(()) = reserved;
         let before = self.send.word.fetch_sub(RESERVED, Ordering::SeqCst);
+        total_order();
         debug_assert!(before & RESERVED_MASK > 0, "a slot is given back once");
         before & WAITERS != 0
     }
@@ -268,7 +269,9 @@ impl<T> Ring<T> {
             // no more than the ring's length are in flight; so nobody else touches the slot.
             unsafe { &mut *place }.write(value);
         });
-        if slot.state.swap(FULL, Ordering::SeqCst) == EMPTY {
+        let before = slot.state.swap(FULL, Ordering::SeqCst);
+        total_order();
+        if before == EMPTY {
             return Ok(());
         }
         // SAFETY: the slot was abandoned before it was full, so the consumer leaves it alone; the value
@@ -295,6 +298,7 @@ impl<T> Ring<T> {
     #[inline]
     pub(super) fn publish_head(&self, consumer: &Consumer) {
         self.head.swap(consumer.head, Ordering::SeqCst);
+        total_order();
     }
 
     /// Whether a position was claimed that the consumer has not emptied; its slot is then made.

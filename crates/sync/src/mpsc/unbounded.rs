@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use asupersync_kernel::{CancelWait, Cx, Resource, wake_contained};
 
 use super::error::{RecvError, SendError, SendFailure, TryRecvError};
-use crate::primitive::{AtomicBool, AtomicUsize, Mutex, Ordering, lock};
+use crate::primitive::{AtomicBool, AtomicUsize, Mutex, Ordering, lock, total_order};
 use crate::thread;
 
 /// An empty queue that grew larger than this is given back.
@@ -77,6 +77,7 @@ impl<T> Chan<T> {
 
     pub(super) fn remove_sender(&self) {
         if self.senders.fetch_sub(1, Ordering::SeqCst) == 1 {
+            total_order();
             self.wake_receiver();
         }
     }
@@ -133,7 +134,7 @@ impl<T> Chan<T> {
         let is_over = self.is_over();
         let found = take(self, own);
         if found.is_some() || is_over {
-            self.rx_waiting.store(false, Ordering::SeqCst);
+            self.rx_waiting.swap(false, Ordering::SeqCst);
             return Poll::Ready(found);
         }
         Poll::Pending
@@ -149,7 +150,8 @@ impl<T> Chan<T> {
             let old = lock(&self.inbox).rx_waker.replace(waker);
             drop(old);
         }
-        self.rx_waiting.store(true, Ordering::SeqCst);
+        self.rx_waiting.swap(true, Ordering::SeqCst);
+        total_order();
     }
 
     fn is_over(&self) -> bool {
