@@ -50,7 +50,9 @@ pub(crate) fn enqueue(node: &NodeRef, queue: Queue, plain: Lane) {
 }
 
 /// Wakes a waker whose code may be the program's; a panic in it is reported and goes no further.
-pub(crate) fn wake_contained(waker: Waker) {
+///
+/// For primitives, which must wake the others in line all the same.
+pub fn wake_contained(waker: Waker) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
         let message = PanicPayload::new(payload).message().to_owned();
         let report = Report::PanicContained {
