@@ -52,24 +52,59 @@ struct Step {
 /// Requests cancellation of `node` and of everything in it.
 pub(crate) fn request(node: &NodeRef, reason: &CancelReason) {
     let now = node.host().now();
-    let mut work = vec![(node.clone(), reason.clone(), None)];
-    while let Some((node, reason, limit)) = work.pop() {
-        let Some(step) = accept(&node, &reason, limit, now) else {
-            continue;
-        };
-        node.record(|| Event::CancelRequested {
-            subject: node.subject(),
-            kind: reason.kind(),
-        });
-        notify(&node, step.wakers);
-        // The oldest child goes first.
-        work.extend(
-            step.children
-                .into_iter()
-                .rev()
-                .map(|child| (child, step.reason.clone(), Some(step.cleanup))),
-        );
+    let mut work = request_one(node, reason, None, now);
+    while let Some(Inherited {
+        node,
+        reason,
+        limit,
+    }) = work.pop()
+    {
+        work.append(&mut request_one(&node, &reason, Some(limit), now));
     }
+}
+
+/// A child that must hear of its parent's cancellation.
+struct Inherited {
+    node: NodeRef,
+    reason: CancelReason,
+    limit: Budget,
+}
+
+/// Requests cancellation of one node; gives its children, the oldest last.
+fn request_one(
+    node: &NodeRef,
+    reason: &CancelReason,
+    limit: Option<Budget>,
+    now: Time,
+) -> Vec<Inherited> {
+    let Some(step) = accept(node, reason, limit, now) else {
+        return Vec::new();
+    };
+    node.record(|| Event::CancelRequested {
+        subject: node.subject(),
+        kind: reason.kind(),
+    });
+    notify(node, step.wakers);
+    inherit(node, step.children, &step.reason, step.cleanup, now)
+}
+
+fn inherit(
+    node: &Header,
+    children: Vec<NodeRef>,
+    reason: &CancelReason,
+    cleanup: Budget,
+    now: Time,
+) -> Vec<Inherited> {
+    if children.is_empty() {
+        return Vec::new();
+    }
+    let reason = inherited(node, reason, now);
+    let tell = |child| Inherited {
+        node: child,
+        reason: reason.clone(),
+        limit: cleanup,
+    };
+    children.into_iter().rev().map(tell).collect()
 }
 
 /// Records a request at one node; `None` if it changes nothing.
@@ -107,7 +142,7 @@ fn accept(node: &NodeRef, reason: &CancelReason, limit: Option<Budget>, now: Tim
     }
     // After the stage is published: an unmasking that misses it is seen here, and the other way round.
     let holds = holds_back(node);
-    Some(step(node, &mut inner, holds, now))
+    Some(step(node, &mut inner, holds))
 }
 
 /// Whether a mask keeps the request from what lives in the node.
@@ -116,7 +151,7 @@ fn holds_back(node: &Header) -> bool {
 }
 
 /// What to wake and whom to tell, for a node whose cancellation has just changed.
-fn step(node: &NodeRef, inner: &mut Inner, holds: bool, now: Time) -> Step {
+fn step(node: &NodeRef, inner: &mut Inner, holds: bool) -> Step {
     let children = if holds {
         Vec::new()
     } else {
@@ -135,11 +170,10 @@ fn step(node: &NodeRef, inner: &mut Inner, holds: bool, now: Time) -> Step {
         .as_mut()
         .expect("the caller has recorded a cancellation");
     state.propagated |= !holds;
-    let reason = inherited(node, &state.reason, now);
     Step {
         wakers,
         children,
-        reason,
+        reason: state.reason.clone(),
         cleanup: state.cleanup,
     }
 }
@@ -256,7 +290,7 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
     let kept_back = !state.propagated;
     let timer = state.timer.take();
     node.set_stage(stage);
-    let mut step = step(node, &mut inner, false, now);
+    let mut step = step(node, &mut inner, false);
     drop(inner);
     if let Some(timer) = timer {
         node.host().timer_cancel(timer);
@@ -267,9 +301,14 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
     });
     notify(node, std::mem::take(&mut step.wakers));
     if kept_back {
-        for child in &step.children {
-            request(child, &step.reason);
-        }
+        tell_children(node, step, now);
+    }
+}
+
+/// Hands a request that was kept back on to what lives in the node.
+fn tell_children(node: &NodeRef, step: Step, now: Time) {
+    for child in inherit(node, step.children, &step.reason, step.cleanup, now) {
+        request(&child.node, &child.reason);
     }
 }
 
@@ -373,13 +412,11 @@ pub(crate) fn release_held(node: &NodeRef) {
     let step = {
         let mut inner = node.lock();
         match &inner.cancel {
-            Some(state) if !state.propagated => step(node, &mut inner, false, now),
+            Some(state) if !state.propagated => step(node, &mut inner, false),
             Some(_) | None => return,
         }
     };
-    for child in &step.children {
-        request(child, &step.reason);
-    }
+    tell_children(node, step, now);
 }
 
 /// Ends a mask; a request that it kept back now goes to what lives in the node.

@@ -63,9 +63,13 @@ fn drive_and_audit(journal: &Path) -> Result<bool, LedgerError> {
     let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ledger/transfers.ndjson");
     let input = std::fs::read_to_string(input)?;
     let story = Arc::new(Story::default());
-    let mut runtime = RuntimeBuilder::new().build().map_err(std::io::Error::other)?;
+    let mut runtime = RuntimeBuilder::new()
+        .build()
+        .map_err(std::io::Error::other)?;
     let end = runtime.block_on(async |cx| {
-        conduct(&cx, &input, journal.to_owned(), &story).await.into_result()
+        conduct(&cx, &input, journal.to_owned(), &story)
+            .await
+            .into_result()
     });
     match end {
         Outcome::Cancelled(_) => {}
@@ -74,7 +78,11 @@ fn drive_and_audit(journal: &Path) -> Result<bool, LedgerError> {
         Outcome::Panicked(payload) => return Err(payload.into()),
     }
     print_table(&runtime, &story);
-    audit(journal, &story.seen, runtime.last_shutdown().unfinished.len())
+    audit(
+        journal,
+        &story.seen,
+        runtime.last_shutdown().unfinished.len(),
+    )
 }
 
 /// Starts the service and the clients, and lets things happen to them.
@@ -85,22 +93,30 @@ async fn conduct(
     story: &Arc<Story>,
 ) -> Outcome<(), LedgerError> {
     let lines: Vec<&str> = input.lines().collect();
-    let opens = lines.iter().take_while(|line| line.contains(r#""op":"open""#)).count();
+    let opens = lines
+        .iter()
+        .take_while(|line| line.contains(r#""op":"open""#))
+        .count();
     let (opens, transfers) = lines.split_at(opens);
     cx.region(async |scope| {
         let cx = scope.cx();
         let listener = Arc::new(TcpListener::bind(cx, "127.0.0.1:0").await?);
         let address = listener.local_addr()?;
         let start = || {
-            let (listener, journal, stats) =
-                (Arc::clone(&listener), journal.clone(), Arc::clone(&story.stats));
+            let (listener, journal, stats) = (
+                Arc::clone(&listener),
+                journal.clone(),
+                Arc::clone(&story.stats),
+            );
             scope.spawn_with(SpawnOptions::new().name("service"), async move |cx: Cx| {
                 serve(&cx, &listener, &journal, &stats).await
             })
         };
         let mut service: JoinHandle<(), LedgerError> = start();
         // Accounts first: a transfer needs both of its own.
-        send_all(cx, address, opens, 8, &story.seen).await.flatten()?;
+        send_all(cx, address, opens, 8, &story.seen)
+            .await
+            .flatten()?;
         let begun = cx.now();
         let clients = split(transfers, CLIENTS);
         let seen = Arc::clone(&story.seen);
@@ -215,7 +231,10 @@ async fn connect(cx: &Cx, address: std::net::SocketAddr) -> Result<Connection, L
     let stream = TcpStream::connect(cx, address).await?;
     stream.set_nodelay(true)?;
     let (read, write) = stream.into_split();
-    Ok(Connection { lines: BufReader::new(read).lines(1 << 16), write })
+    Ok(Connection {
+        lines: BufReader::new(read).lines(1 << 16),
+        write,
+    })
 }
 
 async fn exchange(
@@ -228,7 +247,10 @@ async fn exchange(
         Some(connection) => connection,
         None => connection.insert(connect(cx, address).await?),
     };
-    connection.write.write_all(format!("{request}\n").as_bytes()).await?;
+    connection
+        .write
+        .write_all(format!("{request}\n").as_bytes())
+        .await?;
     match connection.lines.next_line().await {
         Some(Ok(line)) => serde_json::from_str(&line).map_err(|_| LedgerError::KeeperGone),
         Some(Err(_)) | None => Err(LedgerError::KeeperGone),
@@ -247,7 +269,11 @@ async fn cut_off(
         None => connect(cx, address).await?,
     };
     let whole = format!("{request}\n");
-    let bytes = if cx.random_u64().is_multiple_of(2) { whole.len() } else { whole.len() / 2 };
+    let bytes = if cx.random_u64().is_multiple_of(2) {
+        whole.len()
+    } else {
+        whole.len() / 2
+    };
     // Whether it arrives is just what this client will never know.
     let _ = broken.write.write_all(&whole.as_bytes()[..bytes]).await;
     Ok(())
@@ -277,18 +303,35 @@ fn print_table(runtime: &Runtime, story: &Story) {
     let running = *lock(&story.running);
     let answered = seen.answered.load(Ordering::Relaxed);
     let per_second = answered as f64 / running.as_secs_f64().max(f64::EPSILON);
-    let cancelled: Vec<String> =
-        lock(&stats.cancelled).iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let cancelled: Vec<String> = lock(&stats.cancelled)
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
     println!();
-    println!("requests answered       {answered} ({} refused)", seen.refused.load(Ordering::Relaxed));
+    println!(
+        "requests answered       {answered} ({} refused)",
+        seen.refused.load(Ordering::Relaxed)
+    );
     println!("throughput              {per_second:.0} requests/s");
     println!("latency p50 / p99       {:.2?} / {:.2?}", at(0.5), at(0.99));
-    println!("syncs of the journal    {}", stats.syncs.load(Ordering::Relaxed));
-    println!("clients cut off         {}", seen.cuts.load(Ordering::Relaxed));
-    println!("connections             {}", stats.connections.load(Ordering::Relaxed));
+    println!(
+        "syncs of the journal    {}",
+        stats.syncs.load(Ordering::Relaxed)
+    );
+    println!(
+        "clients cut off         {}",
+        seen.cuts.load(Ordering::Relaxed)
+    );
+    println!(
+        "connections             {}",
+        stats.connections.load(Ordering::Relaxed)
+    );
     println!("connections cancelled   {}", cancelled.join(", "));
     println!("restart of the service  {:.2?}", *lock(&story.restart));
-    println!("shutdown                {:.2?}", runtime.last_shutdown().took);
+    println!(
+        "shutdown                {:.2?}",
+        runtime.last_shutdown().took
+    );
 }
 
 /// Compares what was acknowledged with what the journal holds.
@@ -305,7 +348,11 @@ fn audit(journal: &Path, seen: &Seen, tasks_left: usize) -> Result<bool, LedgerE
     }
     let acknowledged = lock(&seen.acknowledged);
     let lost = acknowledged.difference(&names).count();
-    let sum = if book.total() == opened { "unchanged" } else { "CHANGED" };
+    let sum = if book.total() == opened {
+        "unchanged"
+    } else {
+        "CHANGED"
+    };
     println!(
         "ledger: {} acknowledged, {} in the journal, {lost} lost, {duplicated} duplicated, \
          {tasks_left} tasks left, sum of balances {sum}",

@@ -8,8 +8,26 @@ const ACCOUNTS: u64 = 200;
 const TRANSFERS: u64 = 24_000;
 
 const FIRST: [&str; 20] = [
-    "ada", "alan", "barbara", "donald", "edsger", "frances", "grace", "hedy", "john", "katherine",
-    "ken", "leslie", "margaret", "niklaus", "radia", "robin", "shafi", "sophie", "tim", "tony",
+    "ada",
+    "alan",
+    "barbara",
+    "donald",
+    "edsger",
+    "frances",
+    "grace",
+    "hedy",
+    "john",
+    "katherine",
+    "ken",
+    "leslie",
+    "margaret",
+    "niklaus",
+    "radia",
+    "robin",
+    "shafi",
+    "sophie",
+    "tim",
+    "tony",
 ];
 const LAST: [&str; 10] = [
     "becker", "costa", "dubois", "ito", "jensen", "kowalski", "moreau", "okafor", "rossi", "silva",
@@ -19,8 +37,10 @@ struct Lcg(u64);
 
 impl Lcg {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
@@ -47,8 +67,11 @@ pub(crate) fn generate() -> String {
         let from = lcg.below(ACCOUNTS);
         let to = (from + 1 + lcg.below(ACCOUNTS - 1)) % ACCOUNTS;
         // Mostly small sums, now and then a large one that may overdraw.
-        let amount =
-            if lcg.below(50) == 0 { lcg.below(1_500_000) } else { 100 + lcg.below(9_900) };
+        let amount = if lcg.below(50) == 0 {
+            lcg.below(1_500_000)
+        } else {
+            100 + lcg.below(9_900)
+        };
         let (from, to) = (&accounts[from as usize], &accounts[to as usize]);
         let _ = writeln!(
             text,

@@ -15,8 +15,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub(crate) enum Entry {
-    Open { id: String, account: String, balance: u64 },
-    Transfer { id: String, from: String, to: String, amount: u64 },
+    Open {
+        id: String,
+        account: String,
+        balance: u64,
+    },
+    Transfer {
+        id: String,
+        from: String,
+        to: String,
+        amount: u64,
+    },
 }
 
 /// A line of the journal.
@@ -35,7 +44,11 @@ pub(crate) enum Refusal {
     #[error("account `{0}` exists already")]
     AccountExists(String),
     #[error("account `{account}` holds {balance}, which is less than {amount}")]
-    Overdraft { account: String, balance: u64, amount: u64 },
+    Overdraft {
+        account: String,
+        balance: u64,
+        amount: u64,
+    },
     #[error("a transfer goes from one account to another, not from `{0}` to itself")]
     SameAccount(String),
     #[error("the account would hold more than can be counted")]
@@ -82,7 +95,10 @@ impl Book {
     }
 
     pub(crate) fn total(&self) -> u128 {
-        self.balances.values().map(|balance| u128::from(*balance)).sum()
+        self.balances
+            .values()
+            .map(|balance| u128::from(*balance))
+            .sum()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -92,19 +108,26 @@ impl Book {
     /// Applies an entry and gives its number.
     pub(crate) fn apply(&mut self, entry: &Entry) -> Result<u64, Refusal> {
         match entry {
-            Entry::Open { account, balance, .. } => {
+            Entry::Open {
+                account, balance, ..
+            } => {
                 if self.balances.contains_key(account) {
                     return Err(Refusal::AccountExists(account.clone()));
                 }
                 self.balances.insert(account.clone(), *balance);
             }
-            Entry::Transfer { from, to, amount, .. } => self.move_money(from, to, *amount)?,
+            Entry::Transfer {
+                from, to, amount, ..
+            } => self.move_money(from, to, *amount)?,
         }
         let number = self.next;
         self.next += 1;
         self.numbers.insert(entry.id().to_owned(), number);
         for account in entry.accounts() {
-            self.history.entry(account.to_owned()).or_default().push(entry.clone());
+            self.history
+                .entry(account.to_owned())
+                .or_default()
+                .push(entry.clone());
         }
         Ok(number)
     }
@@ -115,8 +138,11 @@ impl Book {
             Entry::Open { account, .. } => {
                 self.balances.remove(account);
             }
-            Entry::Transfer { from, to, amount, .. } => {
-                self.move_money(to, from, *amount).expect("what was moved can be moved back");
+            Entry::Transfer {
+                from, to, amount, ..
+            } => {
+                self.move_money(to, from, *amount)
+                    .expect("what was moved can be moved back");
             }
         }
         self.next -= 1;
@@ -133,7 +159,11 @@ impl Book {
         let (source, target) = (self.balance(from)?, self.balance(to)?);
         let Some(left) = source.checked_sub(amount) else {
             let account = from.to_owned();
-            return Err(Refusal::Overdraft { account, balance: source, amount });
+            return Err(Refusal::Overdraft {
+                account,
+                balance: source,
+                amount,
+            });
         };
         let sum = target.checked_add(amount).ok_or(Refusal::Overflow)?;
         self.balances.insert(from.to_owned(), left);
@@ -168,13 +198,28 @@ pub(crate) struct Journal {
 impl Journal {
     /// Opens or makes the file, and adds it up.
     pub(crate) fn open(path: &Path) -> io::Result<(Self, Book)> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)?;
         let is_file = file.metadata()?.is_file();
-        let (book, durable_bytes) = if is_file { recover(&mut file)? } else { Default::default() };
+        let (book, durable_bytes) = if is_file {
+            recover(&mut file)?
+        } else {
+            Default::default()
+        };
         if is_file {
             file.set_len(durable_bytes)?;
         }
-        Ok((Self { file, durable_bytes, ragged: false }, book))
+        Ok((
+            Self {
+                file,
+                durable_bytes,
+                ragged: false,
+            },
+            book,
+        ))
     }
 
     /// Writes lines and waits until they are on the disk; blocks the thread.
@@ -182,7 +227,10 @@ impl Journal {
         if self.ragged {
             self.cut_back()?;
         }
-        let written = self.file.write_all(lines).and_then(|()| self.file.sync_data());
+        let written = self
+            .file
+            .write_all(lines)
+            .and_then(|()| self.file.sync_data());
         match written {
             Ok(()) => {
                 self.durable_bytes += lines.len() as u64;
@@ -218,9 +266,13 @@ fn recover(file: &mut File) -> io::Result<(Book, u64)> {
         }
         let line: Line = serde_json::from_slice(&text).map_err(|error| damaged(end, error))?;
         if line.seq != book.next {
-            return Err(damaged(end, format!("number {} follows {}", line.seq, book.next)));
+            return Err(damaged(
+                end,
+                format!("number {} follows {}", line.seq, book.next),
+            ));
         }
-        book.apply(&line.entry).map_err(|refusal| damaged(end, refusal))?;
+        book.apply(&line.entry)
+            .map_err(|refusal| damaged(end, refusal))?;
         end += bytes as u64;
     }
 }

@@ -33,7 +33,9 @@ fn main() -> ExitCode {
         }
         ["serve", "--addr", address, "--journal", journal] => {
             let (address, journal) = ((*address).to_owned(), PathBuf::from(journal));
-            run_main(RuntimeBuilder::new(), async |cx| listen(&cx, &address, journal).await)
+            run_main(RuntimeBuilder::new(), async |cx| {
+                listen(&cx, &address, journal).await
+            })
         }
         _ => {
             eprintln!("{USAGE}");

@@ -34,10 +34,24 @@ const STATEMENT_LINES: usize = 20;
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "lowercase")]
 enum Request {
-    Open { id: String, account: String, balance: u64 },
-    Transfer { id: String, from: String, to: String, amount: u64 },
-    Balance { account: String },
-    Statement { account: String, limit: Option<usize> },
+    Open {
+        id: String,
+        account: String,
+        balance: u64,
+    },
+    Transfer {
+        id: String,
+        from: String,
+        to: String,
+        amount: u64,
+    },
+    Balance {
+        account: String,
+    },
+    Statement {
+        account: String,
+        limit: Option<usize>,
+    },
 }
 
 /// A request on its way to the keeper, and where the answer goes.
@@ -82,7 +96,10 @@ impl Stats {
             }
             Outcome::Cancelled(reason) => {
                 let kind = reason.root_cause().kind();
-                let mut counts = self.cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut counts = self
+                    .cancelled
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 match counts.iter_mut().find(|(known, _)| *known == kind) {
                     Some((_, count)) => *count += 1,
                     None => counts.push((kind, 1)),
@@ -108,10 +125,16 @@ pub(crate) async fn serve(
     };
     cx.region(async |scope| {
         let (commands, waiting) = mpsc::channel(QUEUE_MAX);
-        let keeper = Keeper { journal: Arc::new(Mutex::new(journal)), book, stats: stats.clone() };
+        let keeper = Keeper {
+            journal: Arc::new(Mutex::new(journal)),
+            book,
+            stats: stats.clone(),
+        };
         let options = SpawnOptions::new().name("keeper");
         scope.spawn_with(options, move |cx: Cx| keeper.keep(cx, waiting));
-        accept(scope.cx(), listener, commands, stats).await.flatten()
+        accept(scope.cx(), listener, commands, stats)
+            .await
+            .flatten()
     })
     .await
 }
@@ -128,7 +151,10 @@ async fn accept(
             let (stream, _) = match listener.accept(connections.cx()).await {
                 Ok(accepted) => accepted,
                 Err(error) if error.is_transient() => {
-                    connections.cx().sleep(std::time::Duration::from_millis(10)).await?;
+                    connections
+                        .cx()
+                        .sleep(std::time::Duration::from_millis(10))
+                        .await?;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -136,9 +162,8 @@ async fn accept(
             stats.connections.fetch_add(1, Ordering::Relaxed);
             let (commands, stats) = (commands.clone(), Arc::clone(stats));
             connections.spawn(async move |cx: Cx| {
-                let end = asupersync::IntoOutcome::into_outcome(
-                    converse(&cx, stream, &commands).await,
-                );
+                let end =
+                    asupersync::IntoOutcome::into_outcome(converse(&cx, stream, &commands).await);
                 stats.count_end(&end);
                 Ok::<(), LedgerError>(())
             });
@@ -161,9 +186,10 @@ async fn converse(
         cx.shield(async {
             let reply = match line {
                 Ok(line) => answer(cx, &line, commands).await?,
-                Err(LineError::TooLong { .. }) => {
-                    refused("line_too_long", format!("a line has at most {LINE_BYTES_MAX} bytes"))
-                }
+                Err(LineError::TooLong { .. }) => refused(
+                    "line_too_long",
+                    format!("a line has at most {LINE_BYTES_MAX} bytes"),
+                ),
                 Err(LineError::Io(error)) => return Err(error.into()),
                 Err(other) => refused("not_text", other.to_string()),
             };
@@ -190,7 +216,9 @@ async fn answer(
     };
     let (reply, mut replied) = oneshot::channel();
     match commands.reserve(cx).await {
-        Ok(permit) => permit.send(Command { request, reply }).map_err(|_| LedgerError::KeeperGone)?,
+        Ok(permit) => permit
+            .send(Command { request, reply })
+            .map_err(|_| LedgerError::KeeperGone)?,
         Err(_) => {
             cx.checkpoint()?;
             return Err(LedgerError::KeeperGone);
@@ -246,14 +274,19 @@ impl Keeper {
     /// Applies a batch, makes it durable with one sync, and then answers.
     async fn commit(&mut self, cx: &Cx, batch: &mut Vec<Command>) -> Result<(), LedgerError> {
         let mut lines = Vec::new();
-        let mut settled: Vec<Settled> =
-            batch.drain(..).map(|command| self.settle(command, &mut lines)).collect();
+        let mut settled: Vec<Settled> = batch
+            .drain(..)
+            .map(|command| self.settle(command, &mut lines))
+            .collect();
         if !lines.is_empty() {
             self.stats.syncs.fetch_add(1, Ordering::Relaxed);
             let journal = Arc::clone(&self.journal);
             let written = cx
                 .blocking(move || {
-                    journal.lock().unwrap_or_else(PoisonError::into_inner).append(&lines)
+                    journal
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .append(&lines)
                 })
                 .await?;
             if let Err(error) = written {
@@ -270,22 +303,53 @@ impl Keeper {
     fn settle(&mut self, command: Command, lines: &mut Vec<u8>) -> Settled {
         let Command { request, reply } = command;
         let (answer, entry) = match request {
-            Request::Open { id, account, balance } => {
-                self.enter(Entry::Open { id, account, balance }, lines)
-            }
-            Request::Transfer { id, from, to, amount } => {
-                self.enter(Entry::Transfer { id, from, to, amount }, lines)
-            }
-            Request::Balance { account } => (reply_or_refusal(
-                self.book.balance(&account).map(|balance| json!({ "ok": true, "balance": balance })),
-            ), None),
+            Request::Open {
+                id,
+                account,
+                balance,
+            } => self.enter(
+                Entry::Open {
+                    id,
+                    account,
+                    balance,
+                },
+                lines,
+            ),
+            Request::Transfer {
+                id,
+                from,
+                to,
+                amount,
+            } => self.enter(
+                Entry::Transfer {
+                    id,
+                    from,
+                    to,
+                    amount,
+                },
+                lines,
+            ),
+            Request::Balance { account } => (
+                reply_or_refusal(
+                    self.book
+                        .balance(&account)
+                        .map(|balance| json!({ "ok": true, "balance": balance })),
+                ),
+                None,
+            ),
             Request::Statement { account, limit } => {
-                let entries = self.book.statement(&account, limit.unwrap_or(STATEMENT_LINES));
+                let entries = self
+                    .book
+                    .statement(&account, limit.unwrap_or(STATEMENT_LINES));
                 let reply = entries.map(|entries| json!({ "ok": true, "entries": entries }));
                 (reply_or_refusal(reply), None)
             }
         };
-        Settled { reply, answer, entry }
+        Settled {
+            reply,
+            answer,
+            entry,
+        }
     }
 
     /// Applies an entry that was not seen before under its name, and writes its line.
@@ -295,10 +359,16 @@ impl Keeper {
         }
         match self.book.apply(&entry) {
             Ok(seq) => {
-                let line = Line { seq, entry: entry.clone() };
+                let line = Line {
+                    seq,
+                    entry: entry.clone(),
+                };
                 serde_json::to_writer(&mut *lines, &line).expect("an entry is plain data");
                 lines.push(b'\n');
-                (json!({ "ok": true, "id": entry.id(), "seq": seq }), Some(entry))
+                (
+                    json!({ "ok": true, "id": entry.id(), "seq": seq }),
+                    Some(entry),
+                )
             }
             Err(refusal) => (reply_or_refusal(Err(refusal)), None),
         }
