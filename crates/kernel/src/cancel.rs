@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use asupersync_core::{Budget, CancelKind, CancelReason, CancelStage, Cancelled, Origin, Time};
+use asupersync_core::{CancelKind, CancelReason, CancelStage, Cancelled, Origin, Time};
 
 use crate::current;
 use crate::event::Event;
@@ -34,11 +34,35 @@ pub(crate) struct CancelState {
     /// What is left for cleanup, or of the grace.
     polls_left: u32,
     deadline: Time,
-    /// The whole cleanup budget, which bounds the children's.
-    cleanup: Budget,
+    /// The whole cleanup, which bounds the children's.
+    cleanup: Cleanup,
     timer: Option<TimerKey>,
     /// Whether the request was handed on to what lives in the node.
     propagated: bool,
+}
+
+/// How long cleanup may take: so many polls, and until then.
+#[derive(Clone, Copy)]
+struct Cleanup {
+    polls: u32,
+    deadline: Time,
+}
+
+impl Cleanup {
+    fn of(kind: CancelKind, now: Time) -> Self {
+        let budget = kind.cleanup_budget(now);
+        Self {
+            polls: budget.poll_quota,
+            deadline: budget.deadline.unwrap_or(Time::MAX),
+        }
+    }
+
+    fn meet(self, other: Self) -> Self {
+        Self {
+            polls: self.polls.min(other.polls),
+            deadline: self.deadline.min(other.deadline),
+        }
+    }
 }
 
 /// What a node does after its lock is released.
@@ -46,12 +70,12 @@ struct Step {
     wakers: Vec<Waker>,
     children: Vec<NodeRef>,
     reason: CancelReason,
-    cleanup: Budget,
+    cleanup: Cleanup,
 }
 
-/// Requests cancellation of `node` and of everything in it.
+/// Requests cancellation of `node` and of everything in it; the reason is of this moment.
 pub(crate) fn request(node: &NodeRef, reason: &CancelReason) {
-    let now = node.host().now();
+    let now = reason.at();
     let mut work = request_one(node, reason, None, now);
     while let Some(Inherited {
         node,
@@ -67,14 +91,14 @@ pub(crate) fn request(node: &NodeRef, reason: &CancelReason) {
 struct Inherited {
     node: NodeRef,
     reason: CancelReason,
-    limit: Budget,
+    limit: Cleanup,
 }
 
 /// Requests cancellation of one node; gives its children, the oldest last.
 fn request_one(
     node: &NodeRef,
     reason: &CancelReason,
-    limit: Option<Budget>,
+    limit: Option<Cleanup>,
     now: Time,
 ) -> Vec<Inherited> {
     let Some(step) = accept(node, reason, limit, now) else {
@@ -92,7 +116,7 @@ fn inherit(
     node: &Header,
     children: Vec<NodeRef>,
     reason: &CancelReason,
-    cleanup: Budget,
+    cleanup: Cleanup,
     now: Time,
 ) -> Vec<Inherited> {
     if children.is_empty() {
@@ -108,12 +132,17 @@ fn inherit(
 }
 
 /// Records a request at one node; `None` if it changes nothing.
-fn accept(node: &NodeRef, reason: &CancelReason, limit: Option<Budget>, now: Time) -> Option<Step> {
+fn accept(
+    node: &NodeRef,
+    reason: &CancelReason,
+    limit: Option<Cleanup>,
+    now: Time,
+) -> Option<Step> {
     let mut inner = node.lock();
     if node.state.is_complete() || inner.phase == Phase::Closed {
         return None;
     }
-    let own = reason.kind().cleanup_budget(now);
+    let own = Cleanup::of(reason.kind(), now);
     let budget = limit.map_or(own, |limit| limit.meet(own));
     match &mut inner.cancel {
         Some(state) => {
@@ -124,15 +153,15 @@ fn accept(node: &NodeRef, reason: &CancelReason, limit: Option<Budget>, now: Tim
             if stronger {
                 state.reason = state.reason.clone().strengthen(reason.clone());
                 state.cleanup = state.cleanup.meet(budget);
-                state.polls_left = state.polls_left.min(budget.poll_quota);
-                state.deadline = state.deadline.min(budget.deadline.unwrap_or(Time::MAX));
+                state.polls_left = state.polls_left.min(budget.polls);
+                state.deadline = state.deadline.min(budget.deadline);
             }
         }
         None => {
             inner.cancel = Some(Box::new(CancelState {
                 reason: reason.clone(),
-                polls_left: budget.poll_quota,
-                deadline: budget.deadline.unwrap_or(Time::MAX),
+                polls_left: budget.polls,
+                deadline: budget.deadline,
                 cleanup: budget,
                 timer: None,
                 propagated: false,
@@ -461,10 +490,10 @@ impl CancelWait {
 
     /// Ready once the context being polled must stop; the waker is woken when that changes.
     pub fn poll(&mut self, task: &mut Context<'_>) -> Poll<Cancelled> {
-        let Some((node, own)) = current::current(Some(task.waker())) else {
-            return Poll::Pending;
-        };
-        self.poll_node(&node, own, current::is_shielded(), task)
+        let polled = current::with_node(task.waker(), |node, own, shielded| {
+            self.poll_node(node, own, shielded, task)
+        });
+        polled.unwrap_or(Poll::Pending)
     }
 
     /// Whether the context being polled must stop now; registers nothing.
@@ -473,7 +502,7 @@ impl CancelWait {
         current::with(observe).flatten().map(Cancelled::new)
     }
 
-    pub(crate) fn poll_node(
+    fn poll_node(
         &mut self,
         node: &NodeRef,
         own: bool,

@@ -22,6 +22,8 @@ pub struct Worker<T> {
     /// Tasks that yielded, first in, first out.
     yielded: RefCell<VecDeque<T>>,
     streaks: Cell<Streaks>,
+    /// Room for what a steal takes along, kept for its capacity.
+    moving: RefCell<Vec<T>>,
     /// A sleeper claimed while choosing; the host wakes it.
     wake: Cell<Option<usize>>,
     counters: Cell<Counters>,
@@ -65,6 +67,7 @@ impl<T> Worker<T> {
             slot: Cell::new(None),
             yielded: RefCell::new(VecDeque::new()),
             streaks: Cell::new(Streaks::default()),
+            moving: RefCell::new(Vec::new()),
             wake: Cell::new(None),
             counters: Cell::new(Counters::default()),
         }
@@ -169,7 +172,9 @@ impl<T> Worker<T> {
     /// Takes an entry from the injector or another worker, after [`next`](Self::next) found nothing.
     #[must_use]
     pub fn steal(&self) -> Option<T> {
-        let entry = self.shared.steal_for(self.index, &self.deque)?;
+        let entry =
+            self.shared
+                .steal_for(self.index, &self.deque, &mut self.moving.borrow_mut())?;
         self.count(|counters| {
             counters.stolen += 1;
             counters.ready += 1;
