@@ -11,11 +11,12 @@
 //! - A node that was opened under a mask keeps a request back from what lives in it until the mask lifts or the budget is spent.
 //! - Whoever waits has left a waker: a task is woken itself, an inline node by the waker that it is polled with, a leaf below a combinator by the one that it registered.
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use asupersync_core::{CancelKind, CancelReason, CancelStage, Cancelled, Origin, Time};
+use asupersync_core::{CancelKind, CancelReason, CancelStage, Cancelled, Time};
 
 use crate::current;
 use crate::event::Event;
@@ -31,8 +32,7 @@ const GRACE_TIME: Duration = Duration::from_secs(1);
 /// A requested cancellation.
 pub(crate) struct CancelState {
     reason: CancelReason,
-    /// What is left for cleanup, or of the grace.
-    polls_left: u32,
+    /// Until when cleanup, or the grace, may take; the polls that are left count down on the node.
     deadline: Time,
     /// The whole cleanup, which bounds the children's.
     cleanup: Cleanup,
@@ -153,19 +153,19 @@ fn accept(
             if stronger {
                 state.reason = state.reason.clone().strengthen(reason.clone());
                 state.cleanup = state.cleanup.meet(budget);
-                state.polls_left = state.polls_left.min(budget.polls);
+                node.polls_left.fetch_min(budget.polls, Ordering::Relaxed);
                 state.deadline = state.deadline.min(budget.deadline);
             }
         }
         None => {
             inner.cancel = Some(Box::new(CancelState {
                 reason: reason.clone(),
-                polls_left: budget.polls,
                 deadline: budget.deadline,
                 cleanup: budget,
                 timer: None,
                 propagated: false,
             }));
+            node.polls_left.store(budget.polls, Ordering::Relaxed);
             node.set_stage(CancelStage::Requested);
         }
     }
@@ -238,9 +238,29 @@ fn enclosing_task(node: &NodeRef) -> Option<NodeRef> {
     }
 }
 
-/// Who asks: the context being polled, or else the one asked of.
-pub(crate) fn asking_origin(asked: &Header) -> Origin {
-    current::with(|node, _| node.origin()).unwrap_or_else(|| asked.origin())
+/// Requests of one kind by one asker within this time share one reason, so that cancelling many tasks one by one allocates one.
+const SHARED_FOR: Duration = Duration::from_micros(50);
+
+thread_local! {
+    static LAST: RefCell<Option<CancelReason>> = const { RefCell::new(None) };
+}
+
+/// The reason for a request of the given kind that somebody makes now.
+///
+/// The asker is the context being polled, or else the node asked of.
+pub(crate) fn reason_now(asked: &Header, kind: CancelKind) -> CancelReason {
+    let now = asked.host().now();
+    let origin = current::with(|node, _| node.origin()).unwrap_or_else(|| asked.origin());
+    let fresh = |last: &CancelReason| {
+        last.kind() == kind
+            && last.origin() == origin
+            && last.at() <= now
+            && now.saturating_since(last.at()) < SHARED_FOR
+    };
+    LAST.with_borrow_mut(|last| match last {
+        Some(last) if fresh(last) => last.clone(),
+        _ => last.insert(CancelReason::new(kind, origin, now)).clone(),
+    })
 }
 
 /// The cancellation that a new child of `inner`'s node is born with.
@@ -270,37 +290,36 @@ pub(crate) fn reason(node: &Header) -> Option<CancelReason> {
 
 /// Charges one poll to the node, before the poll.
 ///
-/// A node whose quota is spent is cancelled; one under cancellation uses up its cleanup.
+/// The count is the node's poll quota, then what is left of its cleanup, then of its grace.
+/// A node whose quota is spent is cancelled; one whose cleanup is spent goes to the next stage.
 #[inline]
 pub(crate) fn charge_poll(node: &NodeRef) {
     let left = node.polls_left.load(Ordering::Relaxed);
-    if left == u32::MAX && node.stage().is_none() {
-        return;
+    match left {
+        u32::MAX => {}
+        0 => spent(node),
+        _ => {
+            // A request that comes meanwhile sets the count anew; this poll is then on the house.
+            let _ = node.polls_left.compare_exchange(
+                left,
+                left - 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
     }
-    charge_slow(node, left);
 }
 
 #[cold]
-fn charge_slow(node: &NodeRef, left: u32) {
+fn spent(node: &NodeRef) {
+    let now = node.host().now();
     if node.stage().is_some() {
-        let mut inner = node.lock();
-        let spent = inner.cancel.as_mut().is_some_and(|state| {
-            state.polls_left = state.polls_left.saturating_sub(1);
-            state.polls_left == 0
-        });
-        if spent {
-            escalate(node, inner, node.host().now());
-        }
-    } else if left == 0 {
-        let now = node.host().now();
+        escalate(node, node.lock(), now);
+    } else {
         request(
             node,
             &CancelReason::new(CancelKind::PollQuota, node.origin(), now),
         );
-    }
-    if left != u32::MAX {
-        node.polls_left
-            .store(left.saturating_sub(1), Ordering::Relaxed);
     }
 }
 
@@ -314,7 +333,7 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
     let Some(state) = inner.cancel.as_mut() else {
         return;
     };
-    state.polls_left = GRACE_POLLS;
+    node.polls_left.store(GRACE_POLLS, Ordering::Relaxed);
     state.deadline = now + GRACE_TIME;
     let kept_back = !state.propagated;
     let timer = state.timer.take();
@@ -354,7 +373,10 @@ pub(crate) fn arm_cleanup(node: &NodeRef) {
     let timer = node.host().timer_insert(deadline, waker::alarm(node));
     let mut inner = node.lock();
     match &mut inner.cancel {
-        Some(state) if state.timer.is_none() => state.timer = Some(timer),
+        Some(state) if state.timer.is_none() => {
+            state.timer = Some(timer);
+            node.armed.store(true, Ordering::Relaxed);
+        }
         Some(_) | None => {
             drop(inner);
             node.host().timer_cancel(timer);
@@ -403,10 +425,15 @@ pub(crate) fn arm_deadline(node: &NodeRef) {
         .host()
         .timer_insert(node.deadline(), waker::alarm(node));
     node.lock().extra.get_or_insert_default().deadline_timer = Some(timer);
+    node.armed.store(true, Ordering::Relaxed);
 }
 
 /// Forgets the timers of a node that has ended.
 pub(crate) fn disarm(node: &NodeRef) {
+    // Timers are armed by whoever polls the node, and by its maker; the poller sees both.
+    if !node.armed.load(Ordering::Relaxed) {
+        return;
+    }
     let (cleanup, deadline) = {
         let mut inner = node.lock();
         let cleanup = inner.cancel.as_mut().and_then(|state| state.timer.take());

@@ -88,6 +88,8 @@ pub(crate) struct Header {
     stage: AtomicU8,
     /// A cancelled inline node within this task wants it polled before others.
     pub(crate) urgent: AtomicBool,
+    /// A timer stands for the node, or stood.
+    pub(crate) armed: AtomicBool,
     /// The task ended in a way that its region must hear of; written before completion.
     pub(crate) failed: AtomicBool,
     /// Opened where a mask or shield held, so a cancellation is kept back until it lifts.
@@ -170,6 +172,7 @@ impl Header {
             kind: init.kind,
             stage: AtomicU8::new(0),
             urgent: AtomicBool::new(false),
+            armed: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             shielded: init.shielded,
         }
