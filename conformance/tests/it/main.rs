@@ -6,6 +6,7 @@ mod capabilities;
 mod errors;
 mod finalizers;
 mod local;
+mod net;
 mod obligations;
 mod panics;
 mod quiescence;

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -386,6 +387,43 @@ impl Cancelled {
     #[must_use]
     pub const fn reason(&self) -> &CancelReason {
         &self.0
+    }
+
+    /// The cancellation that an error stands for, if one is anywhere in its source chain.
+    ///
+    /// # Examples
+    /// ```
+    /// use asupersync_core::Cancelled;
+    /// assert!(Cancelled::find_in(&std::io::Error::other("broken")).is_none());
+    /// ```
+    #[must_use]
+    pub fn find_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        crate::outcome::links(error).find_map(<dyn std::error::Error>::downcast_ref)
+    }
+}
+
+/// What an [`io::Error`] that stands for a cancellation is made from.
+///
+/// `io::Error::source` gives the source of what it was made from; so the cancellation must be a source, or an error type that is transparent over the `io::Error` would hide it.
+#[derive(Debug)]
+struct IoCancelled(Cancelled);
+
+impl fmt::Display for IoCancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the operation was cancelled")
+    }
+}
+
+impl std::error::Error for IoCancelled {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Of kind [`Other`](io::ErrorKind::Other), since code that meets `Interrupted` would try again; [`Cancelled::find_in`] finds it.
+impl From<Cancelled> for io::Error {
+    fn from(cancelled: Cancelled) -> Self {
+        Self::other(IoCancelled(cancelled))
     }
 }
 

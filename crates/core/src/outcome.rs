@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::io;
 
 use crate::{CancelReason, Cancelled, PanicPayload};
 
@@ -211,7 +212,7 @@ impl<E: Error + Send + Sync + 'static> From<OutcomeError<E>> for Box<dyn Error +
 ///
 /// An [`Outcome`] stands for itself.
 /// A `Result<T, E>` with a standard error becomes `Cancelled` or `Panicked` if a [`Cancelled`] or a [`PanicPayload`] stands anywhere in the error's source chain, and `Ok` or `Err` otherwise.
-/// So `?` on a checkpoint does what it should with any error enum that keeps its sources.
+/// So `?` on a checkpoint does what it should with any error enum that keeps its sources; an [`io::Error`] made from one of the two counts as such a source.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what a task body may return",
     label = "return a `Result<T, E>` where `E: std::error::Error`, or an `Outcome<T, E>`",
@@ -266,23 +267,39 @@ pub type OkOf<Fut> = <<Fut as Future>::Output as IntoOutcome>::Ok;
 /// The error type of a task body's future.
 pub type ErrOf<Fut> = <<Fut as Future>::Output as IntoOutcome>::Err;
 
-/// A source chain longer than this is not searched further; a cyclic chain must not hang a task's end.
-const SOURCES_MAX: usize = 64;
-
 fn classify<T, E: Error + 'static>(error: E) -> Outcome<T, E> {
-    let mut source: Option<&(dyn Error + 'static)> = Some(&error);
-    for _ in 0..SOURCES_MAX {
-        let Some(link) = source else { break };
+    for link in links(&error) {
         if let Some(cancelled) = link.downcast_ref::<Cancelled>() {
             return Outcome::Cancelled(cancelled.reason().clone());
         }
         if let Some(payload) = link.downcast_ref::<PanicPayload>() {
             return Outcome::Panicked(payload.clone());
         }
-        source = link.source();
     }
     Outcome::Err(error)
 }
+
+/// An error and what stands behind it, nearest first.
+///
+/// [`io::Error::source`] skips the error that it was made from; here that is a link like any other.
+pub(crate) fn links<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |link| next_link(*link)).take(SOURCES_MAX)
+}
+
+fn next_link<'a>(link: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match link
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(inner) => Some(inner),
+        None => link.source(),
+    }
+}
+
+/// A source chain longer than this is not searched further; a cyclic chain must not hang a task's end.
+const SOURCES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -315,6 +332,57 @@ mod tests {
     fn an_error_without_cancellation_in_its_chain_is_an_error() {
         let result: Result<(), Outer> = Err(Outer(Inner::DiskFull));
         assert_eq!(result.into_outcome().severity(), Severity::Err);
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum Service {
+        #[error("could not read")]
+        Read(#[from] io::Error),
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Transparent(#[from] io::Error);
+
+    fn severity_of<E: Error + 'static>(error: E) -> Severity {
+        Err::<(), E>(error).into_outcome().severity()
+    }
+
+    #[test]
+    fn a_cancellation_inside_an_io_error_is_a_cancellation() {
+        let converted = || io::Error::from(Cancelled::new(reason()));
+        let plain = || io::Error::other(Cancelled::new(reason()));
+        assert_eq!(converted().kind(), io::ErrorKind::Other);
+        assert_eq!(severity_of(converted()), Severity::Cancelled);
+        assert_eq!(severity_of(plain()), Severity::Cancelled);
+        assert_eq!(severity_of(Service::Read(converted())), Severity::Cancelled);
+        assert_eq!(severity_of(Service::Read(plain())), Severity::Cancelled);
+        assert_eq!(severity_of(Transparent(converted())), Severity::Cancelled);
+        let nested = io::Error::other(Service::Read(plain()));
+        assert_eq!(severity_of(nested), Severity::Cancelled);
+    }
+
+    #[test]
+    fn a_panic_inside_an_io_error_is_a_panic() {
+        let error = io::Error::other(PanicPayload::from_message("p"));
+        assert_eq!(severity_of(Service::Read(error)), Severity::Panicked);
+    }
+
+    #[test]
+    fn an_io_error_without_cancellation_is_an_error() {
+        assert_eq!(severity_of(io::Error::from_raw_os_error(2)), Severity::Err);
+        assert_eq!(severity_of(io::Error::other("no")), Severity::Err);
+        assert_eq!(
+            severity_of(Service::Read(io::ErrorKind::NotFound.into())),
+            Severity::Err
+        );
+    }
+
+    #[test]
+    fn a_cancellation_can_be_found_in_an_error() {
+        let error = Service::Read(Cancelled::new(reason()).into());
+        assert_eq!(Cancelled::find_in(&error).unwrap().reason(), &reason());
+        assert!(Cancelled::find_in(&Inner::DiskFull).is_none());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use asupersync_core::LeakResponse;
 use asupersync_kernel::{KernelConfig, LeakEscalation};
 
+use crate::net::NetConfig;
+
 /// A lab's seed and limits.
 ///
 /// # Examples
@@ -16,6 +18,7 @@ pub struct LabConfig {
     pub(crate) max_steps: u64,
     pub(crate) capture_trace: bool,
     pub(crate) kernel: KernelConfig,
+    pub(crate) net: NetConfig,
 }
 
 impl Default for LabConfig {
@@ -29,6 +32,7 @@ impl Default for LabConfig {
                 record_obligations: true,
                 ..KernelConfig::default()
             },
+            net: NetConfig::default(),
         }
     }
 }
@@ -53,6 +57,13 @@ impl LabConfig {
     pub const fn capture_trace(mut self, capture: bool) -> Self {
         self.capture_trace = capture;
         self.kernel.record = capture;
+        self
+    }
+
+    /// How the simulated network behaves; without latency and faults unless set.
+    #[must_use]
+    pub fn net(mut self, net: NetConfig) -> Self {
+        self.net = net;
         self
     }
 

@@ -12,6 +12,7 @@ use asupersync_kernel::{Cx, Host, Root, RootOptions, WorkerId, run_root};
 
 use crate::config::LabConfig;
 use crate::host::{Choice, LabHost};
+use crate::net::LabNet;
 use crate::oracle::check_laws;
 use crate::report::{LabEnd, LabReport};
 use crate::trace::Trace;
@@ -40,7 +41,7 @@ impl LabRuntime {
         }
     }
 
-    /// Adds a driver of a higher layer, found by its type with `cx.port()`.
+    /// Adds a driver of a higher layer, found by its type with `cx.port()`; a `NetPort` replaces the simulated network.
     #[must_use]
     pub fn port<P: Send + Sync + 'static>(mut self, port: P) -> Self {
         self.ports.push((TypeId::of::<P>(), Box::new(port)));
@@ -54,7 +55,11 @@ impl LabRuntime {
         Fut: Future<Output: IntoOutcome>,
     {
         let seed = self.config.seed;
-        let host = Arc::new(LabHost::new(seed, self.config.kernel, self.ports));
+        let host = Arc::new_cyclic(|host| {
+            let net = LabNet::new(host.clone(), seed, self.config.net);
+            let ports = net.add_to(self.ports);
+            LabHost::new(seed, self.config.kernel, ports)
+        });
         let options = RootOptions {
             budget: Budget::UNLIMITED,
             home: WorkerId(0),

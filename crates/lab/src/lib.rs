@@ -2,6 +2,7 @@
 //!
 //! A program that runs here runs the kernel that production runs; only the ports differ.
 //! Which runnable task goes next, and every random number, is a function of the seed; time stands still while anything is runnable and then jumps to the next timer.
+//! Sockets work as in production, over a network in memory: [`NetConfig`] sets it up, [`LabNet`] disturbs it under way.
 //! Two runs of one seed give the same trace, byte for byte.
 //!
 //! # Examples
@@ -22,6 +23,7 @@
 mod config;
 mod host;
 mod lab;
+mod net;
 mod oracle;
 mod report;
 mod seeds;
@@ -29,6 +31,7 @@ mod trace;
 
 pub use config::LabConfig;
 pub use lab::LabRuntime;
+pub use net::{LabNet, NetConfig};
 pub use oracle::{Law, Violation, check_laws};
 pub use report::{LabEnd, LabReport};
 pub use seeds::{Seeds, check_seeds};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use asupersync_core::LeakResponse;
 use asupersync_kernel::{KernelConfig, LeakEscalation, Report};
+use asupersync_net::NetPort;
 use asupersync_reactor::{Reactor, ReactorHandle};
 use asupersync_sched::{Counters, Parker, SchedConfig, Shared, WORKERS_MAX};
 
@@ -48,8 +49,11 @@ pub enum BuildError {
     },
 }
 
+/// A port under its type.
+type Port = (TypeId, Box<dyn Any + Send + Sync>);
+
 /// Makes a port once the reactor exists.
-type MakePort = Box<dyn FnOnce(&ReactorHandle) -> (TypeId, Box<dyn Any + Send + Sync>)>;
+type MakePort = Box<dyn FnOnce(&ReactorHandle) -> Port>;
 
 /// Builds a [`Runtime`].
 ///
@@ -160,7 +164,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Adds a driver of a higher layer, found by its type with `cx.port()`.
+    /// Adds a driver of a higher layer, found by its type with `cx.port()`; a [`NetPort`] replaces the operating system's network.
     pub fn port<P: Send + Sync + 'static>(
         mut self,
         make: impl FnOnce(&ReactorHandle) -> P + 'static,
@@ -205,7 +209,7 @@ impl RuntimeBuilder {
             blocking: BlockingPool::new(self.blocking),
             signals,
             on_report: self.on_report,
-            ports: self.ports.into_iter().map(|make| make(&handle)).collect(),
+            ports: make_ports(self.ports, &handle),
             reactor_handle: handle,
             metrics: Mutex::new(vec![Counters::default(); workers]),
             regions: AtomicU64::new(0),
@@ -219,6 +223,16 @@ impl RuntimeBuilder {
             shutdown_timeout: self.shutdown_timeout,
         })
     }
+}
+
+/// The program's ports, and the operating system's network unless it brought its own.
+fn make_ports(ports: Vec<MakePort>, reactor: &ReactorHandle) -> Vec<Port> {
+    let mut ports: Vec<Port> = ports.into_iter().map(|make| make(reactor)).collect();
+    let net = TypeId::of::<NetPort>();
+    if ports.iter().all(|(port, _)| *port != net) {
+        ports.push((net, Box::new(NetPort::os(reactor.clone()))));
+    }
+    ports
 }
 
 fn cores() -> usize {

@@ -1,0 +1,175 @@
+//! One connection: two ends and the two directions between them.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::task::Waker;
+
+use asupersync_core::Time;
+use asupersync_net::TcpOptions;
+
+use super::Effects;
+
+/// Names a connection.
+pub(super) type ConnectionId = u64;
+
+/// An end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Client,
+    Server,
+}
+
+impl End {
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// The next segment from an end of a connection is due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Delivery {
+    pub(super) connection: ConnectionId,
+    pub(super) from: End,
+}
+
+/// What travels.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Segment {
+    /// The client wants a connection.
+    Syn,
+    /// The server's system has taken it.
+    Established,
+    /// Nobody listens there.
+    Refused,
+    /// Bytes; never none.
+    Data(Vec<u8>),
+    /// No more bytes will come.
+    Fin,
+    /// The connection is broken.
+    Reset,
+}
+
+/// What an end knows of the connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    Connecting,
+    Connected,
+    Refused,
+    Reset,
+}
+
+/// One direction, named by the end that sends.
+#[derive(Default)]
+pub(super) struct Pipe {
+    pub(super) in_flight: VecDeque<(Time, Segment)>,
+    /// When the last segment sent arrives; the next does not overtake it.
+    pub(super) last_arrival: Time,
+    pub(super) received: VecDeque<u8>,
+    /// Bytes under way or received, and not yet read.
+    pub(super) held: usize,
+    pub(super) fin_sent: bool,
+    pub(super) fin_received: bool,
+    /// The other end takes no more bytes.
+    pub(super) read_shut: bool,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+}
+
+/// One end, as its program holds it.
+pub(super) struct Side {
+    pub(super) address: SocketAddr,
+    pub(super) phase: Phase,
+    /// Whether a program or a listener's queue holds it.
+    pub(super) open: bool,
+    pub(super) options: TcpOptions,
+    pub(super) outgoing: Pipe,
+}
+
+pub(super) struct Connection {
+    client: Side,
+    server: Side,
+}
+
+impl Connection {
+    pub(super) fn new(client: SocketAddr, server: SocketAddr, options: TcpOptions) -> Self {
+        let side = |address, phase, open, options| Side {
+            address,
+            phase,
+            open,
+            options,
+            outgoing: Pipe::default(),
+        };
+        Self {
+            client: side(client, Phase::Connecting, true, options),
+            server: side(server, Phase::Connecting, false, TcpOptions::new()),
+        }
+    }
+
+    pub(super) const fn side(&self, end: End) -> &Side {
+        match end {
+            End::Client => &self.client,
+            End::Server => &self.server,
+        }
+    }
+
+    pub(super) const fn side_mut(&mut self, end: End) -> &mut Side {
+        match end {
+            End::Client => &mut self.client,
+            End::Server => &mut self.server,
+        }
+    }
+
+    /// The direction in which this end sends.
+    pub(super) const fn outgoing(&mut self, end: End) -> &mut Pipe {
+        &mut self.side_mut(end).outgoing
+    }
+
+    /// The direction from which this end reads.
+    pub(super) const fn incoming(&mut self, end: End) -> &mut Pipe {
+        self.outgoing(end.other())
+    }
+
+    /// The client's address and the server's.
+    pub(super) const fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        (self.client.address, self.server.address)
+    }
+
+    /// Whether both ends have it.
+    pub(super) fn stands(&self) -> bool {
+        [&self.client, &self.server]
+            .iter()
+            .all(|side| side.phase == Phase::Connected && side.open)
+    }
+
+    /// Breaks one end: what it would still send is lost, and it learns of it at once.
+    pub(super) fn break_end(&mut self, end: End, keep_received: bool, effects: &mut Effects<'_>) {
+        self.side_mut(end).phase = Phase::Reset;
+        let outgoing = self.outgoing(end);
+        outgoing.in_flight.clear();
+        outgoing.held = outgoing.received.len();
+        effects.wake.extend(outgoing.writer.take());
+        let incoming = self.incoming(end);
+        if !keep_received {
+            incoming.held -= incoming.received.len();
+            incoming.received.clear();
+        }
+        effects.wake.extend(incoming.reader.take());
+    }
+
+    /// Hands the wakers out, so that they are not dropped under the lock.
+    pub(super) fn forget_wakers(&mut self, effects: &mut Effects<'_>) {
+        for end in [End::Client, End::Server] {
+            let pipe = self.outgoing(end);
+            effects.forget.extend(pipe.reader.take());
+            effects.forget.extend(pipe.writer.take());
+        }
+    }
+}
+
+/// Keeps the waker of the last poll.
+pub(super) fn wait_in(slot: &mut Option<Waker>, waker: Waker, effects: &mut Effects<'_>) {
+    effects.forget.extend(slot.replace(waker));
+}
