@@ -4,7 +4,7 @@
 //! The README's example, and the guarantees with their tests, stand at the root of the repository.
 //!
 //! # Features
-//! `runtime`, `lab`, `time` and `macros` are on by default; each selects the crate of its name.
+//! `runtime`, `lab`, `sync`, `time`, `io`, `net` and `macros` are on by default; each selects the crate of its name.
 #![forbid(unsafe_code)]
 
 pub use asupersync_core::{
@@ -13,6 +13,8 @@ pub use asupersync_core::{
     ObligationKind, Origin, Outcome, OutcomeError, PanicPayload, Policy, RegionId, Severity,
     TaskId, Time, join_outcomes,
 };
+#[cfg(feature = "io")]
+pub use asupersync_io as io;
 /// The kernel, for authors of primitives and hosts.
 pub use asupersync_kernel as kernel;
 pub use asupersync_kernel::{
@@ -24,8 +26,12 @@ pub use asupersync_lab as lab;
 pub use asupersync_lab::{LabConfig, LabRuntime};
 #[cfg(feature = "macros")]
 pub use asupersync_macros::{main, test};
+#[cfg(feature = "net")]
+pub use asupersync_net as net;
 #[cfg(feature = "runtime")]
 pub use asupersync_runtime::{Runtime, RuntimeBuilder, exit_code, run_main};
+#[cfg(feature = "sync")]
+pub use asupersync_sync as sync;
 
 #[cfg(feature = "time")]
 pub mod time {

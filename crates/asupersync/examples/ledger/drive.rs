@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::journal::{Entry, Journal, Line};
-use crate::service::{LedgerError, Stats, serve};
+use crate::service::{End, LedgerError, Stats, serve};
 
 const CLIENTS: usize = 48;
 /// Of three clients, one is cut off now and then.
@@ -98,7 +98,7 @@ async fn conduct(
         .take_while(|line| line.contains(r#""op":"open""#))
         .count();
     let (opens, transfers) = lines.split_at(opens);
-    cx.region(async |scope| {
+    cx.region(async |scope| -> End {
         let cx = scope.cx();
         let listener = Arc::new(TcpListener::bind(cx, "127.0.0.1:0").await?);
         let address = listener.local_addr()?;
@@ -142,19 +142,19 @@ async fn conduct(
 }
 
 /// Sends this process the signal that a service manager would send.
-fn interrupt_self() -> Result<(), LedgerError> {
+fn interrupt_self() -> End {
     use rustix::process::{Signal, getpid, kill_process};
     kill_process(getpid(), Signal::TERM).map_err(|error| LedgerError::Connection(error.into()))
 }
 
-async fn wait_for(cx: &Cx, seen: &Seen, answered: u64) -> Result<(), LedgerError> {
+async fn wait_for(cx: &Cx, seen: &Seen, answered: u64) -> End {
     while seen.answered.load(Ordering::Relaxed) < answered {
         cx.sleep(Duration::from_millis(2)).await?;
     }
     Ok(())
 }
 
-async fn show_progress(cx: &Cx, seen: &Seen, total: u64) -> Result<(), LedgerError> {
+async fn show_progress(cx: &Cx, seen: &Seen, total: u64) -> End {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} requests answered, {elapsed}")
         .expect("the template is valid");
     let bar = ProgressBar::new(total).with_style(style);
@@ -180,7 +180,7 @@ async fn send_all(
     clients: usize,
     seen: &Arc<Seen>,
 ) -> Outcome<(), LedgerError> {
-    cx.region(async |scope| {
+    cx.region(async |scope| -> End {
         for share in split(lines, clients) {
             let seen = Arc::clone(seen);
             scope.spawn(async move |cx: Cx| client(&cx, address, share, false, &seen).await);
@@ -203,7 +203,7 @@ async fn client(
     requests: Vec<String>,
     cuts: bool,
     seen: &Seen,
-) -> Result<(), LedgerError> {
+) -> End {
     let mut connection = None;
     for request in requests {
         if cuts && cx.random_u64() % CUT_ONE_OF == 0 {
@@ -263,7 +263,7 @@ async fn cut_off(
     address: std::net::SocketAddr,
     connection: &mut Option<Connection>,
     request: &str,
-) -> Result<(), LedgerError> {
+) -> End {
     let mut broken = match connection.take() {
         Some(connection) => connection,
         None => connect(cx, address).await?,

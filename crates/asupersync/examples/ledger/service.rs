@@ -13,8 +13,8 @@ use asupersync::io::{BufReadExt, BufReader, LineError, WriteExt};
 use asupersync::net::{NetError, TcpListener, TcpStream};
 use asupersync::sync::{mpsc, oneshot};
 use asupersync::{
-    BlockingError, CancelKind, Cancelled, Collect, Cx, Outcome, PanicPayload, RegionOptions,
-    SpawnOptions,
+    BlockingError, CancelKind, Cancelled, Collect, Cx, IntoOutcome, Outcome, PanicPayload,
+    RegionOptions, SpawnOptions,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -78,6 +78,9 @@ pub(crate) enum LedgerError {
     KeeperGone,
 }
 
+/// What most of the service's parts return.
+pub(crate) type End = Result<(), LedgerError>;
+
 /// What the service has seen.
 #[derive(Default)]
 pub(crate) struct Stats {
@@ -121,9 +124,9 @@ pub(crate) async fn serve(
     let (journal, book) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => return Outcome::Err(LedgerError::Journal(error)),
-        Err(error) => return asupersync::IntoOutcome::into_outcome(Err(error.into())),
+        Err(error) => return End::Err(error.into()).into_outcome(),
     };
-    cx.region(async |scope| {
+    cx.region(async |scope| -> End {
         let (commands, waiting) = mpsc::channel(QUEUE_MAX);
         let keeper = Keeper {
             journal: Arc::new(Mutex::new(journal)),
@@ -146,38 +149,36 @@ async fn accept(
     commands: mpsc::Sender<Command>,
     stats: &Arc<Stats>,
 ) -> Outcome<(), LedgerError> {
-    cx.region_with(RegionOptions::new().policy(Collect), async |connections| {
-        loop {
-            let (stream, _) = match listener.accept(connections.cx()).await {
-                Ok(accepted) => accepted,
-                Err(error) if error.is_transient() => {
-                    connections
-                        .cx()
-                        .sleep(std::time::Duration::from_millis(10))
-                        .await?;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            stats.connections.fetch_add(1, Ordering::Relaxed);
-            let (commands, stats) = (commands.clone(), Arc::clone(stats));
-            connections.spawn(async move |cx: Cx| {
-                let end =
-                    asupersync::IntoOutcome::into_outcome(converse(&cx, stream, &commands).await);
-                stats.count_end(&end);
-                Ok::<(), LedgerError>(())
-            });
-        }
-    })
+    cx.region_with(
+        RegionOptions::new().policy(Collect),
+        async |connections| -> End {
+            loop {
+                let (stream, _) = match listener.accept(connections.cx()).await {
+                    Ok(accepted) => accepted,
+                    Err(error) if error.is_transient() => {
+                        connections
+                            .cx()
+                            .sleep(std::time::Duration::from_millis(10))
+                            .await?;
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                stats.connections.fetch_add(1, Ordering::Relaxed);
+                let (commands, stats) = (commands.clone(), Arc::clone(stats));
+                connections.spawn(async move |cx: Cx| {
+                    let end = converse(&cx, stream, &commands).await.into_outcome();
+                    stats.count_end(&end);
+                    End::Ok(())
+                });
+            }
+        },
+    )
     .await
 }
 
 /// Answers one client, line by line.
-async fn converse(
-    cx: &Cx,
-    stream: TcpStream,
-    commands: &mpsc::Sender<Command>,
-) -> Result<(), LedgerError> {
+async fn converse(cx: &Cx, stream: TcpStream, commands: &mpsc::Sender<Command>) -> End {
     stream.set_nodelay(true)?;
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines(LINE_BYTES_MAX);
@@ -196,7 +197,7 @@ async fn converse(
             let mut text = reply.to_string();
             text.push('\n');
             write.write_all(text.as_bytes()).await?;
-            Ok::<(), LedgerError>(())
+            End::Ok(())
         })
         .await?;
         cx.checkpoint()?;
@@ -255,11 +256,7 @@ struct Settled {
 
 impl Keeper {
     /// Takes commands until nobody can send any more.
-    async fn keep(
-        mut self,
-        cx: Cx,
-        mut waiting: mpsc::Receiver<Command>,
-    ) -> Result<(), LedgerError> {
+    async fn keep(mut self, cx: Cx, mut waiting: mpsc::Receiver<Command>) -> End {
         // Every accepted command is answered, so cancellation only closes the connections.
         cx.shield(async {
             let mut batch = Vec::new();
@@ -272,7 +269,7 @@ impl Keeper {
     }
 
     /// Applies a batch, makes it durable with one sync, and then answers.
-    async fn commit(&mut self, cx: &Cx, batch: &mut Vec<Command>) -> Result<(), LedgerError> {
+    async fn commit(&mut self, cx: &Cx, batch: &mut Vec<Command>) -> End {
         let mut lines = Vec::new();
         let mut settled: Vec<Settled> = batch
             .drain(..)
