@@ -9,4 +9,5 @@ mod local;
 mod obligations;
 mod panics;
 mod quiescence;
+mod shared;
 mod support;
