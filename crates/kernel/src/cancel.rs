@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use asupersync_core::{Budget, CancelKind, CancelReason, CancelStage, Cancelled, Origin, Time};
+use asupersync_core::{CancelKind, CancelReason, CancelStage, Cancelled, Origin, Time};
 
 use crate::current;
 use crate::event::Event;
@@ -34,11 +34,35 @@ pub(crate) struct CancelState {
     /// What is left for cleanup, or of the grace.
     polls_left: u32,
     deadline: Time,
-    /// The whole cleanup budget, which bounds the children's.
-    cleanup: Budget,
+    /// The whole cleanup, which bounds the children's.
+    cleanup: Cleanup,
     timer: Option<TimerKey>,
     /// Whether the request was handed on to what lives in the node.
     propagated: bool,
+}
+
+/// How long cleanup may take: so many polls, and until then.
+#[derive(Clone, Copy)]
+struct Cleanup {
+    polls: u32,
+    deadline: Time,
+}
+
+impl Cleanup {
+    fn of(kind: CancelKind, now: Time) -> Self {
+        let budget = kind.cleanup_budget(now);
+        Self {
+            polls: budget.poll_quota,
+            deadline: budget.deadline.unwrap_or(Time::MAX),
+        }
+    }
+
+    fn meet(self, other: Self) -> Self {
+        Self {
+            polls: self.polls.min(other.polls),
+            deadline: self.deadline.min(other.deadline),
+        }
+    }
 }
 
 /// What a node does after its lock is released.
@@ -46,39 +70,79 @@ struct Step {
     wakers: Vec<Waker>,
     children: Vec<NodeRef>,
     reason: CancelReason,
-    cleanup: Budget,
+    cleanup: Cleanup,
 }
 
-/// Requests cancellation of `node` and of everything in it.
+/// Requests cancellation of `node` and of everything in it; the reason is of this moment.
 pub(crate) fn request(node: &NodeRef, reason: &CancelReason) {
-    let now = node.host().now();
-    let mut work = vec![(node.clone(), reason.clone(), None)];
-    while let Some((node, reason, limit)) = work.pop() {
-        let Some(step) = accept(&node, &reason, limit, now) else {
-            continue;
-        };
-        node.record(|| Event::CancelRequested {
-            subject: node.subject(),
-            kind: reason.kind(),
-        });
-        notify(&node, step.wakers);
-        // The oldest child goes first.
-        work.extend(
-            step.children
-                .into_iter()
-                .rev()
-                .map(|child| (child, step.reason.clone(), Some(step.cleanup))),
-        );
+    let now = reason.at();
+    let mut work = request_one(node, reason, None, now);
+    while let Some(Inherited {
+        node,
+        reason,
+        limit,
+    }) = work.pop()
+    {
+        work.append(&mut request_one(&node, &reason, Some(limit), now));
     }
 }
 
+/// A child that must hear of its parent's cancellation.
+struct Inherited {
+    node: NodeRef,
+    reason: CancelReason,
+    limit: Cleanup,
+}
+
+/// Requests cancellation of one node; gives its children, the oldest last.
+fn request_one(
+    node: &NodeRef,
+    reason: &CancelReason,
+    limit: Option<Cleanup>,
+    now: Time,
+) -> Vec<Inherited> {
+    let Some(step) = accept(node, reason, limit, now) else {
+        return Vec::new();
+    };
+    node.record(|| Event::CancelRequested {
+        subject: node.subject(),
+        kind: reason.kind(),
+    });
+    notify(node, step.wakers);
+    inherit(node, step.children, &step.reason, step.cleanup, now)
+}
+
+fn inherit(
+    node: &Header,
+    children: Vec<NodeRef>,
+    reason: &CancelReason,
+    cleanup: Cleanup,
+    now: Time,
+) -> Vec<Inherited> {
+    if children.is_empty() {
+        return Vec::new();
+    }
+    let reason = inherited(node, reason, now);
+    let tell = |child| Inherited {
+        node: child,
+        reason: reason.clone(),
+        limit: cleanup,
+    };
+    children.into_iter().rev().map(tell).collect()
+}
+
 /// Records a request at one node; `None` if it changes nothing.
-fn accept(node: &NodeRef, reason: &CancelReason, limit: Option<Budget>, now: Time) -> Option<Step> {
+fn accept(
+    node: &NodeRef,
+    reason: &CancelReason,
+    limit: Option<Cleanup>,
+    now: Time,
+) -> Option<Step> {
     let mut inner = node.lock();
     if node.state.is_complete() || inner.phase == Phase::Closed {
         return None;
     }
-    let own = reason.kind().cleanup_budget(now);
+    let own = Cleanup::of(reason.kind(), now);
     let budget = limit.map_or(own, |limit| limit.meet(own));
     match &mut inner.cancel {
         Some(state) => {
@@ -89,15 +153,15 @@ fn accept(node: &NodeRef, reason: &CancelReason, limit: Option<Budget>, now: Tim
             if stronger {
                 state.reason = state.reason.clone().strengthen(reason.clone());
                 state.cleanup = state.cleanup.meet(budget);
-                state.polls_left = state.polls_left.min(budget.poll_quota);
-                state.deadline = state.deadline.min(budget.deadline.unwrap_or(Time::MAX));
+                state.polls_left = state.polls_left.min(budget.polls);
+                state.deadline = state.deadline.min(budget.deadline);
             }
         }
         None => {
             inner.cancel = Some(Box::new(CancelState {
                 reason: reason.clone(),
-                polls_left: budget.poll_quota,
-                deadline: budget.deadline.unwrap_or(Time::MAX),
+                polls_left: budget.polls,
+                deadline: budget.deadline,
                 cleanup: budget,
                 timer: None,
                 propagated: false,
@@ -107,7 +171,7 @@ fn accept(node: &NodeRef, reason: &CancelReason, limit: Option<Budget>, now: Tim
     }
     // After the stage is published: an unmasking that misses it is seen here, and the other way round.
     let holds = holds_back(node);
-    Some(step(node, &mut inner, holds, now))
+    Some(step(node, &mut inner, holds))
 }
 
 /// Whether a mask keeps the request from what lives in the node.
@@ -116,7 +180,7 @@ fn holds_back(node: &Header) -> bool {
 }
 
 /// What to wake and whom to tell, for a node whose cancellation has just changed.
-fn step(node: &NodeRef, inner: &mut Inner, holds: bool, now: Time) -> Step {
+fn step(node: &NodeRef, inner: &mut Inner, holds: bool) -> Step {
     let children = if holds {
         Vec::new()
     } else {
@@ -135,11 +199,10 @@ fn step(node: &NodeRef, inner: &mut Inner, holds: bool, now: Time) -> Step {
         .as_mut()
         .expect("the caller has recorded a cancellation");
     state.propagated |= !holds;
-    let reason = inherited(node, &state.reason, now);
     Step {
         wakers,
         children,
-        reason,
+        reason: state.reason.clone(),
         cleanup: state.cleanup,
     }
 }
@@ -256,7 +319,7 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
     let kept_back = !state.propagated;
     let timer = state.timer.take();
     node.set_stage(stage);
-    let mut step = step(node, &mut inner, false, now);
+    let mut step = step(node, &mut inner, false);
     drop(inner);
     if let Some(timer) = timer {
         node.host().timer_cancel(timer);
@@ -267,9 +330,14 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
     });
     notify(node, std::mem::take(&mut step.wakers));
     if kept_back {
-        for child in &step.children {
-            request(child, &step.reason);
-        }
+        tell_children(node, step, now);
+    }
+}
+
+/// Hands a request that was kept back on to what lives in the node.
+fn tell_children(node: &NodeRef, step: Step, now: Time) {
+    for child in inherit(node, step.children, &step.reason, step.cleanup, now) {
+        request(&child.node, &child.reason);
     }
 }
 
@@ -373,13 +441,11 @@ pub(crate) fn release_held(node: &NodeRef) {
     let step = {
         let mut inner = node.lock();
         match &inner.cancel {
-            Some(state) if !state.propagated => step(node, &mut inner, false, now),
+            Some(state) if !state.propagated => step(node, &mut inner, false),
             Some(_) | None => return,
         }
     };
-    for child in &step.children {
-        request(child, &step.reason);
-    }
+    tell_children(node, step, now);
 }
 
 /// Ends a mask; a request that it kept back now goes to what lives in the node.
@@ -424,10 +490,10 @@ impl CancelWait {
 
     /// Ready once the context being polled must stop; the waker is woken when that changes.
     pub fn poll(&mut self, task: &mut Context<'_>) -> Poll<Cancelled> {
-        let Some((node, own)) = current::current(Some(task.waker())) else {
-            return Poll::Pending;
-        };
-        self.poll_node(&node, own, current::is_shielded(), task)
+        let polled = current::with_node(task.waker(), |node, own, shielded| {
+            self.poll_node(node, own, shielded, task)
+        });
+        polled.unwrap_or(Poll::Pending)
     }
 
     /// Whether the context being polled must stop now; registers nothing.
@@ -436,7 +502,7 @@ impl CancelWait {
         current::with(observe).flatten().map(Cancelled::new)
     }
 
-    pub(crate) fn poll_node(
+    fn poll_node(
         &mut self,
         node: &NodeRef,
         own: bool,

@@ -119,7 +119,8 @@ pub(crate) struct Inner {
 pub(crate) struct RegionTail {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) id: RegionId,
-    pub(crate) policy: Arc<dyn Policy>,
+    /// `FailFast` unless another was chosen.
+    pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) budget: Budget,
     pub(crate) record: bool,
 }

@@ -59,9 +59,7 @@ pub fn wake_contained(waker: Waker) {
             place: "a waker",
             message,
         };
-        if let Some((node, _)) = crate::current::current(None) {
-            node.host().report(report);
-        }
+        crate::current::with(|node, _| node.host().report(report));
     }
 }
 
