@@ -25,7 +25,7 @@
 pub mod mpsc;
 mod mutex;
 mod notify;
-// tidy(contents-page): as `mpsc`
+// tidy(contents-page): for the same reason as `mpsc`, whose names it shares
 pub mod oneshot;
 mod primitive;
 mod semaphore;
