@@ -151,7 +151,10 @@ fn nested<'a>(
 ) -> std::pin::Pin<Box<dyn Future<Output = End> + Send + 'a>> {
     Box::pin(async move {
         if depth == 0 {
-            let cancelled = cx.sleep(FOREVER).await.unwrap_err();
+            let cancelled = cx
+                .sleep(FOREVER)
+                .await
+                .expect_err("nothing else ends the sleep");
             let reason = cancelled.reason();
             assert_eq!(reason.kind(), CancelKind::ParentCancelled);
             let mut links = 0;

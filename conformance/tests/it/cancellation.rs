@@ -27,7 +27,12 @@ where
             End::Ok(task.join(scope.cx()).await)
         })
         .await;
-    end.ok().expect("the region's body does not fail")
+    let end = end.ok().expect("the region's body does not fail");
+    if let Outcome::Cancelled(reason) = &end {
+        // An end by force would look the same to a test that asks for the kind alone.
+        assert!(!reason.escalated(), "nobody heard the request: {reason}");
+    }
+    end
 }
 
 /// Like [`cancelled_while`], for bodies that are never idle: under the lab time stands still for them.

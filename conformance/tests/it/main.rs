@@ -10,4 +10,5 @@ mod net;
 mod obligations;
 mod panics;
 mod quiescence;
+mod shared;
 mod support;

@@ -115,7 +115,7 @@ fn sub_regions_close_before_the_region_that_holds_them() {
 #[test]
 fn fibers_borrow_from_the_body_and_end_within_it() {
     on_both_hosts(async |cx| {
-        let words = vec!["one".to_owned(), "two".to_owned(), "three".to_owned()];
+        let words = ["one".to_owned(), "two".to_owned(), "three".to_owned()];
         let end = cx
             .region(async |scope| {
                 let fibers = words.iter().map(|word| {

@@ -64,11 +64,11 @@ pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     pub(crate) fn note(&self, what: impl Into<String>) {
-        self.0.lock().unwrap().push(what.into());
+        self.0.lock().expect("no holder panics").push(what.into());
     }
 
     pub(crate) fn notes(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().expect("no holder panics").clone()
     }
 }
 

@@ -433,7 +433,14 @@ impl fmt::Display for Cancelled {
     }
 }
 
-impl std::error::Error for Cancelled {}
+/// The reason is the source, so that a `#[error(transparent)]` variant, which passes on its inner error's source instead of the error, still shows that this is a cancellation.
+impl std::error::Error for Cancelled {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+impl std::error::Error for CancelReason {}
 
 #[cfg(test)]
 mod tests {

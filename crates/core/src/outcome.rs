@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 
+use crate::panic::Caught;
 use crate::{CancelReason, Cancelled, PanicPayload};
 
 /// How work ended.
@@ -272,8 +273,14 @@ fn classify<T, E: Error + 'static>(error: E) -> Outcome<T, E> {
         if let Some(cancelled) = link.downcast_ref::<Cancelled>() {
             return Outcome::Cancelled(cancelled.reason().clone());
         }
+        if let Some(reason) = link.downcast_ref::<CancelReason>() {
+            return Outcome::Cancelled(reason.clone());
+        }
         if let Some(payload) = link.downcast_ref::<PanicPayload>() {
             return Outcome::Panicked(payload.clone());
+        }
+        if let Some(caught) = link.downcast_ref::<Caught>() {
+            return Outcome::Panicked(PanicPayload::from_caught(caught.clone()));
         }
     }
     Outcome::Err(error)
@@ -326,6 +333,23 @@ mod tests {
     fn a_cancellation_deep_in_the_source_chain_is_a_cancellation() {
         let result: Result<(), Outer> = Err(Outer(Inner::Stopped(Cancelled::new(reason()))));
         assert_eq!(result.into_outcome().severity(), Severity::Cancelled);
+    }
+
+    #[test]
+    fn a_transparent_variant_hides_neither_cancellation_nor_panic() {
+        #[derive(Debug, thiserror::Error)]
+        enum Transparent {
+            #[error(transparent)]
+            Cancelled(#[from] Cancelled),
+            #[error(transparent)]
+            Panicked(#[from] PanicPayload),
+        }
+        let check = |error: Transparent, expected| {
+            assert_eq!(Err::<(), _>(error).into_outcome().severity(), expected);
+        };
+        check(Cancelled::new(reason()).into(), Severity::Cancelled);
+        let payload = PanicPayload::from_message("oops");
+        check(payload.into(), Severity::Panicked);
     }
 
     #[test]

@@ -16,7 +16,11 @@ use std::sync::Mutex;
 /// assert_eq!(PanicPayload::new(caught).message(), "disk 7 is gone");
 /// ```
 #[derive(Clone)]
-pub struct PanicPayload(Arc<Inner>);
+pub struct PanicPayload(Caught);
+
+/// What is shared; an error of its own, to be a source.
+#[derive(Clone)]
+pub(crate) struct Caught(Arc<Inner>);
 
 struct Inner {
     message: String,
@@ -35,31 +39,36 @@ impl PanicPayload {
             (None, Some(text)) => text.clone(),
             (None, None) => "a panic without a text message".to_owned(),
         };
-        Self(Arc::new(Inner {
+        Self(Caught(Arc::new(Inner {
             message,
             payload: Mutex::new(Some(payload)),
-        }))
+        })))
     }
 
     /// A payload with a message and nothing behind it.
     #[must_use]
     pub fn from_message(message: impl Into<String>) -> Self {
-        Self(Arc::new(Inner {
+        Self(Caught(Arc::new(Inner {
             message: message.into(),
             payload: Mutex::new(None),
-        }))
+        })))
+    }
+
+    pub(crate) const fn from_caught(caught: Caught) -> Self {
+        Self(caught)
     }
 
     /// The panic's message, or a placeholder if the payload was not text.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.0.message
+        &self.0.0.message
     }
 
     /// Takes the original payload out, for `std::panic::resume_unwind`; the first caller among all clones gets it.
     #[must_use]
     pub fn take(&self) -> Option<Box<dyn Any + Send>> {
         self.0
+            .0
             .payload
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -70,7 +79,7 @@ impl PanicPayload {
 /// Two payloads are equal if their messages are.
 impl PartialEq for PanicPayload {
     fn eq(&self, other: &Self) -> bool {
-        self.0.message == other.0.message
+        self.message() == other.message()
     }
 }
 
@@ -79,18 +88,37 @@ impl Eq for PanicPayload {}
 impl fmt::Debug for PanicPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PanicPayload")
-            .field(&self.0.message)
+            .field(&self.message())
             .finish()
     }
 }
 
-impl fmt::Display for PanicPayload {
+impl fmt::Debug for Caught {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Caught").field(&self.0.message).finish()
+    }
+}
+
+impl fmt::Display for Caught {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "panicked: {}", self.0.message)
     }
 }
 
-impl std::error::Error for PanicPayload {}
+impl std::error::Error for Caught {}
+
+impl fmt::Display for PanicPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What is shared is the source, so that a `#[error(transparent)]` variant still shows that this is a panic.
+impl std::error::Error for PanicPayload {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
 
 #[cfg(test)]
 mod tests {

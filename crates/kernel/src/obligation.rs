@@ -78,7 +78,7 @@ impl Obligation {
     /// Cost: two atomic additions on the holder's own memory, and a lock with an entry where records are kept.
     #[track_caller]
     pub fn reserve<C>(cx: &Cx<C>, kind: ObligationKind) -> Self {
-        Self::new(cx.node(), kind, None, Location::caller())
+        Self::new(cx.node(), kind, Location::caller(), || None)
     }
 
     /// Like [`reserve`](Self::reserve); if the obligation is leaked and the host recovers leaks, `resource` is told with `ticket`.
@@ -89,8 +89,7 @@ impl Obligation {
         resource: &Arc<R>,
         ticket: u64,
     ) -> Self {
-        let weak: Weak<R> = Arc::downgrade(resource);
-        Self::new(cx.node(), kind, Some((weak, ticket)), Location::caller())
+        Self::reserve_recoverable_at(cx, kind, resource, ticket, Location::caller())
     }
 
     /// Like [`reserve_recoverable`](Self::reserve_recoverable), for a future that was made at `site` and reserves when it is polled.
@@ -101,15 +100,17 @@ impl Obligation {
         ticket: u64,
         site: &'static Location<'static>,
     ) -> Self {
-        let weak: Weak<R> = Arc::downgrade(resource);
-        Self::new(cx.node(), kind, Some((weak, ticket)), site)
+        Self::new(cx.node(), kind, site, || {
+            let weak: Weak<R> = Arc::downgrade(resource);
+            Some((weak, ticket))
+        })
     }
 
     fn new(
         holder: &NodeRef,
         kind: ObligationKind,
-        recover: Option<(Weak<dyn Recover>, u64)>,
         site: &'static Location<'static>,
+        recover: impl FnOnce() -> Option<(Weak<dyn Recover>, u64)>,
     ) -> Self {
         holder.obligations.fetch_add(1, Ordering::Relaxed);
         let config = holder.host().config();
@@ -124,7 +125,7 @@ impl Obligation {
             let record = Record {
                 id,
                 owed: Owed { kind, site },
-                recover,
+                recover: recover(),
             };
             let place = holder
                 .lock()

@@ -21,9 +21,11 @@
     reason = "a value in a channel's slot or behind a lock is moved by whoever the lock-free state names"
 )]
 
+// tidy(contents-page): `Sender` and `Receiver` are named by their family, as everywhere in async Rust
 pub mod mpsc;
 mod mutex;
 mod notify;
+// tidy(contents-page): for the same reason as `mpsc`, whose names it shares
 pub mod oneshot;
 mod primitive;
 mod semaphore;

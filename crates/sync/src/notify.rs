@@ -44,7 +44,6 @@ const CALL: u64 = 4;
 ///         notified.await?;
 ///     }
 /// }
-/// # let _ = wait_until::<fn() -> bool>;
 /// ```
 pub struct Notify {
     state: AtomicU64,

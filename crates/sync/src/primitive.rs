@@ -8,7 +8,7 @@ pub(crate) use loom::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    thread::{Thread, current, park, yield_now},
+    thread::yield_now,
 };
 #[cfg(not(loom))]
 pub(crate) use std::{
@@ -17,7 +17,7 @@ pub(crate) use std::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    thread::{Thread, current, park, yield_now},
+    thread::yield_now,
 };
 
 /// Between two sequentially consistent accesses that must not change places.
@@ -27,6 +27,54 @@ pub(crate) use std::{
 pub(crate) fn total_order() {
     #[cfg(loom)]
     loom::sync::atomic::fence(Ordering::SeqCst);
+}
+
+/// Blocks the thread that made it.
+#[cfg(not(loom))]
+pub(crate) struct Parker {
+    thread: std::thread::Thread,
+    woken: AtomicBool,
+}
+
+#[cfg(not(loom))]
+impl Parker {
+    pub(crate) fn new() -> Self {
+        Self {
+            thread: std::thread::current(),
+            woken: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn park(&self) {
+        // Somebody else's use of the thread's token must not pass for a wake.
+        while !self.woken.swap(false, Ordering::Acquire) {
+            std::thread::park();
+        }
+    }
+
+    pub(crate) fn unpark(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// Blocks the thread that made it; loom's own threads cannot be unparked while they wait for something else.
+#[cfg(loom)]
+pub(crate) struct Parker(loom::sync::Notify);
+
+#[cfg(loom)]
+impl Parker {
+    pub(crate) fn new() -> Self {
+        Self(loom::sync::Notify::new())
+    }
+
+    pub(crate) fn park(&self) {
+        self.0.wait();
+    }
+
+    pub(crate) fn unpark(&self) {
+        self.0.notify();
+    }
 }
 
 /// Locks a list; no code of the program runs under such a lock, so a poisoned one guards a sound state.

@@ -391,6 +391,12 @@ impl<'a, C> Waiting<'a, C> {
     }
 
     fn poll(&mut self, task: &mut Context<'_>) -> Poll<Result<Held, AcquireError>> {
+        if !self.take.is_in_line()
+            && CancelWait::check().is_none()
+            && self.shared.counter.try_take(self.take.need()).is_ok()
+        {
+            return Poll::Ready(Ok(self.taken()));
+        }
         if let Poll::Ready(cancelled) = self.cancel.poll(task) {
             self.take.leave(&self.shared.counter);
             return Poll::Ready(Err(cancelled.into()));
@@ -398,12 +404,13 @@ impl<'a, C> Waiting<'a, C> {
         match self.take.poll(&self.shared.counter, task.waker()) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Err(_)) => Poll::Ready(Err(AcquireError::Closed)),
-            Poll::Ready(Ok(())) => {
-                self.shared.resource.trace("semaphore.acquire");
-                let count = self.take.need();
-                Poll::Ready(Ok(Held::new(self.cx, self.shared, count, self.site)))
-            }
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(self.taken())),
         }
+    }
+
+    fn taken(&self) -> Held {
+        self.shared.resource.trace("semaphore.acquire");
+        Held::new(self.cx, self.shared, self.take.need(), self.site)
     }
 }
 

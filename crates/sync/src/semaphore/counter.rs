@@ -171,6 +171,10 @@ impl Take {
         Self { need, place: None }
     }
 
+    pub(crate) const fn is_in_line(&self) -> bool {
+        self.place.is_some()
+    }
+
     pub(crate) const fn need(&self) -> u32 {
         self.need
     }

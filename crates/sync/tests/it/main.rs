@@ -1,0 +1,12 @@
+//! The promises of channels and locks, mostly under the lab.
+#![cfg(not(loom))]
+
+mod cancel;
+mod conserve;
+mod leaks;
+mod locks;
+mod mpsc;
+mod oneshot;
+mod support;
+mod threads;
+mod wakers;
