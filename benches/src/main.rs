@@ -14,6 +14,7 @@
 
 mod alloc;
 mod meter;
+mod ours;
 mod peer_tokio;
 mod rows;
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::meter::{Sample, Size};
-use crate::peer_tokio;
+use crate::{ours, peer_tokio};
 
 /// A workload on one runtime.
 type Workload = fn(Size) -> Sample;
@@ -68,7 +68,13 @@ pub(crate) fn list() -> Value {
     ROWS.iter().map(row).collect()
 }
 
-const fn time(name: &'static str, full: [u64; 2], smoke: u64, tokio: Workload) -> Row {
+const fn time(
+    name: &'static str,
+    full: [u64; 2],
+    smoke: u64,
+    ours: Option<Workload>,
+    tokio: Workload,
+) -> Row {
     Row {
         name,
         figure: Figure::WallPerOp,
@@ -80,13 +86,19 @@ const fn time(name: &'static str, full: [u64; 2], smoke: u64, tokio: Workload) -
             ops: smoke,
             batches: 1,
         },
-        ours: None,
+        ours,
         tokio,
     }
 }
 
-const fn memory(name: &'static str, full: u64, smoke: u64, tokio: Workload) -> Row {
-    let mut row = time(name, [full, 1], smoke, tokio);
+const fn memory(
+    name: &'static str,
+    full: u64,
+    smoke: u64,
+    ours: Option<Workload>,
+    tokio: Workload,
+) -> Row {
+    let mut row = time(name, [full, 1], smoke, ours, tokio);
     row.figure = Figure::ResidentPerOp;
     row
 }
@@ -97,52 +109,84 @@ pub(crate) const ROWS: &[Row] = &[
         "spawn+join 100k tasks",
         [100_000, 5],
         1_000,
+        Some(ours::spawn_join_many),
         peer_tokio::spawn_join_many,
     ),
     time(
         "spawn+join one by one",
         [100_000, 3],
         1_000,
+        Some(ours::spawn_join_one_by_one),
         peer_tokio::spawn_join_one_by_one,
     ),
     time(
         "nested spawn",
         [(1 << 17) - 1, 3],
         (1 << 10) - 1,
+        Some(ours::nested_spawn),
         peer_tokio::nested_spawn,
     ),
-    time("yield 2 tasks", [500_000, 2], 1_000, peer_tokio::yield_2),
+    time(
+        "yield 2 tasks",
+        [500_000, 2],
+        1_000,
+        Some(ours::yield_2),
+        peer_tokio::yield_2,
+    ),
     time(
         "yield 1000 tasks",
         [1_000_000, 2],
         2_000,
+        Some(ours::yield_1000),
         peer_tokio::yield_1000,
     ),
     time(
         "oneshot ping-pong",
         [50_000, 2],
         500,
+        Some(ours::oneshot_ping_pong),
         peer_tokio::oneshot_ping_pong,
     ),
-    time("mpsc 1->1", [500_000, 2], 2_000, peer_tokio::mpsc_1_to_1),
-    time("mpsc 8->1", [500_000, 2], 2_000, peer_tokio::mpsc_8_to_1),
-    time("mutex 8 tasks", [400_000, 2], 2_000, peer_tokio::mutex_8),
+    time(
+        "mpsc 1->1",
+        [500_000, 2],
+        2_000,
+        Some(ours::mpsc_1_to_1),
+        peer_tokio::mpsc_1_to_1,
+    ),
+    time(
+        "mpsc 8->1",
+        [500_000, 2],
+        2_000,
+        Some(ours::mpsc_8_to_1),
+        peer_tokio::mpsc_8_to_1,
+    ),
+    time(
+        "mutex 8 tasks",
+        [400_000, 2],
+        2_000,
+        Some(ours::mutex_8),
+        peer_tokio::mutex_8,
+    ),
     time(
         "sleep 100k tasks",
         [100_000, 3],
         1_000,
+        Some(ours::sleep_many),
         peer_tokio::sleep_many,
     ),
     time(
         "cancel 100k parked tasks",
         [100_000, 3],
         1_000,
+        Some(ours::cancel_parked),
         peer_tokio::cancel_parked,
     ),
     memory(
         "memory per idle task",
         100_000,
         1_000,
+        Some(ours::idle_memory),
         peer_tokio::idle_memory,
     ),
 ];

@@ -145,7 +145,10 @@ fn an_unjoined_child_that_ran_out_of_its_budget_shows_in_the_regions_outcome() {
 }
 
 /// Opens `depth` regions within each other and cancels the outermost.
-fn nested<'a>(cx: &'a Cx, depth: usize) -> std::pin::Pin<Box<dyn Future<Output = End> + Send + 'a>> {
+fn nested<'a>(
+    cx: &'a Cx,
+    depth: usize,
+) -> std::pin::Pin<Box<dyn Future<Output = End> + Send + 'a>> {
     Box::pin(async move {
         if depth == 0 {
             let cancelled = cx.sleep(FOREVER).await.unwrap_err();

@@ -11,11 +11,12 @@
 //! - A node that was opened under a mask keeps a request back from what lives in it until the mask lifts or the budget is spent.
 //! - Whoever waits has left a waker: a task is woken itself, an inline node by the waker that it is polled with, a leaf below a combinator by the one that it registered.
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use asupersync_core::{Budget, CancelKind, CancelReason, CancelStage, Cancelled, Origin, Time};
+use asupersync_core::{CancelKind, CancelReason, CancelStage, Cancelled, Time};
 
 use crate::current;
 use crate::event::Event;
@@ -31,14 +32,37 @@ const GRACE_TIME: Duration = Duration::from_secs(1);
 /// A requested cancellation.
 pub(crate) struct CancelState {
     reason: CancelReason,
-    /// What is left for cleanup, or of the grace.
-    polls_left: u32,
+    /// Until when cleanup, or the grace, may take; the polls that are left count down on the node.
     deadline: Time,
-    /// The whole cleanup budget, which bounds the children's.
-    cleanup: Budget,
+    /// The whole cleanup, which bounds the children's.
+    cleanup: Cleanup,
     timer: Option<TimerKey>,
     /// Whether the request was handed on to what lives in the node.
     propagated: bool,
+}
+
+/// How long cleanup may take: so many polls, and until then.
+#[derive(Clone, Copy)]
+struct Cleanup {
+    polls: u32,
+    deadline: Time,
+}
+
+impl Cleanup {
+    fn of(kind: CancelKind, now: Time) -> Self {
+        let budget = kind.cleanup_budget(now);
+        Self {
+            polls: budget.poll_quota,
+            deadline: budget.deadline.unwrap_or(Time::MAX),
+        }
+    }
+
+    fn meet(self, other: Self) -> Self {
+        Self {
+            polls: self.polls.min(other.polls),
+            deadline: self.deadline.min(other.deadline),
+        }
+    }
 }
 
 /// What a node does after its lock is released.
@@ -46,39 +70,79 @@ struct Step {
     wakers: Vec<Waker>,
     children: Vec<NodeRef>,
     reason: CancelReason,
-    cleanup: Budget,
+    cleanup: Cleanup,
 }
 
-/// Requests cancellation of `node` and of everything in it.
+/// Requests cancellation of `node` and of everything in it; the reason is of this moment.
 pub(crate) fn request(node: &NodeRef, reason: &CancelReason) {
-    let now = node.host().now();
-    let mut work = vec![(node.clone(), reason.clone(), None)];
-    while let Some((node, reason, limit)) = work.pop() {
-        let Some(step) = accept(&node, &reason, limit, now) else {
-            continue;
-        };
-        node.record(|| Event::CancelRequested {
-            subject: node.subject(),
-            kind: reason.kind(),
-        });
-        notify(&node, step.wakers);
-        // The oldest child goes first.
-        work.extend(
-            step.children
-                .into_iter()
-                .rev()
-                .map(|child| (child, step.reason.clone(), Some(step.cleanup))),
-        );
+    let now = reason.at();
+    let mut work = request_one(node, reason, None, now);
+    while let Some(Inherited {
+        node,
+        reason,
+        limit,
+    }) = work.pop()
+    {
+        work.append(&mut request_one(&node, &reason, Some(limit), now));
     }
 }
 
+/// A child that must hear of its parent's cancellation.
+struct Inherited {
+    node: NodeRef,
+    reason: CancelReason,
+    limit: Cleanup,
+}
+
+/// Requests cancellation of one node; gives its children, the oldest last.
+fn request_one(
+    node: &NodeRef,
+    reason: &CancelReason,
+    limit: Option<Cleanup>,
+    now: Time,
+) -> Vec<Inherited> {
+    let Some(step) = accept(node, reason, limit, now) else {
+        return Vec::new();
+    };
+    node.record(|| Event::CancelRequested {
+        subject: node.subject(),
+        kind: reason.kind(),
+    });
+    notify(node, step.wakers);
+    inherit(node, step.children, &step.reason, step.cleanup, now)
+}
+
+fn inherit(
+    node: &Header,
+    children: Vec<NodeRef>,
+    reason: &CancelReason,
+    cleanup: Cleanup,
+    now: Time,
+) -> Vec<Inherited> {
+    if children.is_empty() {
+        return Vec::new();
+    }
+    let reason = inherited(node, reason, now);
+    let tell = |child| Inherited {
+        node: child,
+        reason: reason.clone(),
+        limit: cleanup,
+    };
+    children.into_iter().rev().map(tell).collect()
+}
+
 /// Records a request at one node; `None` if it changes nothing.
-fn accept(node: &NodeRef, reason: &CancelReason, limit: Option<Budget>, now: Time) -> Option<Step> {
+fn accept(
+    node: &NodeRef,
+    reason: &CancelReason,
+    limit: Option<Cleanup>,
+    now: Time,
+) -> Option<Step> {
     let mut inner = node.lock();
     if node.state.is_complete() || inner.phase == Phase::Closed {
         return None;
     }
-    let own = reason.kind().cleanup_budget(now);
+    let own = Cleanup::of(reason.kind(), now);
     let budget = limit.map_or(own, |limit| limit.meet(own));
     match &mut inner.cancel {
         Some(state) => {
@@ -89,25 +153,25 @@ fn accept(node: &NodeRef, reason: &CancelReason, limit: Option<Budget>, now: Tim
             if stronger {
                 state.reason = state.reason.clone().strengthen(reason.clone());
                 state.cleanup = state.cleanup.meet(budget);
-                state.polls_left = state.polls_left.min(budget.poll_quota);
-                state.deadline = state.deadline.min(budget.deadline.unwrap_or(Time::MAX));
+                node.polls_left.fetch_min(budget.polls, Ordering::Relaxed);
+                state.deadline = state.deadline.min(budget.deadline);
             }
         }
         None => {
             inner.cancel = Some(Box::new(CancelState {
                 reason: reason.clone(),
-                polls_left: budget.poll_quota,
-                deadline: budget.deadline.unwrap_or(Time::MAX),
+                deadline: budget.deadline,
                 cleanup: budget,
                 timer: None,
                 propagated: false,
             }));
+            node.polls_left.store(budget.polls, Ordering::Relaxed);
             node.set_stage(CancelStage::Requested);
         }
     }
     // After the stage is published: an unmasking that misses it is seen here, and the other way round.
     let holds = holds_back(node);
-    Some(step(node, &mut inner, holds, now))
+    Some(step(node, &mut inner, holds))
 }
 
 /// Whether a mask keeps the request from what lives in the node.
@@ -116,7 +180,7 @@ fn holds_back(node: &Header) -> bool {
 }
 
 /// What to wake and whom to tell, for a node whose cancellation has just changed.
-fn step(node: &NodeRef, inner: &mut Inner, holds: bool, now: Time) -> Step {
+fn step(node: &NodeRef, inner: &mut Inner, holds: bool) -> Step {
     let children = if holds {
         Vec::new()
     } else {
@@ -135,11 +199,10 @@ fn step(node: &NodeRef, inner: &mut Inner, holds: bool, now: Time) -> Step {
         .as_mut()
         .expect("the caller has recorded a cancellation");
     state.propagated |= !holds;
-    let reason = inherited(node, &state.reason, now);
     Step {
         wakers,
         children,
-        reason,
+        reason: state.reason.clone(),
         cleanup: state.cleanup,
     }
 }
@@ -175,9 +238,29 @@ fn enclosing_task(node: &NodeRef) -> Option<NodeRef> {
     }
 }
 
-/// Who asks: the context being polled, or else the one asked of.
-pub(crate) fn asking_origin(asked: &Header) -> Origin {
-    current::with(|node, _| node.origin()).unwrap_or_else(|| asked.origin())
+/// Requests of one kind by one asker within this time share one reason, so that cancelling many tasks one by one allocates one.
+const SHARED_FOR: Duration = Duration::from_micros(50);
+
+thread_local! {
+    static LAST: RefCell<Option<CancelReason>> = const { RefCell::new(None) };
+}
+
+/// The reason for a request of the given kind that somebody makes now.
+///
+/// The asker is the context being polled, or else the node asked of.
+pub(crate) fn reason_now(asked: &Header, kind: CancelKind) -> CancelReason {
+    let now = asked.host().now();
+    let origin = current::with(|node, _| node.origin()).unwrap_or_else(|| asked.origin());
+    let fresh = |last: &CancelReason| {
+        last.kind() == kind
+            && last.origin() == origin
+            && last.at() <= now
+            && now.saturating_since(last.at()) < SHARED_FOR
+    };
+    LAST.with_borrow_mut(|last| match last {
+        Some(last) if fresh(last) => last.clone(),
+        _ => last.insert(CancelReason::new(kind, origin, now)).clone(),
+    })
 }
 
 /// The cancellation that a new child of `inner`'s node is born with.
@@ -207,37 +290,36 @@ pub(crate) fn reason(node: &Header) -> Option<CancelReason> {
 
 /// Charges one poll to the node, before the poll.
 ///
-/// A node whose quota is spent is cancelled; one under cancellation uses up its cleanup.
+/// The count is the node's poll quota, then what is left of its cleanup, then of its grace.
+/// A node whose quota is spent is cancelled; one whose cleanup is spent goes to the next stage.
 #[inline]
 pub(crate) fn charge_poll(node: &NodeRef) {
     let left = node.polls_left.load(Ordering::Relaxed);
-    if left == u32::MAX && node.stage().is_none() {
-        return;
+    match left {
+        u32::MAX => {}
+        0 => spent(node),
+        _ => {
+            // A request that comes meanwhile sets the count anew; this poll is then on the house.
+            let _ = node.polls_left.compare_exchange(
+                left,
+                left - 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
     }
-    charge_slow(node, left);
 }
 
 #[cold]
-fn charge_slow(node: &NodeRef, left: u32) {
+fn spent(node: &NodeRef) {
+    let now = node.host().now();
     if node.stage().is_some() {
-        let mut inner = node.lock();
-        let spent = inner.cancel.as_mut().is_some_and(|state| {
-            state.polls_left = state.polls_left.saturating_sub(1);
-            state.polls_left == 0
-        });
-        if spent {
-            escalate(node, inner, node.host().now());
-        }
-    } else if left == 0 {
-        let now = node.host().now();
+        escalate(node, node.lock(), now);
+    } else {
         request(
             node,
             &CancelReason::new(CancelKind::PollQuota, node.origin(), now),
         );
-    }
-    if left != u32::MAX {
-        node.polls_left
-            .store(left.saturating_sub(1), Ordering::Relaxed);
     }
 }
 
@@ -251,12 +333,12 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
     let Some(state) = inner.cancel.as_mut() else {
         return;
     };
-    state.polls_left = GRACE_POLLS;
+    node.polls_left.store(GRACE_POLLS, Ordering::Relaxed);
     state.deadline = now + GRACE_TIME;
     let kept_back = !state.propagated;
     let timer = state.timer.take();
     node.set_stage(stage);
-    let mut step = step(node, &mut inner, false, now);
+    let mut step = step(node, &mut inner, false);
     drop(inner);
     if let Some(timer) = timer {
         node.host().timer_cancel(timer);
@@ -267,9 +349,14 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
     });
     notify(node, std::mem::take(&mut step.wakers));
     if kept_back {
-        for child in &step.children {
-            request(child, &step.reason);
-        }
+        tell_children(node, step, now);
+    }
+}
+
+/// Hands a request that was kept back on to what lives in the node.
+fn tell_children(node: &NodeRef, step: Step, now: Time) {
+    for child in inherit(node, step.children, &step.reason, step.cleanup, now) {
+        request(&child.node, &child.reason);
     }
 }
 
@@ -286,7 +373,10 @@ pub(crate) fn arm_cleanup(node: &NodeRef) {
     let timer = node.host().timer_insert(deadline, waker::alarm(node));
     let mut inner = node.lock();
     match &mut inner.cancel {
-        Some(state) if state.timer.is_none() => state.timer = Some(timer),
+        Some(state) if state.timer.is_none() => {
+            state.timer = Some(timer);
+            node.armed.store(true, Ordering::Relaxed);
+        }
         Some(_) | None => {
             drop(inner);
             node.host().timer_cancel(timer);
@@ -335,10 +425,15 @@ pub(crate) fn arm_deadline(node: &NodeRef) {
         .host()
         .timer_insert(node.deadline(), waker::alarm(node));
     node.lock().extra.get_or_insert_default().deadline_timer = Some(timer);
+    node.armed.store(true, Ordering::Relaxed);
 }
 
 /// Forgets the timers of a node that has ended.
 pub(crate) fn disarm(node: &NodeRef) {
+    // Timers are armed by whoever polls the node, and by its maker; the poller sees both.
+    if !node.armed.load(Ordering::Relaxed) {
+        return;
+    }
     let (cleanup, deadline) = {
         let mut inner = node.lock();
         let cleanup = inner.cancel.as_mut().and_then(|state| state.timer.take());
@@ -360,7 +455,10 @@ pub(crate) fn begin_cleanup(node: &NodeRef, reason: &CancelReason) {
     node.mask.fetch_add(1, Ordering::SeqCst);
     let now = node.host().now();
     if accept(node, reason, None, now).is_some() {
-        node.record(|| Event::CancelRequested { subject: node.subject(), kind: reason.kind() });
+        node.record(|| Event::CancelRequested {
+            subject: node.subject(),
+            kind: reason.kind(),
+        });
     }
 }
 
@@ -370,13 +468,11 @@ pub(crate) fn release_held(node: &NodeRef) {
     let step = {
         let mut inner = node.lock();
         match &inner.cancel {
-            Some(state) if !state.propagated => step(node, &mut inner, false, now),
+            Some(state) if !state.propagated => step(node, &mut inner, false),
             Some(_) | None => return,
         }
     };
-    for child in &step.children {
-        request(child, &step.reason);
-    }
+    tell_children(node, step, now);
 }
 
 /// Ends a mask; a request that it kept back now goes to what lives in the node.
@@ -421,10 +517,10 @@ impl CancelWait {
 
     /// Ready once the context being polled must stop; the waker is woken when that changes.
     pub fn poll(&mut self, task: &mut Context<'_>) -> Poll<Cancelled> {
-        let Some((node, own)) = current::current(Some(task.waker())) else {
-            return Poll::Pending;
-        };
-        self.poll_node(&node, own, current::is_shielded(), task)
+        let polled = current::with_node(task.waker(), |node, own, shielded| {
+            self.poll_node(node, own, shielded, task)
+        });
+        polled.unwrap_or(Poll::Pending)
     }
 
     /// Whether the context being polled must stop now; registers nothing.
@@ -433,7 +529,7 @@ impl CancelWait {
         current::with(observe).flatten().map(Cancelled::new)
     }
 
-    pub(crate) fn poll_node(
+    fn poll_node(
         &mut self,
         node: &NodeRef,
         own: bool,

@@ -4,6 +4,7 @@
 //! It is observation only: no authority can be had from it.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
@@ -60,23 +61,25 @@ pub(crate) fn is_shielded() -> bool {
     FRAME.get().shielded
 }
 
-/// The current context, and whether `waker` is the one that it is polled with.
-pub(crate) fn current(waker: Option<&Waker>) -> Option<(NodeRef, bool)> {
+/// Calls `f` with the current context, whether `waker` is the one that it is polled with, and whether it is shielded.
+///
+/// The reference is borrowed: a leaf's poll counts nothing.
+pub(crate) fn with_node<R>(waker: &Waker, f: impl FnOnce(&NodeRef, bool, bool) -> R) -> Option<R> {
     let frame = FRAME.get();
     let node = NonNull::new(frame.node.cast_mut())?;
     // SAFETY: a frame's pointers are valid until its guard is dropped, and the guard is dropped on
-    // this thread before the references it was made from end; nothing here outlives this call
-    // without a reference of its own.
+    // this thread before what they were made from; nothing of them outlives this call.
     let polled_with = unsafe { frame.waker.as_ref() };
-    let own = matches!((polled_with, waker), (Some(own), Some(waker)) if own.will_wake(waker));
-    // SAFETY: as above, the node is alive.
-    Some((unsafe { NodeRef::from_borrowed(node) }, own))
+    let own = polled_with.is_some_and(|own| own.will_wake(waker));
+    // SAFETY: as above, the node is alive; `ManuallyDrop` leaves its count as it is.
+    let node = ManuallyDrop::new(unsafe { NodeRef::from_owned(node) });
+    Some(f(&node, own, frame.shielded))
 }
 
 /// Calls `f` with the current context, without touching its reference count.
 pub(crate) fn with<R>(f: impl FnOnce(&Header, bool) -> R) -> Option<R> {
     let frame = FRAME.get();
-    // SAFETY: as in `current`; `f` gets a borrow that ends with this call.
+    // SAFETY: as in `with_node`; `f` gets a borrow that ends with this call.
     let node = unsafe { frame.node.as_ref() }?;
     Some(f(node, frame.shielded))
 }

@@ -14,6 +14,7 @@ use crate::current;
 use crate::event::{Event, Subject};
 use crate::mask::{MaskGuard, Shield};
 use crate::node::NodeRef;
+use crate::region::budget_of;
 use crate::sleep::Sleep;
 
 /// A context: what the holder may do, how much of it, and whether it must stop.
@@ -107,13 +108,7 @@ impl<C> Cx<C> {
     /// The budget in force: the meet of all budgets from the root to here.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        let own = self
-            .node
-            .lock()
-            .extra
-            .as_ref()
-            .and_then(|extra| extra.budget);
-        own.unwrap_or_else(|| self.node.region().budget)
+        budget_of(&self.node)
     }
 
     /// Charges `cost` units to the budget's cost quota.

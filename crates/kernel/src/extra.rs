@@ -33,6 +33,8 @@ pub(crate) struct Extra {
     pub(crate) finalizers: Vec<Finalizer>,
     pub(crate) failed: Vec<Failed>,
     pub(crate) owed: Slots<Record>,
+    /// Whether what was owed at the end was recovered; written when the list is taken.
+    pub(crate) recovered: bool,
 }
 
 /// A list whose places keep their numbers.
@@ -65,6 +67,10 @@ impl<T> Slots<T> {
         let value = self.places.get_mut(index as usize)?.take()?;
         self.free.push(index);
         Some(value)
+    }
+
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        self.places.get(index as usize)?.as_ref()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {

@@ -4,9 +4,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use asupersync_core::{
-    CancelKind, CancelReason, ChildEnd, Decision, ErrOf, IntoOutcome, OkOf, Outcome, TaskId,
-};
+use asupersync_core::{CancelKind, ChildEnd, Decision, ErrOf, IntoOutcome, OkOf, Outcome, TaskId};
 
 use crate::cancel;
 use crate::event::Event;
@@ -47,8 +45,7 @@ impl<Fut: Future<Output: IntoOutcome>> Fiber<'_, Fut> {
     /// Asks the fiber to stop, for a reason of the given kind.
     pub fn cancel(&self, kind: CancelKind) {
         let node = self.fiber.node();
-        let reason = CancelReason::new(kind, cancel::asking_origin(node), node.host().now());
-        cancel::request(node, &reason);
+        cancel::request(node, &cancel::reason_now(node, kind));
     }
 }
 

@@ -66,15 +66,20 @@ impl<Fut: Future<Output: IntoOutcome>> Future for Inline<Fut> {
     type Output = Outcome<OkOf<Fut>, ErrOf<Fut>>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        self.as_mut().know_waker(task.waker());
         let node = self.node.clone();
         cancel::charge_poll(&node);
+        let stage = node.stage();
         let outcome = if node.stage() == Some(CancelStage::Dropped) {
             Outcome::Cancelled(cancel::reason(&node).expect("a stage has a reason"))
         } else {
             match poll_future(&node, self.as_mut().future(), task) {
                 Poll::Ready(outcome) => outcome,
                 Poll::Pending => {
+                    self.know_waker(task.waker());
+                    // A request that came during the poll found the old waker, or none.
+                    if node.stage() != stage {
+                        task.waker().wake_by_ref();
+                    }
                     if node.stage().is_some() {
                         cancel::arm_cleanup(&node);
                     }

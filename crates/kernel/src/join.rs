@@ -56,9 +56,7 @@ impl<T, E> JoinHandle<T, E> {
 
     /// Asks the task to stop, for a reason of the given kind.
     pub fn cancel_with(&self, kind: CancelKind) {
-        let now = self.node.host().now();
-        let origin = cancel::asking_origin(&self.node);
-        cancel::request(&self.node, &CancelReason::new(kind, origin, now));
+        cancel::request(&self.node, &cancel::reason_now(&self.node, kind));
     }
 
     /// Waits until the task has ended and takes its outcome.

@@ -88,6 +88,8 @@ pub(crate) struct Header {
     stage: AtomicU8,
     /// A cancelled inline node within this task wants it polled before others.
     pub(crate) urgent: AtomicBool,
+    /// A timer stands for the node, or stood.
+    pub(crate) armed: AtomicBool,
     /// The task ended in a way that its region must hear of; written before completion.
     pub(crate) failed: AtomicBool,
     /// Opened where a mask or shield held, so a cancellation is kept back until it lifts.
@@ -107,6 +109,8 @@ pub(crate) struct Inner {
     pub(crate) live: u32,
     pub(crate) next_index: u32,
     pub(crate) phase: Phase,
+    /// Some task of the region ended cancelled.
+    pub(crate) child_cancelled: bool,
     pub(crate) cancel: Option<Box<CancelState>>,
     pub(crate) extra: Option<Box<Extra>>,
     /// A task's joiner; for an inline node, whoever polls it.
@@ -117,7 +121,8 @@ pub(crate) struct Inner {
 pub(crate) struct RegionTail {
     pub(crate) host: Arc<dyn Host>,
     pub(crate) id: RegionId,
-    pub(crate) policy: Arc<dyn Policy>,
+    /// `FailFast` unless another was chosen.
+    pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) budget: Budget,
     pub(crate) record: bool,
 }
@@ -152,6 +157,7 @@ impl Header {
                 live: 0,
                 next_index: 0,
                 phase: Phase::Open,
+                child_cancelled: false,
                 cancel: None,
                 extra: None,
                 waiter: None,
@@ -166,6 +172,7 @@ impl Header {
             kind: init.kind,
             stage: AtomicU8::new(0),
             urgent: AtomicBool::new(false),
+            armed: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             shielded: init.shielded,
         }

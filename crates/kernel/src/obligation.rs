@@ -17,7 +17,7 @@ use asupersync_core::{LeakResponse, ObligationId, ObligationKind, PanicPayload};
 
 use crate::cx::Cx;
 use crate::event::{Event, Settlement};
-use crate::host::{KernelConfig, Owed, Report};
+use crate::host::{KernelConfig, LeakEscalation, Owed, Report};
 use crate::node::{Header, NodeRef};
 
 /// Set in the count when the holder has ended.
@@ -32,7 +32,19 @@ pub trait Recover: Send + Sync {
 /// The obligation was leaked: its holder ended before it was settled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the obligation was leaked: the task that reserved it ended before it was settled")]
-pub struct Leaked;
+pub struct Leaked {
+    recovered: bool,
+}
+
+impl Leaked {
+    /// Whether the resource was told to take back what was held, by [`Recover::recover`].
+    ///
+    /// If not, the guard still holds it and must give it back; exactly one of the two happens.
+    #[must_use]
+    pub const fn is_recovered(&self) -> bool {
+        self.recovered
+    }
+}
 
 /// A recorded obligation.
 pub(crate) struct Record {
@@ -56,7 +68,7 @@ pub struct Obligation {
     holder: NodeRef,
     kind: ObligationKind,
     site: &'static Location<'static>,
-    place: Option<u32>,
+    place: Option<(u32, ObligationId)>,
     settled: bool,
 }
 
@@ -81,6 +93,18 @@ impl Obligation {
         Self::new(cx.node(), kind, Some((weak, ticket)), Location::caller())
     }
 
+    /// Like [`reserve_recoverable`](Self::reserve_recoverable), for a future that was made at `site` and reserves when it is polled.
+    pub fn reserve_recoverable_at<C, R: Recover + 'static>(
+        cx: &Cx<C>,
+        kind: ObligationKind,
+        resource: &Arc<R>,
+        ticket: u64,
+        site: &'static Location<'static>,
+    ) -> Self {
+        let weak: Weak<R> = Arc::downgrade(resource);
+        Self::new(cx.node(), kind, Some((weak, ticket)), site)
+    }
+
     fn new(
         holder: &NodeRef,
         kind: ObligationKind,
@@ -102,12 +126,13 @@ impl Obligation {
                 owed: Owed { kind, site },
                 recover,
             };
-            holder
+            let place = holder
                 .lock()
                 .extra
                 .get_or_insert_default()
                 .owed
-                .insert(record)
+                .insert(record);
+            (place, id)
         });
         Self {
             holder: holder.clone(),
@@ -140,6 +165,14 @@ impl Obligation {
         self.settle(Settlement::Aborted)
     }
 
+    /// Settles the obligation as dropping it does, and says what dropping cannot.
+    ///
+    /// # Errors
+    /// [`Leaked`] if the holder has ended before.
+    pub fn discard(mut self) -> Result<(), Leaked> {
+        self.settle_dropped()
+    }
+
     /// Whether the holder has ended, which makes the obligation leaked.
     #[must_use]
     pub fn is_leaked(&self) -> bool {
@@ -151,7 +184,7 @@ impl Obligation {
         let mut current = self.holder.obligations.load(Ordering::Relaxed);
         loop {
             if current & CLOSED != 0 {
-                return Err(Leaked);
+                return Err(self.late());
             }
             match self.holder.obligations.compare_exchange_weak(
                 current,
@@ -163,31 +196,18 @@ impl Obligation {
                 Err(seen) => current = seen,
             }
         }
-        if let Some(place) = self.place.take() {
-            let record = self
-                .holder
-                .lock()
-                .extra
-                .as_mut()
-                .and_then(|extra| extra.owed.remove(place));
-            if let Some(record) = record {
-                self.holder.record(|| Event::ObligationSettled {
-                    obligation: record.id,
-                    settlement,
-                });
-            }
+        if let Some(record) = self.take_record() {
+            self.holder.record(|| Event::ObligationSettled {
+                obligation: record.id,
+                settlement,
+            });
         }
         Ok(())
     }
-}
 
-impl Drop for Obligation {
-    fn drop(&mut self) {
-        if self.settled {
-            return;
-        }
-        let dropped = self.settle(Settlement::Dropped);
-        if dropped.is_ok() && self.holder.host().config().strict_obligations {
+    fn settle_dropped(&mut self) -> Result<(), Leaked> {
+        self.settle(Settlement::Dropped)?;
+        if self.holder.host().config().strict_obligations {
             let owed = Owed {
                 kind: self.kind,
                 site: self.site,
@@ -197,6 +217,42 @@ impl Drop for Obligation {
                 .host()
                 .report(Report::ObligationDropped { holder, owed });
         }
+        Ok(())
+    }
+
+    /// What a settlement after the holder's end is told.
+    ///
+    /// Whoever takes the record out of the list has the word: this guard, or the holder's end.
+    fn late(&mut self) -> Leaked {
+        let recorded = self.place.is_some();
+        let kept = self.take_record().is_some();
+        let recovered = recorded
+            && !kept
+            && self
+                .holder
+                .lock()
+                .extra
+                .as_ref()
+                .is_some_and(|extra| extra.recovered);
+        Leaked { recovered }
+    }
+
+    fn take_record(&mut self) -> Option<Record> {
+        let (place, id) = self.place.take()?;
+        let mut inner = self.holder.lock();
+        let owed = &mut inner.extra.as_mut()?.owed;
+        // The list starts anew at the holder's end, and its numbers with it.
+        owed.get(place).filter(|record| record.id == id)?;
+        owed.remove(place)
+    }
+}
+
+impl Drop for Obligation {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let _ = self.settle_dropped();
     }
 }
 
@@ -204,6 +260,13 @@ const fn keeps_records(config: &KernelConfig) -> bool {
     config.record
         || config.record_obligations
         || matches!(config.leak_response, LeakResponse::Recover)
+        || matches!(
+            config.leak_escalation,
+            Some(LeakEscalation {
+                response: LeakResponse::Recover,
+                ..
+            })
+        )
 }
 
 /// Closes a holder's account at its end; gives the panic that the configured response demands.
@@ -222,18 +285,6 @@ pub(crate) fn settle_leaks(node: &NodeRef) -> Option<PanicPayload> {
 
 #[cold]
 fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
-    let records: Vec<Record> = node
-        .lock()
-        .extra
-        .as_mut()
-        .map_or_else(Vec::new, |extra| extra.owed.take_all().collect());
-    for record in &records {
-        let (obligation, settlement) = (record.id, Settlement::Leaked);
-        node.record(|| Event::ObligationSettled {
-            obligation,
-            settlement,
-        });
-    }
     let host = node.host();
     let leaks = host.count_leaks(count);
     let config = host.config();
@@ -241,6 +292,17 @@ fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
         Some(escalation) if leaks >= escalation.threshold => escalation.response,
         Some(_) | None => config.leak_response,
     };
+    let records: Vec<Record> = node.lock().extra.as_mut().map_or_else(Vec::new, |extra| {
+        extra.recovered = response == LeakResponse::Recover;
+        extra.owed.take_all().collect()
+    });
+    for record in &records {
+        let (obligation, settlement) = (record.id, Settlement::Leaked);
+        node.record(|| Event::ObligationSettled {
+            obligation,
+            settlement,
+        });
+    }
     let owed: Vec<Owed> = records.iter().map(|record| record.owed).collect();
     let report = || Report::ObligationLeaked {
         holder: node.subject(),

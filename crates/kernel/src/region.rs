@@ -12,11 +12,10 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use asupersync_core::{
-    Budget, CancelKind, CancelReason, FailFast, Outcome, PanicPayload, Policy, Severity,
-};
+use asupersync_core::{Budget, CancelKind, CancelReason, Outcome, PanicPayload, Policy, Severity};
 
 use crate::cancel;
 use crate::current;
@@ -74,19 +73,14 @@ pub(crate) struct OpenRegion {
 impl OpenRegion {
     pub(crate) fn open(under: &NodeRef, options: RegionOptions) -> Self {
         let outer = under.region();
-        let effective = under
-            .lock()
-            .extra
-            .as_ref()
-            .and_then(|extra| extra.budget)
-            .unwrap_or(outer.budget);
+        let effective = budget_of(under);
         let budget = options.budget.map_or(effective, |own| effective.meet(own));
         let own_deadline = budget.deadline.is_some() && budget.deadline != effective.deadline;
         let id = outer.host.next_region();
         let tail = RegionTail {
             host: Arc::clone(&outer.host),
             id,
-            policy: options.policy.unwrap_or_else(|| Arc::new(FailFast)),
+            policy: options.policy,
             budget,
             record: outer.record,
         };
@@ -130,6 +124,9 @@ impl OpenRegion {
 
     async fn close<T, E>(&mut self, body: Outcome<T, E>) -> Outcome<T, E> {
         let severity = body.severity();
+        if self.try_close_empty(severity) {
+            return body;
+        }
         self.body_ended(severity);
         self.wait_quiescent().await;
         let cleanup = self.run_finalizers().await;
@@ -141,6 +138,31 @@ impl OpenRegion {
             None => outcome,
             Some(panic) => worse(outcome, Outcome::Panicked(panic)),
         }
+    }
+
+    /// Goes through the whole protocol at once if there is nothing to wait for, to run or to tell.
+    fn try_close_empty(&mut self, body: Severity) -> bool {
+        if self.node.obligations.load(Ordering::Relaxed) != 0 {
+            return false;
+        }
+        {
+            let mut inner = self.node.lock();
+            if inner.live != 0
+                || inner.child_cancelled
+                || inner.extra.is_some()
+                || inner.cancel.is_some()
+            {
+                return false;
+            }
+            inner.phase = Phase::Closed;
+        }
+        inline::unlink(&self.under, &self.node);
+        self.closed = true;
+        let region = self.node.region().id;
+        self.node.record(|| Event::RegionClosing { region, body });
+        self.node.record(|| Event::RegionFinalizing { region });
+        self.node.record(|| Event::RegionClosed { region });
+        true
     }
 
     /// Enters `Closing`; unless the body ended well, what lives in the region is cancelled.
@@ -386,6 +408,17 @@ impl Drop for OpenRegion {
     }
 }
 
+/// The budget in force at a node.
+pub(crate) fn budget_of(node: &NodeRef) -> Budget {
+    // A region's own budget stands in its tail.
+    let own = if node.is_region() {
+        None
+    } else {
+        node.lock().extra.as_ref().and_then(|extra| extra.budget)
+    };
+    own.unwrap_or_else(|| node.region().budget)
+}
+
 /// The region that `under` belongs to: itself, or its task's.
 fn enclosing_region(under: &NodeRef) -> NodeRef {
     let mut node = under;
@@ -402,12 +435,25 @@ fn settle<T, E>(
     children: Option<Outcome<(), E>>,
 ) -> Outcome<T, E> {
     let Some(children) = children else {
-        return body;
+        return unless_cut_short(node, body);
     };
     if only_failed_fast(node, &body) {
         return children.map(|()| unreachable!("a failed child has no value"));
     }
     worse(body, children)
+}
+
+/// A region that was cancelled from outside while its tasks went on did not do its work, although its body ended well.
+///
+/// A body that cancelled its own region knew what it did.
+fn unless_cut_short<T, E>(node: &NodeRef, body: Outcome<T, E>) -> Outcome<T, E> {
+    if !body.is_ok() || !node.lock().child_cancelled {
+        return body;
+    }
+    match cancel::reason(node) {
+        Some(reason) if reason.origin() != node.origin() => Outcome::Cancelled(reason),
+        Some(_) | None => body,
+    }
 }
 
 /// Whether the body was cancelled for no other reason than a child's failure.

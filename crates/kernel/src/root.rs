@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use asupersync_core::{
-    Budget, CancelKind, CancelReason, ErrOf, FailFast, IntoOutcome, OkOf, Origin, Outcome, TaskId,
+    Budget, CancelKind, CancelReason, ErrOf, IntoOutcome, OkOf, Origin, Outcome, TaskId,
 };
 
 use crate::cancel;
@@ -170,7 +170,7 @@ where
     let tail = RegionTail {
         host,
         id,
-        policy: Arc::new(FailFast),
+        policy: None,
         budget: options.budget,
         record,
     };

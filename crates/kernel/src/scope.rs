@@ -4,9 +4,7 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::Pin;
 
-use asupersync_core::{
-    Budget, CancelKind, CancelReason, ErrOf, IntoOutcome, OkOf, Outcome, RegionId,
-};
+use asupersync_core::{Budget, CancelKind, ErrOf, IntoOutcome, OkOf, Outcome, RegionId};
 
 use crate::cancel;
 use crate::caps::{All, HasSpawn};
@@ -237,9 +235,7 @@ impl<'s, E, C> Scope<'s, E, C> {
     /// Cancels the region: its body and everything in it.
     pub fn cancel(&self, kind: CancelKind) {
         let node = self.cx.node();
-        let now = node.host().now();
-        let reason = CancelReason::new(kind, cancel::asking_origin(node), now);
-        cancel::request(node, &reason);
+        cancel::request(node, &cancel::reason_now(node, kind));
     }
 }
 

@@ -13,8 +13,8 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use asupersync_core::{
-    Budget, CancelKind, CancelReason, CancelStage, ChildEnd, Decision, ErrOf, IntoOutcome, OkOf,
-    Outcome, PanicPayload, Severity,
+    Budget, CancelKind, CancelReason, CancelStage, ChildEnd, Decision, ErrOf, FailFast,
+    IntoOutcome, OkOf, Outcome, PanicPayload, Policy, Severity,
 };
 
 use crate::cancel;
@@ -35,8 +35,8 @@ pub(crate) struct Vtable {
     stop: unsafe fn(NonNull<Header>, CancelReason) -> Severity,
     /// Replaces the outcome by a panic.
     fail: unsafe fn(NonNull<Header>, PanicPayload),
-    /// Why the stored outcome is a cancellation, if it is one.
-    reason: unsafe fn(NonNull<Header>) -> Option<CancelReason>,
+    /// Whether the stored outcome is a cancellation by the task's own budget.
+    own_budget: unsafe fn(NonNull<Header>) -> bool,
     /// Moves an outcome that is not `Ok` into the `Option<Outcome<(), E>>` of the region's close.
     deliver: unsafe fn(NonNull<Header>, *mut ()),
     /// Drops the outcome; gives back its panic, if it is one.
@@ -69,7 +69,7 @@ where
         poll: poll::<Fut>,
         stop: stop::<Fut>,
         fail: fail::<Fut>,
-        reason: reason::<Fut>,
+        own_budget: own_budget::<Fut>,
         deliver: deliver::<Fut, E>,
         discard: discard::<Fut>,
         dealloc: dealloc::<Fut>,
@@ -154,12 +154,20 @@ unsafe fn fail<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>, payload:
     *body = Body::Outcome(Outcome::Panicked(payload));
 }
 
-unsafe fn reason<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Option<CancelReason> {
+unsafe fn own_budget<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> bool {
     // SAFETY: the caller owns the outcome.
-    match unsafe { body::<Fut>(node) } {
-        Body::Outcome(outcome) => outcome.cancel_reason().cloned(),
-        Body::Future(_) | Body::Empty => None,
-    }
+    let body = unsafe { body::<Fut>(node) };
+    // SAFETY: whoever owns the outcome keeps the node alive.
+    let header = unsafe { node.as_ref() };
+    let Body::Outcome(Outcome::Cancelled(reason)) = body else {
+        return false;
+    };
+    let kinds = [
+        CancelKind::Deadline,
+        CancelKind::PollQuota,
+        CancelKind::CostBudget,
+    ];
+    kinds.contains(&reason.kind()) && reason.origin() == header.origin()
 }
 
 unsafe fn deliver<Fut, E>(node: NonNull<Header>, slot: *mut ())
@@ -207,7 +215,7 @@ impl<N> InlineVtable<N> {
         poll: |_, _| unreachable!("an inline node is not scheduled"),
         stop: |_, _| unreachable!("an inline node is not scheduled"),
         fail: |_, _| unreachable!("an inline node stores no outcome"),
-        reason: |_| None,
+        own_budget: |_| false,
         deliver: |_, _| {},
         discard: |_| None,
         dealloc: dealloc_inline::<N>,
@@ -490,18 +498,16 @@ fn finish(node: &NodeRef, severity: Severity) {
         unsafe { (node.vtable.fail)(raw, leak) };
         severity = Severity::Panicked;
     }
-    // SAFETY: as above.
-    let reason = unsafe { (node.vtable.reason)(raw) };
     cancel::disarm(node);
     node.record(|| Event::TaskEnded {
         task: node.task_id(),
         severity,
     });
-    let counts = counts_as_failure(node, severity, reason.as_ref());
+    let counts = counts_as_failure(node, severity);
     node.failed.store(counts, Ordering::Relaxed);
     let completed = node.state.complete();
-    let region = node.parent().expect("a task has a region").clone();
-    leave(&region, node, severity, counts);
+    let region = node.parent().expect("a task has a region");
+    leave(region, node, severity, counts);
     if !node.state.has_handle() {
         discard_unwanted(node);
     }
@@ -527,43 +533,45 @@ pub(crate) fn discard_unwanted(node: &NodeRef) {
 /// Whether the region must hear of this end if nobody joins the task.
 ///
 /// Being cancelled from outside is no failure; running out of one's own budget is.
-fn counts_as_failure(node: &Header, severity: Severity, reason: Option<&CancelReason>) -> bool {
+fn counts_as_failure(node: &NodeRef, severity: Severity) -> bool {
     match severity {
         Severity::Ok => false,
         Severity::Err | Severity::Panicked => true,
-        Severity::Cancelled => reason.is_some_and(|reason| {
-            matches!(
-                reason.kind(),
-                CancelKind::Deadline | CancelKind::PollQuota | CancelKind::CostBudget
-            ) && reason.origin() == node.origin()
-        }),
+        // SAFETY: the outcome is the caller's until `complete`.
+        Severity::Cancelled => unsafe { (node.vtable.own_budget)(node.as_non_null()) },
     }
 }
 
 /// Takes a task that has ended out of its region, after the region's policy was heard.
 fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
     let decision = consult(region, ChildEnd::new(node.task_id(), severity));
-    let suppressed = {
+    if decision == Decision::CancelRest {
+        fail_fast(region, node);
+    }
+    let (suppressed, waiter) = {
         let mut inner = region.lock();
         NodeRef::unlink(&mut inner, node);
-        if failed {
+        inner.child_cancelled |= severity == Severity::Cancelled;
+        let suppressed = if failed {
             keep_failure(&mut inner, node, severity)
         } else {
             None
-        }
+        };
+        (suppressed, one_less(&mut inner))
     };
     if let Some(failed) = suppressed {
         suppress(&failed.node, failed.severity);
     }
-    if decision == Decision::CancelRest {
-        fail_fast(region, node);
+    if let Some(waiter) = waiter {
+        waker::wake_contained(waiter);
     }
-    release_live(region);
 }
 
 /// Asks the region's policy about a child's end; a policy that panics is taken to want the rest cancelled.
 pub(crate) fn consult(region: &NodeRef, end: ChildEnd) -> Decision {
-    let policy = &region.region().policy;
+    let Some(policy) = &region.region().policy else {
+        return FailFast.on_child_end(&end);
+    };
     catch_unwind(AssertUnwindSafe(|| policy.on_child_end(&end))).unwrap_or(Decision::CancelRest)
 }
 
@@ -578,17 +586,19 @@ pub(crate) fn fail_fast(region: &NodeRef, child: &Header) {
 
 /// Counts one task or blocking job less, and wakes a region that waits for the last.
 pub(crate) fn release_live(region: &NodeRef) {
-    let waiter = {
-        let mut inner = region.lock();
-        inner.live -= 1;
-        if inner.live == 0 && inner.phase > Phase::Open {
-            inner.waiter.clone()
-        } else {
-            None
-        }
-    };
+    let waiter = one_less(&mut region.lock());
     if let Some(waiter) = waiter {
         waker::wake_contained(waiter);
+    }
+}
+
+/// Counts one less; gives the waker of a region that waits for the last.
+fn one_less(inner: &mut Inner) -> Option<std::task::Waker> {
+    inner.live -= 1;
+    if inner.live == 0 && inner.phase > Phase::Open {
+        inner.waiter.clone()
+    } else {
+        None
     }
 }
 

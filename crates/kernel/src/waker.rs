@@ -50,16 +50,16 @@ pub(crate) fn enqueue(node: &NodeRef, queue: Queue, plain: Lane) {
 }
 
 /// Wakes a waker whose code may be the program's; a panic in it is reported and goes no further.
-pub(crate) fn wake_contained(waker: Waker) {
+///
+/// For primitives, which must wake the others in line all the same.
+pub fn wake_contained(waker: Waker) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
         let message = PanicPayload::new(payload).message().to_owned();
         let report = Report::PanicContained {
             place: "a waker",
             message,
         };
-        if let Some((node, _)) = crate::current::current(None) {
-            node.host().report(report);
-        }
+        crate::current::with(|node, _| node.host().report(report));
     }
 }
 

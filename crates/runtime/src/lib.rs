@@ -21,6 +21,6 @@ mod worker;
 
 pub use blocking::BlockingConfig;
 pub use builder::{BuildError, RuntimeBuilder};
-pub use exit::exit_code;
+pub use exit::{exit_code, run_main};
 pub use host::Metrics;
 pub use runtime::{Runtime, ShutdownReport};

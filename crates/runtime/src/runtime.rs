@@ -141,6 +141,7 @@ impl Runtime {
             closing.turn(root, &mut work)
         });
         self.host.signals.attach(None);
+        work.publish_counters();
         self.report = closing.report(end.unfinished);
         let (local, parker) = work.into_parts();
         self.place = Some((host::leave(local), parker));

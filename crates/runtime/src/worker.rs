@@ -76,7 +76,11 @@ impl Loop {
     }
 
     fn next_task(&self) -> Option<Runnable> {
-        if let Some((_, task)) = self.local.worker.next() {
+        let own = self.local.worker.next();
+        if let Some(worker) = self.local.worker.take_wake() {
+            self.host.wake(worker);
+        }
+        if let Some((_, task)) = own {
             return Some(task);
         }
         let (found, wake) = self.local.worker.search(|| self.local.worker.steal());
@@ -180,7 +184,8 @@ impl Loop {
         count
     }
 
-    fn publish_counters(&self) {
+    /// Makes the counters visible to other threads.
+    pub(crate) fn publish_counters(&self) {
         let mut metrics = self
             .host
             .metrics

@@ -13,6 +13,9 @@ const CANCEL: u32 = 1;
 const TIMED: u32 = 2;
 const PINNED: u32 = 4;
 
+/// As many cancelled entries as a thief takes along.
+const STEAL_BATCH: usize = 31;
+
 /// An entry of a timed lane: the earliest deadline first, then the higher priority, then the older.
 struct Timed<T> {
     key: (Time, Reverse<u8>, u64),
@@ -179,16 +182,30 @@ impl<T> Lanes<T> {
     }
 
     /// For a thief: what is not pinned, the cancelled first.
-    pub(crate) fn steal(&self) -> Option<T> {
+    ///
+    /// Of the cancelled, up to half move to the thief's lane at once; `moving` is the room for them on the way.
+    pub(crate) fn steal(&self, thief: &Self, moving: &mut Vec<T>) -> Option<T> {
         if self.hints.load(Ordering::Relaxed) & (CANCEL | TIMED) == 0 {
             return None;
         }
-        let mut guarded = lock(&self.guarded);
-        let entry = match guarded.free.cancel.pop_front() {
-            Some(entry) => Some(entry),
-            None => guarded.free.timed.pop().map(|timed| timed.entry),
+        let entry = {
+            let mut guarded = lock(&self.guarded);
+            let more = (guarded.free.cancel.len() / 2).min(STEAL_BATCH);
+            let entry = match guarded.free.cancel.pop_front() {
+                Some(entry) => {
+                    moving.extend(guarded.free.cancel.drain(..more));
+                    Some(entry)
+                }
+                None => guarded.free.timed.pop().map(|timed| timed.entry),
+            };
+            self.refresh(&guarded);
+            entry
         };
-        self.refresh(&guarded);
+        if !moving.is_empty() {
+            let mut guarded = lock(&thief.guarded);
+            guarded.free.cancel.extend(moving.drain(..));
+            thief.refresh(&guarded);
+        }
         entry
     }
 

@@ -152,7 +152,12 @@ impl<T> Shared<T> {
     }
 
     /// Takes something from the injector or from another worker; what comes along goes into `deque`.
-    pub(crate) fn steal_for(&self, worker: usize, deque: &crossbeam_deque::Worker<T>) -> Option<T> {
+    pub(crate) fn steal_for(
+        &self,
+        worker: usize,
+        deque: &crossbeam_deque::Worker<T>,
+        moving: &mut Vec<T>,
+    ) -> Option<T> {
         if let Some(entry) = retry(|| self.injector.steal_batch_and_pop(deque)) {
             return Some(entry);
         }
@@ -161,7 +166,7 @@ impl<T> Shared<T> {
             let victim = &self.remotes[(worker + step) % count];
             let stolen = victim
                 .lanes
-                .steal()
+                .steal(&self.remotes[worker].lanes, moving)
                 .or_else(|| retry(|| victim.stealer.steal_batch_and_pop(deque)));
             if stolen.is_some() {
                 return stolen;

@@ -22,6 +22,10 @@ pub struct Worker<T> {
     /// Tasks that yielded, first in, first out.
     yielded: RefCell<VecDeque<T>>,
     streaks: Cell<Streaks>,
+    /// Room for what a steal takes along, kept for its capacity.
+    moving: RefCell<Vec<T>>,
+    /// A sleeper claimed while choosing; the host wakes it.
+    wake: Cell<Option<usize>>,
     counters: Cell<Counters>,
 }
 
@@ -63,6 +67,8 @@ impl<T> Worker<T> {
             slot: Cell::new(None),
             yielded: RefCell::new(VecDeque::new()),
             streaks: Cell::new(Streaks::default()),
+            moving: RefCell::new(Vec::new()),
+            wake: Cell::new(None),
             counters: Cell::new(Counters::default()),
         }
     }
@@ -157,10 +163,18 @@ impl<T> Worker<T> {
         if cancel { self.dispatch_cancel() } else { None }
     }
 
+    /// The worker to wake because [`next`](Self::next) made entries stealable.
+    #[must_use = "the worker sleeps until it is woken"]
+    pub fn take_wake(&self) -> Option<usize> {
+        self.wake.take()
+    }
+
     /// Takes an entry from the injector or another worker, after [`next`](Self::next) found nothing.
     #[must_use]
     pub fn steal(&self) -> Option<T> {
-        let entry = self.shared.steal_for(self.index, &self.deque)?;
+        let entry =
+            self.shared
+                .steal_for(self.index, &self.deque, &mut self.moving.borrow_mut())?;
         self.count(|counters| {
             counters.stolen += 1;
             counters.ready += 1;
@@ -320,6 +334,7 @@ impl<T> Worker<T> {
         for entry in yielded.drain(half..) {
             self.deque.push(entry);
         }
+        self.wake.set(self.shared.idle.claim_any());
     }
 
     fn count(&self, change: impl FnOnce(&mut Counters)) {

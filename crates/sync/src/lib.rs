@@ -1,0 +1,38 @@
+//! Channels and locks: what tasks share, with waits that cancellation reaches and nothing lost on the way.
+//!
+//! # What is here
+//! - [`mpsc`]: many senders, one receiver; bounded with reserve and commit, or unbounded.
+//! - [`oneshot`]: one value, one allocation, no lock.
+//! - [`Semaphore`]: counted permits, each an obligation of its holder.
+//! - [`Mutex`]: fair, across waits, with a poison policy.
+//! - [`Notify`]: a wake-up without a value.
+//!
+//! # What holds for all of them
+//! - A waiting operation takes `&Cx` and is a leaf future: a plain struct, without allocation once its primitive has seen as many waiters at once.
+//! - Once the context being polled must stop, the operation fails with `Cancelled`, at once and again.
+//! - Waiters are served first come, first served.
+//! - What was handed to a waiter that is then dropped or cancelled goes to the next one.
+//! - Wakers are called, cloned and dropped outside of every lock, and a panic in one does not keep the next from being woken.
+//!
+//! # What is not
+//! Reader-writer locks, broadcast, watch and what builds on these.
+#![expect(
+    unsafe_code,
+    reason = "a value in a channel's slot or behind a lock is moved by whoever the lock-free state names"
+)]
+
+pub mod mpsc;
+mod mutex;
+mod notify;
+pub mod oneshot;
+mod primitive;
+mod semaphore;
+mod thread;
+mod waiters;
+
+pub use mutex::{Lock, LockError, LockOwned, Mutex, MutexGuard, OwnedMutexGuard, TryLockError};
+pub use notify::{Notified, Notify};
+pub use semaphore::{
+    Acquire, AcquireError, AcquireOwned, OwnedSemaphorePermit, Semaphore, SemaphorePermit,
+    TryAcquireError,
+};

@@ -1,0 +1,414 @@
+//! A fair lock that may be held across waits.
+//!
+//! The problem: one task at a time on a value, first come first served, where a waiter may vanish at any moment.
+//!
+//! # Poison
+//! A panic while the lock is held may leave the value half-changed, so it poisons the lock: from then on [`Mutex::lock`] fails with [`LockError::Poisoned`] until [`Mutex::clear_poison`].
+//! A value that no panic can tear stands behind [`Mutex::new_unpoisoned`], which ignores panics.
+//! A task that is cancelled, or whose future is dropped, while it holds the lock does not poison it.
+//!
+//! # Absent
+//! An obligation for each guard: a lock costs one compare-and-swap, and dropping the guard is all that its holder owes.
+
+mod cell;
+mod raw;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use asupersync_core::Cancelled;
+use asupersync_kernel::{CancelWait, Cx, Resource};
+
+use self::cell::Guarded;
+use self::raw::{RawLock, Seize};
+use crate::thread;
+
+/// Why the lock was not taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// A task panicked while it held the lock.
+    #[error("the lock is poisoned: its holder panicked")]
+    Poisoned,
+    /// The context had to stop.
+    #[error("cancelled while waiting for a lock")]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Why the lock could not be taken without waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryLockError {
+    /// Somebody holds it.
+    #[error("the lock is held")]
+    Locked,
+    /// A task panicked while it held the lock.
+    #[error("the lock is poisoned: its holder panicked")]
+    Poisoned,
+}
+
+/// Mutual exclusion between tasks, first come first served.
+///
+/// # Examples
+/// ```
+/// use asupersync_kernel::Cx;
+/// use asupersync_sync::{LockError, Mutex};
+/// async fn deposit(cx: &Cx, balance: &Mutex<u64>, amount: u64) -> Result<u64, LockError> {
+///     let mut balance = balance.lock(cx).await?;
+///     *balance += amount;
+///     Ok(*balance)
+/// }
+/// ```
+pub struct Mutex<T: ?Sized> {
+    resource: Resource,
+    is_poisoning: bool,
+    guarded: Guarded<T>,
+}
+
+impl<T> Mutex<T> {
+    /// An unlocked mutex that a panic of its holder poisons.
+    pub fn new(value: T) -> Self {
+        Self::with_policy(value, true)
+    }
+
+    /// An unlocked mutex that ignores panics, for a value that no panic can leave half-changed.
+    pub fn new_unpoisoned(value: T) -> Self {
+        Self::with_policy(value, false)
+    }
+
+    fn with_policy(value: T, is_poisoning: bool) -> Self {
+        Self {
+            resource: Resource::new(),
+            is_poisoning,
+            guarded: Guarded::new(value),
+        }
+    }
+
+    /// The value, poisoned or not; [`is_poisoned`](Self::is_poisoned) tells.
+    pub fn into_inner(self) -> T {
+        self.guarded.into_inner()
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Waits for the lock.
+    ///
+    /// Cost: one compare-and-swap while it is free, and no allocation once as many have waited before.
+    /// # Errors
+    /// [`LockError::Poisoned`] if a holder panicked, [`LockError::Cancelled`] if the context being polled must stop.
+    /// # Cancel safety
+    /// Requeues: a lock that was handed to it goes to the next in line.
+    pub const fn lock<'a, C>(&'a self, cx: &'a Cx<C>) -> Lock<'a, T> {
+        let _ = cx;
+        Lock(Waiting::new(self))
+    }
+
+    /// Like [`lock`](Self::lock); the guard keeps the mutex alive instead of borrowing it.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    /// # Cancel safety
+    /// Requeues: a lock that was handed to it goes to the next in line.
+    pub fn lock_owned<'a, C>(self: &'a Arc<Self>, cx: &'a Cx<C>) -> LockOwned<'a, T> {
+        let _ = cx;
+        LockOwned {
+            mutex: self,
+            waiting: Waiting::new(self),
+        }
+    }
+
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    /// [`TryLockError`] says what stands in the way.
+    pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, TryLockError> {
+        self.try_take()?;
+        Ok(MutexGuard::new(self))
+    }
+
+    /// Like [`try_lock`](Self::try_lock); the guard keeps the mutex alive instead of borrowing it.
+    ///
+    /// # Errors
+    /// As [`try_lock`](Self::try_lock).
+    pub fn try_lock_owned(self: &Arc<Self>) -> Result<OwnedMutexGuard<T>, TryLockError> {
+        self.try_take()?;
+        Ok(OwnedMutexGuard::new(Arc::clone(self)))
+    }
+
+    /// Blocks the thread until the lock is taken; for threads outside the runtime.
+    ///
+    /// On a worker it would keep the holder from running.
+    /// # Errors
+    /// [`LockError::Poisoned`] if a holder panicked.
+    pub fn blocking_lock(&self) -> Result<MutexGuard<'_, T>, LockError> {
+        let mut seize = Seize::new();
+        thread::wait(|task| seize.poll(self.raw(), task.waker()));
+        self.admit()?;
+        Ok(MutexGuard::new(self))
+    }
+
+    /// Whether a holder panicked.
+    pub fn is_poisoned(&self) -> bool {
+        self.raw().is_poisoned()
+    }
+
+    /// Takes the value as it is for good.
+    pub fn clear_poison(&self) {
+        self.raw().clear_poison();
+    }
+
+    /// The value; exclusive access needs no lock.
+    pub const fn get_mut(&mut self) -> &mut T {
+        self.guarded.get_mut()
+    }
+
+    const fn raw(&self) -> &RawLock {
+        &self.guarded.raw
+    }
+
+    fn try_take(&self) -> Result<(), TryLockError> {
+        if !self.raw().try_lock() {
+            return Err(TryLockError::Locked);
+        }
+        self.admit().map_err(|_| TryLockError::Poisoned)
+    }
+
+    /// What the new owner is told; a poisoned lock is given up again.
+    #[inline]
+    fn admit(&self) -> Result<(), LockError> {
+        if self.raw().is_poisoned() {
+            self.raw().unlock();
+            return Err(LockError::Poisoned);
+        }
+        self.resource.trace("mutex.lock");
+        Ok(())
+    }
+
+    #[inline]
+    fn give_up(&self, was_panicking: bool) {
+        if self.is_poisoning && !was_panicking && std::thread::panicking() {
+            self.raw().poison();
+        }
+        self.resource.trace("mutex.unlock");
+        self.raw().unlock();
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> From<T> for Mutex<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Mutex");
+        match self.try_lock() {
+            Ok(guard) => out.field("value", &&*guard),
+            Err(TryLockError::Locked) => out.field("value", &format_args!("<locked>")),
+            Err(TryLockError::Poisoned) => out.field("value", &format_args!("<poisoned>")),
+        };
+        out.finish_non_exhaustive()
+    }
+}
+
+/// The lock, held; dropping it gives the lock up.
+#[must_use = "the lock is given up when the guard is dropped"]
+pub struct MutexGuard<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    was_panicking: bool,
+    /// As `Send` and `Sync` as exclusive access.
+    access: PhantomData<&'a mut T>,
+}
+
+/// The lock, held by a guard that keeps the mutex alive.
+#[must_use = "the lock is given up when the guard is dropped"]
+pub struct OwnedMutexGuard<T: ?Sized> {
+    mutex: Arc<Mutex<T>>,
+    was_panicking: bool,
+    /// As `Send` and `Sync` as the value.
+    access: PhantomData<Box<T>>,
+}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// For the lock's owner only: the guard stands for the ownership.
+    #[inline]
+    fn new(mutex: &'a Mutex<T>) -> Self {
+        Self {
+            mutex,
+            was_panicking: std::thread::panicking(),
+            access: PhantomData,
+        }
+    }
+
+    /// The mutex that the guard belongs to.
+    pub const fn mutex(guard: &Self) -> &'a Mutex<T> {
+        guard.mutex
+    }
+}
+
+impl<T: ?Sized> OwnedMutexGuard<T> {
+    /// For the lock's owner only: the guard stands for the ownership.
+    fn new(mutex: Arc<Mutex<T>>) -> Self {
+        Self {
+            mutex,
+            was_panicking: std::thread::panicking(),
+            access: PhantomData,
+        }
+    }
+
+    /// The mutex that the guard belongs to.
+    #[must_use]
+    pub const fn mutex(guard: &Self) -> &Arc<Mutex<T>> {
+        &guard.mutex
+    }
+}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: a guard is made for the lock's owner and gives the lock up only in its `drop`.
+        unsafe { self.mutex.guarded.value() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`; the guard itself is borrowed exclusively.
+        unsafe { self.mutex.guarded.value_mut() }
+    }
+}
+
+impl<T: ?Sized> Deref for OwnedMutexGuard<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: a guard is made for the lock's owner and gives the lock up only in its `drop`.
+        unsafe { self.mutex.guarded.value() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for OwnedMutexGuard<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`; the guard itself is borrowed exclusively.
+        unsafe { self.mutex.guarded.value_mut() }
+    }
+}
+
+impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.mutex.give_up(self.was_panicking);
+    }
+}
+
+impl<T: ?Sized> Drop for OwnedMutexGuard<T> {
+    fn drop(&mut self) {
+        self.mutex.give_up(self.was_panicking);
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for OwnedMutexGuard<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// One wait for the lock.
+struct Waiting<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    seize: Seize,
+    cancel: CancelWait,
+}
+
+impl<'a, T: ?Sized> Waiting<'a, T> {
+    const fn new(mutex: &'a Mutex<T>) -> Self {
+        Self {
+            mutex,
+            seize: Seize::new(),
+            cancel: CancelWait::new(),
+        }
+    }
+
+    #[inline]
+    fn poll(&mut self, task: &mut Context<'_>) -> Poll<Result<(), LockError>> {
+        if !self.seize.is_in_line() && CancelWait::check().is_none() && self.mutex.raw().try_lock()
+        {
+            return Poll::Ready(self.mutex.admit());
+        }
+        self.poll_slow(task)
+    }
+
+    fn poll_slow(&mut self, task: &mut Context<'_>) -> Poll<Result<(), LockError>> {
+        if let Poll::Ready(cancelled) = self.cancel.poll(task) {
+            self.seize.leave(self.mutex.raw());
+            return Poll::Ready(Err(cancelled.into()));
+        }
+        let seized = self.seize.poll(self.mutex.raw(), task.waker());
+        seized.map(|()| self.mutex.admit())
+    }
+}
+
+impl<T: ?Sized> Drop for Waiting<'_, T> {
+    fn drop(&mut self) {
+        self.seize.leave(self.mutex.raw());
+    }
+}
+
+/// Waits for the lock; from [`Mutex::lock`].
+///
+/// # Cancel safety
+/// Requeues: a lock that was handed to it goes to the next in line.
+#[must_use = "futures do nothing unless polled"]
+pub struct Lock<'a, T: ?Sized>(Waiting<'a, T>);
+
+/// Waits for the lock; from [`Mutex::lock_owned`].
+///
+/// # Cancel safety
+/// Requeues: a lock that was handed to it goes to the next in line.
+#[must_use = "futures do nothing unless polled"]
+pub struct LockOwned<'a, T: ?Sized> {
+    mutex: &'a Arc<Mutex<T>>,
+    waiting: Waiting<'a, T>,
+}
+
+impl<'a, T: ?Sized> Future for Lock<'a, T> {
+    type Output = Result<MutexGuard<'a, T>, LockError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut self.get_mut().0;
+        let mutex = this.mutex;
+        this.poll(task).map_ok(|()| MutexGuard::new(mutex))
+    }
+}
+
+impl<T: ?Sized> Future for LockOwned<'_, T> {
+    type Output = Result<OwnedMutexGuard<T>, LockError>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        this.waiting
+            .poll(task)
+            .map_ok(|()| OwnedMutexGuard::new(Arc::clone(this.mutex)))
+    }
+}

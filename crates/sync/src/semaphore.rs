@@ -1,0 +1,452 @@
+//! Counted permits, each an obligation of its holder.
+//!
+//! The problem: to bound how many do something at once, fairly, without losing a permit to a waiter that was cancelled.
+//!
+//! # Invariants
+//! - Permits in = available + held + handed to a waiter + forgotten.
+//! - The first in line is served first, also if a later one needs less.
+//!
+//! # Absent
+//! Splitting and merging of permits: each is one obligation, with one creation site.
+
+mod counter;
+
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use asupersync_core::{Cancelled, ObligationKind};
+use asupersync_kernel::{CancelWait, Cx, Obligation, Recover, Resource};
+
+use self::counter::{Counter, PERMITS_MAX, Refusal, Take};
+
+/// Why no permit was acquired; none was taken.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// The semaphore is closed.
+    #[error("the semaphore is closed")]
+    Closed,
+    /// The context had to stop.
+    #[error("cancelled while waiting for a permit")]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Why no permit could be acquired without waiting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryAcquireError {
+    /// There are too few, or others wait in line.
+    #[error("no permits are free")]
+    NoPermits,
+    /// The semaphore is closed.
+    #[error("the semaphore is closed")]
+    Closed,
+}
+
+/// A number of permits that tasks take and return.
+///
+/// # Examples
+/// ```
+/// use asupersync_kernel::Cx;
+/// use asupersync_sync::{AcquireError, Semaphore};
+/// async fn fetch(cx: &Cx, connections: &Semaphore) -> Result<(), AcquireError> {
+///     let permit = connections.acquire(cx).await?;
+///     // ... at most so many tasks are here at once ...
+///     drop(permit);
+///     Ok(())
+/// }
+/// ```
+pub struct Semaphore {
+    shared: Arc<Shared>,
+}
+
+impl Semaphore {
+    /// The most permits that a semaphore may hold.
+    pub const MAX_PERMITS: u64 = PERMITS_MAX;
+
+    /// A semaphore with so many permits.
+    ///
+    /// # Panics
+    /// If there are more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    #[must_use]
+    pub fn new(permits: u64) -> Self {
+        assert!(
+            permits <= PERMITS_MAX,
+            "a semaphore holds at most {PERMITS_MAX} permits"
+        );
+        Self {
+            shared: Arc::new(Shared::new(permits)),
+        }
+    }
+
+    /// Permits that are free now; those that a waiter needs more of count as free.
+    #[must_use]
+    pub fn available_permits(&self) -> u64 {
+        self.shared.counter.available()
+    }
+
+    /// Waits for one permit.
+    ///
+    /// Cost: one compare-and-swap and an obligation, no allocation, if one is free and nobody waits.
+    /// # Errors
+    /// [`AcquireError::Closed`] once the semaphore is closed, [`AcquireError::Cancelled`] if the context being polled must stop.
+    /// # Cancel safety
+    /// Requeues: a permit that it had got goes to the next in line.
+    #[track_caller]
+    pub fn acquire<'a, C>(&'a self, cx: &'a Cx<C>) -> Acquire<'a, C> {
+        self.acquire_many(cx, 1)
+    }
+
+    /// Waits for `count` permits, and gets all of them at once; those behind wait meanwhile.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    /// # Cancel safety
+    /// Requeues: permits that it had got go to the next in line.
+    #[track_caller]
+    pub fn acquire_many<'a, C>(&'a self, cx: &'a Cx<C>, count: u32) -> Acquire<'a, C> {
+        Acquire(Waiting::new(&self.shared, cx, count))
+    }
+
+    /// Like [`acquire`](Self::acquire); the permit does not borrow the semaphore.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    /// # Cancel safety
+    /// Requeues: a permit that it had got goes to the next in line.
+    #[track_caller]
+    pub fn acquire_owned<'a, C>(&'a self, cx: &'a Cx<C>) -> AcquireOwned<'a, C> {
+        self.acquire_many_owned(cx, 1)
+    }
+
+    /// Like [`acquire_many`](Self::acquire_many); the permit does not borrow the semaphore.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    /// # Cancel safety
+    /// Requeues: permits that it had got go to the next in line.
+    #[track_caller]
+    pub fn acquire_many_owned<'a, C>(&'a self, cx: &'a Cx<C>, count: u32) -> AcquireOwned<'a, C> {
+        AcquireOwned(Waiting::new(&self.shared, cx, count))
+    }
+
+    /// Takes one permit if one is free and nobody waits.
+    ///
+    /// # Errors
+    /// [`TryAcquireError`] says what stands in the way.
+    #[track_caller]
+    pub fn try_acquire<C>(&self, cx: &Cx<C>) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        self.try_acquire_many(cx, 1)
+    }
+
+    /// Takes `count` permits if they are free and nobody waits.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    #[track_caller]
+    pub fn try_acquire_many<C>(
+        &self,
+        cx: &Cx<C>,
+        count: u32,
+    ) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        self.shared.try_take(count)?;
+        let held = Held::new(cx, &self.shared, count, Location::caller());
+        Ok(SemaphorePermit {
+            shared: &self.shared,
+            held,
+        })
+    }
+
+    /// Like [`try_acquire`](Self::try_acquire); the permit does not borrow the semaphore.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    #[track_caller]
+    pub fn try_acquire_owned<C>(
+        &self,
+        cx: &Cx<C>,
+    ) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        self.shared.try_take(1)?;
+        let held = Held::new(cx, &self.shared, 1, Location::caller());
+        Ok(OwnedSemaphorePermit {
+            shared: Arc::clone(&self.shared),
+            held,
+        })
+    }
+
+    /// Adds permits.
+    ///
+    /// # Panics
+    /// If more than [`MAX_PERMITS`](Self::MAX_PERMITS) would be free.
+    pub fn add_permits(&self, count: u64) {
+        self.shared.resource.trace("semaphore.add");
+        let added = self.shared.counter.add(count);
+        assert!(added, "a semaphore holds at most {PERMITS_MAX} permits");
+    }
+
+    /// Takes up to `count` free permits out for good; says how many.
+    #[must_use = "fewer permits may have been free"]
+    pub fn forget_permits(&self, count: u64) -> u64 {
+        self.shared.counter.take_up_to(count)
+    }
+
+    /// Gives out no more permits, and fails everybody in line.
+    ///
+    /// Permits that are held stay good.
+    pub fn close(&self) {
+        self.shared.resource.trace("semaphore.close");
+        self.shared.counter.close();
+    }
+
+    /// Whether the semaphore was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.counter.is_closed()
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore")
+            .field("available_permits", &self.available_permits())
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a semaphore's handles and permits have in common.
+#[derive(Debug)]
+struct Shared {
+    counter: Counter,
+    resource: Resource,
+}
+
+impl Shared {
+    fn new(permits: u64) -> Self {
+        Self {
+            counter: Counter::new(permits),
+            resource: Resource::new(),
+        }
+    }
+
+    fn try_take(&self, count: u32) -> Result<(), TryAcquireError> {
+        match self.counter.try_take(count) {
+            Ok(()) => {
+                self.resource.trace("semaphore.acquire");
+                Ok(())
+            }
+            Err(Refusal::Short) => Err(TryAcquireError::NoPermits),
+            Err(Refusal::Closed) => Err(TryAcquireError::Closed),
+        }
+    }
+
+    fn release(&self, count: u32) {
+        self.resource.trace("semaphore.release");
+        // Were there too many, `add_permits` was called while so many were out; they are capped.
+        let _ = self.counter.add(u64::from(count));
+    }
+}
+
+impl Recover for Shared {
+    fn recover(&self, ticket: u64) {
+        self.release(u32::try_from(ticket).unwrap_or(u32::MAX));
+    }
+}
+
+/// Permits that are held, and the obligation to return them.
+struct Held {
+    count: u32,
+    obligation: Option<Obligation>,
+}
+
+impl Held {
+    fn new<C>(
+        cx: &Cx<C>,
+        shared: &Arc<Shared>,
+        count: u32,
+        site: &'static Location<'static>,
+    ) -> Self {
+        let obligation = Obligation::reserve_recoverable_at(
+            cx,
+            ObligationKind::SemaphorePermit,
+            shared,
+            u64::from(count),
+            site,
+        );
+        Self {
+            count,
+            obligation: Some(obligation),
+        }
+    }
+
+    fn give_back(&mut self, shared: &Shared) {
+        let Some(obligation) = self.obligation.take() else {
+            return;
+        };
+        // Returning the permits is what was owed, however it comes about.
+        match obligation.commit() {
+            Err(leaked) if leaked.is_recovered() => {}
+            Ok(()) | Err(_) => shared.release(self.count),
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(obligation) = self.obligation.take() {
+            // A leaked permit that was recovered is in circulation again; there is nothing to forget.
+            let _ = obligation.commit();
+        }
+    }
+}
+
+/// Permits of a [`Semaphore`]; dropping returns them.
+#[must_use = "dropping the permit returns it"]
+pub struct SemaphorePermit<'a> {
+    shared: &'a Arc<Shared>,
+    held: Held,
+}
+
+/// Permits of a [`Semaphore`] that do not borrow it; dropping returns them.
+#[must_use = "dropping the permit returns it"]
+pub struct OwnedSemaphorePermit {
+    shared: Arc<Shared>,
+    held: Held,
+}
+
+impl SemaphorePermit<'_> {
+    /// How many permits these are.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.held.count
+    }
+
+    /// Takes the permits out of circulation for good.
+    pub fn forget(mut self) {
+        self.held.forget();
+    }
+}
+
+impl OwnedSemaphorePermit {
+    /// How many permits these are.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.held.count
+    }
+
+    /// Takes the permits out of circulation for good.
+    pub fn forget(mut self) {
+        self.held.forget();
+    }
+}
+
+impl Drop for SemaphorePermit<'_> {
+    fn drop(&mut self) {
+        self.held.give_back(self.shared);
+    }
+}
+
+impl Drop for OwnedSemaphorePermit {
+    fn drop(&mut self) {
+        self.held.give_back(&self.shared);
+    }
+}
+
+impl fmt::Debug for SemaphorePermit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SemaphorePermit")
+            .field(&self.count())
+            .finish()
+    }
+}
+
+impl fmt::Debug for OwnedSemaphorePermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedSemaphorePermit")
+            .field(&self.count())
+            .finish()
+    }
+}
+
+/// One wait for permits.
+struct Waiting<'a, C> {
+    shared: &'a Arc<Shared>,
+    cx: &'a Cx<C>,
+    take: Take,
+    cancel: CancelWait,
+    site: &'static Location<'static>,
+}
+
+impl<'a, C> Waiting<'a, C> {
+    #[track_caller]
+    fn new(shared: &'a Arc<Shared>, cx: &'a Cx<C>, count: u32) -> Self {
+        Self {
+            shared,
+            cx,
+            take: Take::new(count),
+            cancel: CancelWait::new(),
+            site: Location::caller(),
+        }
+    }
+
+    fn poll(&mut self, task: &mut Context<'_>) -> Poll<Result<Held, AcquireError>> {
+        if let Poll::Ready(cancelled) = self.cancel.poll(task) {
+            self.take.leave(&self.shared.counter);
+            return Poll::Ready(Err(cancelled.into()));
+        }
+        match self.take.poll(&self.shared.counter, task.waker()) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(Err(AcquireError::Closed)),
+            Poll::Ready(Ok(())) => {
+                self.shared.resource.trace("semaphore.acquire");
+                let count = self.take.need();
+                Poll::Ready(Ok(Held::new(self.cx, self.shared, count, self.site)))
+            }
+        }
+    }
+}
+
+impl<C> Drop for Waiting<'_, C> {
+    fn drop(&mut self) {
+        self.take.leave(&self.shared.counter);
+    }
+}
+
+/// Waits for permits; from [`Semaphore::acquire`].
+///
+/// # Cancel safety
+/// Requeues: permits that it had got go to the next in line.
+#[must_use = "futures do nothing unless polled"]
+pub struct Acquire<'a, C>(Waiting<'a, C>);
+
+/// Waits for permits that do not borrow the semaphore; from [`Semaphore::acquire_owned`].
+///
+/// # Cancel safety
+/// Requeues: permits that it had got go to the next in line.
+#[must_use = "futures do nothing unless polled"]
+pub struct AcquireOwned<'a, C>(Waiting<'a, C>);
+
+impl<'a, C> Future for Acquire<'a, C> {
+    type Output = Result<SemaphorePermit<'a>, AcquireError>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut self.get_mut().0;
+        let shared = this.shared;
+        this.poll(task)
+            .map_ok(|held| SemaphorePermit { shared, held })
+    }
+}
+
+impl<C> Future for AcquireOwned<'_, C> {
+    type Output = Result<OwnedSemaphorePermit, AcquireError>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut self.get_mut().0;
+        let shared = this.shared;
+        this.poll(task).map_ok(|held| OwnedSemaphorePermit {
+            shared: Arc::clone(shared),
+            held,
+        })
+    }
+}

@@ -1,0 +1,331 @@
+//! The counter and the line of a semaphore.
+//!
+//! # States
+//! One word: the number of permits, and the flags `CLOSED` and `WAITERS`.
+//!
+//! # Invariants
+//! - `WAITERS` is set and taken back under the lock. While it stands, permits leave the counter only under the lock, to the first in line; so nobody overtakes.
+//! - Whoever returns permits adds them first and looks at the flag of the same word after; whoever waits sets the flag first and looks at the permits after.
+
+use std::task::{Poll, Waker};
+
+use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
+use crate::waiters::{Grant, Place, Stand, WaitList, Wakers};
+
+const CLOSED: u64 = 1;
+const WAITERS: u64 = 2;
+const ONE: u64 = 4;
+
+/// The most permits that a semaphore may hold.
+pub(crate) const PERMITS_MAX: u64 = u64::MAX >> 3;
+
+/// Why permits cannot be taken now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// There are too few, or others wait in line.
+    Short,
+    /// No more will be given out.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Counter {
+    state: AtomicU64,
+    waiters: Mutex<WaitList>,
+}
+
+impl Counter {
+    pub(crate) fn new(permits: u64) -> Self {
+        Self {
+            state: AtomicU64::new(permits * ONE),
+            waiters: Mutex::new(WaitList::new()),
+        }
+    }
+
+    pub(crate) fn available(&self) -> u64 {
+        self.state.load(Ordering::Acquire) / ONE
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// Takes permits if that overtakes nobody.
+    #[inline]
+    pub(crate) fn try_take(&self, need: u32) -> Result<(), Refusal> {
+        let mut state = self.state.load(Ordering::Acquire);
+        loop {
+            if state & CLOSED != 0 {
+                return Err(Refusal::Closed);
+            }
+            let taken = u64::from(need) * ONE;
+            if state & WAITERS != 0 || state < taken {
+                return Err(Refusal::Short);
+            }
+            let next = state - taken;
+            match self
+                .state
+                .compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return Ok(()),
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// Takes up to `count` permits out for good; says how many there were.
+    pub(crate) fn take_up_to(&self, count: u64) -> u64 {
+        let mut state = self.state.load(Ordering::Acquire);
+        loop {
+            let taken = (state / ONE).min(count);
+            let next = state - taken * ONE;
+            match self
+                .state
+                .compare_exchange(state, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return taken,
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// Returns permits and gives them to the line; false if there would be too many.
+    #[must_use]
+    pub(crate) fn add(&self, count: u64) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            if count > PERMITS_MAX - (state / ONE).min(PERMITS_MAX) {
+                return false;
+            }
+            let next = state + count * ONE;
+            match self
+                .state
+                .compare_exchange_weak(state, next, Ordering::SeqCst, Ordering::Relaxed)
+            {
+                Ok(_) => break,
+                Err(seen) => state = seen,
+            }
+        }
+        if state & WAITERS != 0 {
+            self.serve(&mut lock(&self.waiters)).wake();
+        }
+        true
+    }
+
+    /// Gives nothing out any more; says whether that is new.
+    pub(crate) fn close(&self) -> bool {
+        let before = self.state.fetch_or(CLOSED, Ordering::SeqCst);
+        let wakers = {
+            let mut waiters = lock(&self.waiters);
+            let wakers = waiters.grant_all(Grant::Closed);
+            self.state.fetch_and(!WAITERS, Ordering::SeqCst);
+            wakers
+        };
+        wakers.wake();
+        before & CLOSED == 0
+    }
+
+    /// Gives permits to the first in line while they last.
+    fn serve(&self, waiters: &mut WaitList) -> Wakers {
+        let mut wakers = Wakers::default();
+        while let Some(need) = waiters.front_need() {
+            if !self.take_locked(need) {
+                return wakers;
+            }
+            wakers.push(waiters.grant_front(Grant::One));
+        }
+        self.state.fetch_and(!WAITERS, Ordering::SeqCst);
+        wakers
+    }
+
+    /// Takes permits under the lock.
+    fn take_locked(&self, need: u32) -> bool {
+        let taken = u64::from(need) * ONE;
+        let mut state = self.state.load(Ordering::SeqCst);
+        loop {
+            if state & CLOSED != 0 || state & !(WAITERS | CLOSED) < taken {
+                return false;
+            }
+            match self.state.compare_exchange(
+                state,
+                state - taken,
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            ) {
+                Ok(_) => return true,
+                Err(seen) => state = seen,
+            }
+        }
+    }
+}
+
+/// One wait for permits, without its context.
+#[derive(Debug)]
+pub(crate) struct Take {
+    need: u32,
+    place: Option<Place>,
+}
+
+impl Take {
+    pub(crate) const fn new(need: u32) -> Self {
+        Self { need, place: None }
+    }
+
+    pub(crate) const fn need(&self) -> u32 {
+        self.need
+    }
+
+    /// `Ok` once the permits are the caller's, `Err` if the semaphore was closed before.
+    pub(crate) fn poll(&mut self, counter: &Counter, waker: &Waker) -> Poll<Result<(), Refusal>> {
+        if self.place.is_some() {
+            return self.look(counter, waker);
+        }
+        match counter.try_take(self.need) {
+            Ok(()) => return Poll::Ready(Ok(())),
+            Err(Refusal::Closed) => return Poll::Ready(Err(Refusal::Closed)),
+            Err(Refusal::Short) => {}
+        }
+        let waker = waker.clone();
+        let mut waiters = lock(&counter.waiters);
+        let state = counter.state.fetch_or(WAITERS, Ordering::SeqCst);
+        let end = if state & CLOSED != 0 {
+            Some(Err(Refusal::Closed))
+        } else if waiters.is_empty() && counter.take_locked(self.need) {
+            Some(Ok(()))
+        } else if counter.is_closed() {
+            // `close` takes the lock after its flag, so it has not yet looked at the line.
+            Some(Err(Refusal::Closed))
+        } else {
+            None
+        };
+        match end {
+            None => {
+                self.place = Some(waiters.enqueue(waker, self.need));
+                Poll::Pending
+            }
+            Some(end) => {
+                if waiters.is_empty() {
+                    counter.state.fetch_and(!WAITERS, Ordering::SeqCst);
+                }
+                drop(waiters);
+                Poll::Ready(end)
+            }
+        }
+    }
+
+    fn look(&mut self, counter: &Counter, waker: &Waker) -> Poll<Result<(), Refusal>> {
+        let mut spare = None;
+        loop {
+            let mut waiters = lock(&counter.waiters);
+            let Some(place) = &self.place else {
+                return Poll::Pending;
+            };
+            match waiters.stand(place, waker) {
+                Stand::Queued => return Poll::Pending,
+                Stand::OtherWaker => match spare.take() {
+                    Some(waker) => {
+                        let old = waiters.replace_waker(place, waker);
+                        drop(waiters);
+                        drop(old);
+                        return Poll::Pending;
+                    }
+                    None => {
+                        drop(waiters);
+                        spare = Some(waker.clone());
+                    }
+                },
+                Stand::Granted(grant) => {
+                    if let Some(place) = self.place.take() {
+                        waiters.remove(place);
+                    }
+                    return Poll::Ready(match grant {
+                        Grant::One | Grant::All => Ok(()),
+                        Grant::Closed => Err(Refusal::Closed),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Leaves the line; what was granted goes back, and what others now may have goes to them.
+    pub(crate) fn leave(&mut self, counter: &Counter) {
+        let Some(place) = self.place.take() else {
+            return;
+        };
+        let (old, wakers) = {
+            let mut waiters = lock(&counter.waiters);
+            let (grant, old) = waiters.remove(place);
+            if grant == Some(Grant::One) {
+                counter
+                    .state
+                    .fetch_add(u64::from(self.need) * ONE, Ordering::SeqCst);
+            }
+            // Also if nothing was granted: the next in line may need less.
+            (old, counter.serve(&mut waiters))
+        };
+        drop(old);
+        wakers.wake();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::thread::wait;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn take(counter: &Counter, need: u32) -> Result<(), Refusal> {
+        {
+            let mut take = Take::new(need);
+            wait(|task| take.poll(counter, task.waker()))
+        }
+    }
+
+    #[test]
+    fn loom_a_returned_permit_always_reaches_the_waiter() {
+        loom::model(|| {
+            let counter = Arc::new(Counter::new(1));
+            let other = Arc::clone(&counter);
+            let waiter = thread::spawn(move || {
+                take(&other, 1).unwrap();
+                assert!(other.add(1));
+            });
+            take(&counter, 1).unwrap();
+            assert!(counter.add(1));
+            waiter.join().unwrap();
+            assert_eq!(counter.available(), 1);
+            assert_eq!(counter.state.load(Ordering::SeqCst) & WAITERS, 0);
+        });
+    }
+
+    #[test]
+    fn loom_a_leaving_waiter_takes_no_permit_along() {
+        loom::model(|| {
+            let counter = Arc::new(Counter::new(0));
+            let other = Arc::clone(&counter);
+            let leaver = thread::spawn(move || {
+                let mut wait = Take::new(1);
+                if wait.poll(&other, Waker::noop()).is_ready() {
+                    assert!(other.add(1));
+                }
+                wait.leave(&other);
+            });
+            assert!(counter.add(1));
+            take(&counter, 1).unwrap();
+            leaver.join().unwrap();
+            assert_eq!(counter.available(), 0);
+        });
+    }
+
+    #[test]
+    fn loom_close_frees_every_waiter() {
+        loom::model(|| {
+            let counter = Arc::new(Counter::new(0));
+            let other = Arc::clone(&counter);
+            let waiter = thread::spawn(move || take(&other, 1));
+            counter.close();
+            assert_eq!(waiter.join().unwrap(), Err(Refusal::Closed));
+        });
+    }
+}

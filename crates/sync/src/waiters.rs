@@ -1,0 +1,297 @@
+//! A line of waiters, first come, first served.
+//!
+//! The problem: a waiter may be woken, moved to another waker, or dropped at any time, and none of that may allocate once the primitive is warm.
+//!
+//! # States of a waiter
+//! queued → granted; it leaves from either by [`WaitList::remove`].
+//!
+//! # Invariants
+//! - Entries live in a slab; free ones are reused, so a warm list does not allocate.
+//! - An entry belongs to the [`Place`] that was given out for it, which is not copied: it is removed once.
+//! - The list is a value behind its primitive's lock. It gives wakers out instead of calling or dropping them, because that is the program's code.
+
+use std::task::Waker;
+
+use asupersync_kernel::wake_contained;
+
+/// What a waiter was woken for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Grant {
+    /// It alone got what it waits for, and must pass it on if it cannot use it.
+    One,
+    /// Everybody in line got it.
+    All,
+    /// The primitive was closed.
+    Closed,
+}
+
+/// A waiter's own entry.
+#[derive(Debug)]
+pub(crate) struct Place(u32);
+
+/// How a waiter stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stand {
+    /// In line, with the waker that was asked about.
+    Queued,
+    /// In line, with another waker.
+    OtherWaker,
+    /// Out of the line.
+    Granted(Grant),
+}
+
+#[derive(Debug)]
+struct Entry {
+    previous: u32,
+    next: u32,
+    need: u32,
+    grant: Option<Grant>,
+    waker: Option<Waker>,
+}
+
+/// The line and the slab of its entries.
+#[derive(Debug)]
+pub(crate) struct WaitList {
+    entries: Vec<Entry>,
+    free: u32,
+    first: u32,
+    last: u32,
+    queued: u32,
+    /// Entries that are not free.
+    used: u32,
+}
+
+const NONE: u32 = u32::MAX;
+/// A slab that was larger than this is given back when its last waiter leaves.
+const KEPT_ENTRIES: usize = 1024;
+
+impl WaitList {
+    pub(crate) const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: NONE,
+            first: NONE,
+            last: NONE,
+            queued: 0,
+            used: 0,
+        }
+    }
+
+    /// Whether nobody is in line; granted waiters are not.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.first == NONE
+    }
+
+    /// How much the first in line needs.
+    pub(crate) fn front_need(&self) -> Option<u32> {
+        self.entries
+            .get(self.first as usize)
+            .map(|entry| entry.need)
+    }
+
+    /// Puts a waiter at the end of the line.
+    pub(crate) fn enqueue(&mut self, waker: Waker, need: u32) -> Place {
+        let entry = Entry {
+            previous: self.last,
+            next: NONE,
+            need,
+            grant: None,
+            waker: Some(waker),
+        };
+        let index = if self.free == NONE {
+            let index =
+                u32::try_from(self.entries.len()).expect("fewer than 2^32 waiters fit in memory");
+            self.entries.push(entry);
+            index
+        } else {
+            let index = self.free;
+            let place = &mut self.entries[index as usize];
+            self.free = place.next;
+            *place = entry;
+            index
+        };
+        match self.entries.get_mut(self.last as usize) {
+            Some(last) => last.next = index,
+            None => self.first = index,
+        }
+        self.last = index;
+        self.queued += 1;
+        self.used += 1;
+        Place(index)
+    }
+
+    /// Takes the first waiter out of the line; its waker is to be woken without the lock.
+    pub(crate) fn grant_front(&mut self, grant: Grant) -> Option<Waker> {
+        if self.is_empty() {
+            return None;
+        }
+        let index = self.first;
+        self.unlink(index);
+        let entry = &mut self.entries[index as usize];
+        entry.grant = Some(grant);
+        entry.waker.take()
+    }
+
+    /// Takes everybody out of the line.
+    pub(crate) fn grant_all(&mut self, grant: Grant) -> Wakers {
+        let mut wakers = Wakers::with_capacity(self.queued as usize);
+        while !self.is_empty() {
+            wakers.push(self.grant_front(grant));
+        }
+        wakers
+    }
+
+    /// How the waiter stands, compared with the waker that it is polled with now.
+    pub(crate) fn stand(&self, place: &Place, waker: &Waker) -> Stand {
+        let entry = &self.entries[place.0 as usize];
+        match (entry.grant, &entry.waker) {
+            (Some(grant), _) => Stand::Granted(grant),
+            (None, Some(known)) if known.will_wake(waker) => Stand::Queued,
+            (None, _) => Stand::OtherWaker,
+        }
+    }
+
+    /// Gives a queued waiter another waker, and the caller the old one to drop without the lock.
+    pub(crate) fn replace_waker(&mut self, place: &Place, waker: Waker) -> Option<Waker> {
+        self.entries[place.0 as usize].waker.replace(waker)
+    }
+
+    /// Takes a waiter out of the list: what it was granted, and its waker to drop without the lock.
+    pub(crate) fn remove(&mut self, place: Place) -> (Option<Grant>, Option<Waker>) {
+        let index = place.0;
+        let grant = self.entries[index as usize].grant;
+        if grant.is_none() {
+            self.unlink(index);
+        }
+        let entry = &mut self.entries[index as usize];
+        let waker = entry.waker.take();
+        entry.next = self.free;
+        self.free = index;
+        self.used -= 1;
+        if self.used == 0 && self.entries.len() > KEPT_ENTRIES {
+            *self = Self::new();
+        }
+        (grant, waker)
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Entry { previous, next, .. } = self.entries[index as usize];
+        match self.entries.get_mut(previous as usize) {
+            Some(entry) => entry.next = next,
+            None => self.first = next,
+        }
+        match self.entries.get_mut(next as usize) {
+            Some(entry) => entry.previous = previous,
+            None => self.last = previous,
+        }
+        self.queued -= 1;
+    }
+}
+
+/// Wakers to be woken once the lock is released; few of them need no allocation.
+#[derive(Debug, Default)]
+#[must_use = "whoever was granted something must be woken"]
+pub(crate) struct Wakers {
+    few: [Option<Waker>; FEW],
+    count: usize,
+    more: Vec<Waker>,
+}
+
+const FEW: usize = 4;
+
+impl Wakers {
+    fn with_capacity(count: usize) -> Self {
+        Self {
+            more: Vec::with_capacity(count.saturating_sub(FEW)),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn push(&mut self, waker: Option<Waker>) {
+        match self.few.get_mut(self.count) {
+            Some(place) => *place = waker,
+            None => self.more.extend(waker),
+        }
+        self.count += 1;
+    }
+
+    /// Wakes them in order.
+    pub(crate) fn wake(self) {
+        self.few
+            .into_iter()
+            .flatten()
+            .chain(self.more)
+            .for_each(wake_contained);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Enqueue,
+        Grant,
+        Remove(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => Just(Step::Enqueue),
+            2 => Just(Step::Grant),
+            2 => (0..16_usize).prop_map(Step::Remove),
+        ];
+        prop::collection::vec(step, 0..80)
+    }
+
+    proptest! {
+        #[test]
+        fn the_line_is_served_in_order_whoever_leaves_it(steps in steps()) {
+            let mut list = WaitList::new();
+            let mut held: Vec<(u32, Place)> = Vec::new();
+            let mut line: VecDeque<u32> = VecDeque::new();
+            let mut peak = 0;
+            for (number, step) in (0..).zip(steps) {
+                match step {
+                    Step::Enqueue => {
+                        held.push((number, list.enqueue(Waker::noop().clone(), number)));
+                        line.push_back(number);
+                    }
+                    Step::Grant => {
+                        prop_assert_eq!(list.front_need(), line.front().copied());
+                        prop_assert_eq!(list.grant_front(Grant::One).is_some(), line.pop_front().is_some());
+                    }
+                    Step::Remove(at) if at < held.len() => {
+                        let (number, place) = held.remove(at);
+                        let queued = line.iter().position(|waiting| *waiting == number);
+                        let (grant, _) = list.remove(place);
+                        prop_assert_eq!(grant.is_none(), queued.is_some());
+                        line.retain(|waiting| *waiting != number);
+                    }
+                    Step::Remove(_) => {}
+                }
+                peak = peak.max(held.len());
+                prop_assert_eq!(list.is_empty(), line.is_empty());
+                prop_assert_eq!(list.entries.len(), peak, "free entries are reused");
+            }
+            let rest = list.grant_all(Grant::All);
+            prop_assert_eq!(rest.count, line.len());
+        }
+    }
+
+    #[test]
+    fn a_large_slab_is_given_back_when_its_last_waiter_leaves() {
+        let mut list = WaitList::new();
+        let places: Vec<Place> = (0..KEPT_ENTRIES + 1)
+            .map(|_| list.enqueue(Waker::noop().clone(), 1))
+            .collect();
+        for place in places {
+            assert!(!list.entries.is_empty());
+            list.remove(place);
+        }
+        assert_eq!(list.entries.capacity(), 0);
+    }
+}
