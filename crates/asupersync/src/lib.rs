@@ -41,5 +41,4 @@ pub mod time {
 }
 
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
+mod readme;

@@ -100,7 +100,7 @@ impl<C> Cx<C> {
     ///
     /// Only what is polled within `future` is shielded.
     /// # Cancel safety
-    /// As `future`'s.
+    /// Safe: the shield itself holds nothing; a dropped call drops `future`, whose own word then counts.
     pub const fn shield<F: Future>(&self, future: F) -> Shield<F> {
         Shield::new(future)
     }

@@ -15,6 +15,7 @@
 
 mod blocking;
 mod cancel;
+// tidy(contents-page): capability sets are named with their module, as in `caps::OnlyTime`.
 pub mod caps;
 mod current;
 mod cx;

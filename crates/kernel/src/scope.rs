@@ -201,6 +201,8 @@ impl<'s, E, C> Scope<'s, E, C> {
     ///
     /// It has its own context: it can be cancelled by itself, its panic is contained, its end goes to the region's policy.
     /// The body must await it, alone or together with others.
+    /// # Cancel safety
+    /// Drains: a dropped fiber drops its future; regions that it had opened are closed by the region around it.
     pub fn fiber<'f, F, Fut>(&'f self, fiber: F) -> Fiber<'f, Fut>
     where
         F: FnOnce(Cx<C>) -> Fut,

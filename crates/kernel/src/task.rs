@@ -3,6 +3,9 @@
 //! # States
 //! A task's body is its future, then its outcome, then nothing.
 //! Only the owner of the `RUNNING` flag touches the future; after `COMPLETE`, only the owner of `TAKEN` touches the outcome.
+//!
+//! # Safety
+//! The private functions of the vtable take a header and the word of their caller that it is the header of a live allocation of the type that the table was made for, and that the caller owns the body at this moment: by `RUNNING` before completion, by `TAKEN` after it, by the last reference in `dealloc`.
 
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;

@@ -1,4 +1,7 @@
 //! Wakers made from references to nodes, and waking with care.
+//!
+//! # Safety
+//! The functions of the two tables are called by `Waker` alone, with the pointer that the waker was made from: one counted reference to a node, which the consuming ones take over and the others borrow.
 
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
