@@ -389,6 +389,12 @@ impl Cancelled {
         &self.0
     }
 
+    /// Why, by value.
+    #[must_use]
+    pub fn into_reason(self) -> CancelReason {
+        self.0
+    }
+
     /// The cancellation that an error stands for, if one is anywhere in its source chain.
     ///
     /// # Examples

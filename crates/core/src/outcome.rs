@@ -3,6 +3,7 @@
 //! Severity orders them: `Ok < Err < Cancelled < Panicked`.
 //! Joining outcomes keeps the worse one, which makes severity a lattice and join associative, commutative in severity and idempotent.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -269,6 +270,16 @@ pub type OkOf<Fut> = <<Fut as Future>::Output as IntoOutcome>::Ok;
 pub type ErrOf<Fut> = <<Fut as Future>::Output as IntoOutcome>::Err;
 
 fn classify<T, E: Error + 'static>(error: E) -> Outcome<T, E> {
+    // The commonest case by far; the reason is moved, since its count is shared between threads.
+    let mut error = Some(error);
+    if let Some(cancelled) = (&mut error as &mut dyn Any).downcast_mut::<Option<Cancelled>>()
+        && let Some(cancelled) = cancelled.take()
+    {
+        return Outcome::Cancelled(cancelled.into_reason());
+    }
+    let Some(error) = error else {
+        unreachable!("only a cancellation is taken out")
+    };
     for link in links(&error) {
         if let Some(cancelled) = link.downcast_ref::<Cancelled>() {
             return Outcome::Cancelled(cancelled.reason().clone());

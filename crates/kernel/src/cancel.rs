@@ -68,13 +68,18 @@ impl Cleanup {
 /// What a node does after its lock is released.
 struct Step {
     wakers: Vec<Waker>,
-    children: Vec<NodeRef>,
+    children: Option<Children>,
+}
+
+/// Who must be told, and what; reasons are shared between threads, so one is counted only where it is needed.
+struct Children {
+    nodes: Vec<NodeRef>,
     reason: CancelReason,
     cleanup: Cleanup,
 }
 
 /// Requests cancellation of `node` and of everything in it; the reason is of this moment.
-pub(crate) fn request(node: &NodeRef, reason: &CancelReason) {
+pub(crate) fn request(node: &NodeRef, reason: CancelReason) {
     let now = reason.at();
     let mut work = request_one(node, reason, None, now);
     while let Some(Inherited {
@@ -83,7 +88,7 @@ pub(crate) fn request(node: &NodeRef, reason: &CancelReason) {
         limit,
     }) = work.pop()
     {
-        work.append(&mut request_one(&node, &reason, Some(limit), now));
+        work.append(&mut request_one(&node, reason, Some(limit), now));
     }
 }
 
@@ -97,47 +102,42 @@ struct Inherited {
 /// Requests cancellation of one node; gives its children, the oldest last.
 fn request_one(
     node: &NodeRef,
-    reason: &CancelReason,
+    reason: CancelReason,
     limit: Option<Cleanup>,
     now: Time,
 ) -> Vec<Inherited> {
+    let kind = reason.kind();
     let Some(step) = accept(node, reason, limit, now) else {
         return Vec::new();
     };
     node.record(|| Event::CancelRequested {
         subject: node.subject(),
-        kind: reason.kind(),
+        kind,
     });
     notify(node, step.wakers);
-    inherit(node, step.children, &step.reason, step.cleanup, now)
+    inherit(node, step.children, now)
 }
 
-fn inherit(
-    node: &Header,
-    children: Vec<NodeRef>,
-    reason: &CancelReason,
-    cleanup: Cleanup,
-    now: Time,
-) -> Vec<Inherited> {
-    if children.is_empty() {
+fn inherit(node: &Header, children: Option<Children>, now: Time) -> Vec<Inherited> {
+    let Some(Children {
+        nodes,
+        reason,
+        cleanup,
+    }) = children
+    else {
         return Vec::new();
-    }
-    let reason = inherited(node, reason, now);
+    };
+    let reason = inherited(node, &reason, now);
     let tell = |child| Inherited {
         node: child,
         reason: reason.clone(),
         limit: cleanup,
     };
-    children.into_iter().rev().map(tell).collect()
+    nodes.into_iter().rev().map(tell).collect()
 }
 
 /// Records a request at one node; `None` if it changes nothing.
-fn accept(
-    node: &NodeRef,
-    reason: &CancelReason,
-    limit: Option<Cleanup>,
-    now: Time,
-) -> Option<Step> {
+fn accept(node: &NodeRef, reason: CancelReason, limit: Option<Cleanup>, now: Time) -> Option<Step> {
     let mut inner = node.lock();
     if node.state.is_complete() || inner.phase == Phase::Closed {
         return None;
@@ -146,12 +146,12 @@ fn accept(
     let budget = limit.map_or(own, |limit| limit.meet(own));
     match &mut inner.cancel {
         Some(state) => {
-            let stronger = state.reason.is_weaker_than(reason);
+            let stronger = state.reason.is_weaker_than(&reason);
             if !stronger && (state.propagated || holds_back(node)) {
                 return None;
             }
             if stronger {
-                state.reason = state.reason.clone().strengthen(reason.clone());
+                state.reason = state.reason.clone().strengthen(reason);
                 state.cleanup = state.cleanup.meet(budget);
                 node.polls_left.fetch_min(budget.polls, Ordering::Relaxed);
                 state.deadline = state.deadline.min(budget.deadline);
@@ -159,7 +159,7 @@ fn accept(
         }
         None => {
             inner.cancel = Some(Box::new(CancelState {
-                reason: reason.clone(),
+                reason,
                 deadline: budget.deadline,
                 cleanup: budget,
                 timer: None,
@@ -181,14 +181,13 @@ fn holds_back(node: &Header) -> bool {
 
 /// What to wake and whom to tell, for a node whose cancellation has just changed.
 fn step(node: &NodeRef, inner: &mut Inner, holds: bool) -> Step {
-    let children = if holds {
+    let nodes = if holds {
         Vec::new()
     } else {
         NodeRef::children(inner)
     };
-    let mut wakers: Vec<Waker> = inner
-        .extra
-        .iter()
+    let extra = inner.extra.iter();
+    let mut wakers: Vec<Waker> = extra
         .flat_map(|extra| extra.wakers.iter().cloned())
         .collect();
     if !node.is_task() {
@@ -199,12 +198,12 @@ fn step(node: &NodeRef, inner: &mut Inner, holds: bool) -> Step {
         .as_mut()
         .expect("the caller has recorded a cancellation");
     state.propagated |= !holds;
-    Step {
-        wakers,
-        children,
+    let children = (!nodes.is_empty()).then(|| Children {
+        nodes,
         reason: state.reason.clone(),
         cleanup: state.cleanup,
-    }
+    });
+    Step { wakers, children }
 }
 
 /// The reason that a child gets for its parent's.
@@ -318,7 +317,7 @@ fn spent(node: &NodeRef) {
     } else {
         request(
             node,
-            &CancelReason::new(CancelKind::PollQuota, node.origin(), now),
+            CancelReason::new(CancelKind::PollQuota, node.origin(), now),
         );
     }
 }
@@ -355,8 +354,8 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
 
 /// Hands a request that was kept back on to what lives in the node.
 fn tell_children(node: &NodeRef, step: Step, now: Time) {
-    for child in inherit(node, step.children, &step.reason, step.cleanup, now) {
-        request(&child.node, &child.reason);
+    for child in inherit(node, step.children, now) {
+        request(&child.node, child.reason);
     }
 }
 
@@ -406,7 +405,7 @@ pub(crate) fn on_alarm(node: &NodeRef) {
         None if now >= node.deadline() => {
             drop(inner);
             let reason = CancelReason::new(CancelKind::Deadline, node.origin(), now);
-            request(node, &reason);
+            request(node, reason);
         }
         None => {}
     }
@@ -454,7 +453,7 @@ pub(crate) fn disarm(node: &NodeRef) {
 pub(crate) fn begin_cleanup(node: &NodeRef, reason: &CancelReason) {
     node.mask.fetch_add(1, Ordering::SeqCst);
     let now = node.host().now();
-    if accept(node, reason, None, now).is_some() {
+    if accept(node, reason.clone(), None, now).is_some() {
         node.record(|| Event::CancelRequested {
             subject: node.subject(),
             kind: reason.kind(),
@@ -481,7 +480,7 @@ pub(crate) fn unmask(node: &NodeRef) {
         && node.stage().is_some()
         && let Some(reason) = reason(node)
     {
-        request(node, &reason);
+        request(node, reason);
     }
 }
 

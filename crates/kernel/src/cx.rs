@@ -128,7 +128,7 @@ impl<C> Cx<C> {
         if spent > quota && self.node.stage().is_none() {
             let now = self.node.host().now();
             let reason = CancelReason::new(CancelKind::CostBudget, self.node.origin(), now);
-            cancel::request(&self.node, &reason);
+            cancel::request(&self.node, reason);
         }
         self.checkpoint()
     }

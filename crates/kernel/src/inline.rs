@@ -133,6 +133,6 @@ pub(crate) fn link(under: &NodeRef, node: &NodeRef) {
         cancel::inherited_at_birth(under, &inner)
     };
     if let Some(reason) = inherited {
-        cancel::request(node, &reason);
+        cancel::request(node, reason);
     }
 }

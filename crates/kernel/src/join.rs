@@ -56,7 +56,7 @@ impl<T, E> JoinHandle<T, E> {
 
     /// Asks the task to stop, for a reason of the given kind.
     pub fn cancel_with(&self, kind: CancelKind) {
-        cancel::request(&self.node, &cancel::reason_now(&self.node, kind));
+        cancel::request(&self.node, cancel::reason_now(&self.node, kind));
     }
 
     /// Waits until the task has ended and takes its outcome.

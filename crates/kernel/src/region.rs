@@ -186,7 +186,7 @@ impl OpenRegion {
 
     /// Cancels what lives in the region, also if the body had already been told and the request was kept back.
     fn cancel_children(&self, reason: &CancelReason) {
-        cancel::request(&self.node, reason);
+        cancel::request(&self.node, reason.clone());
         cancel::release_held(&self.node);
     }
 

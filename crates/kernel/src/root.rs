@@ -62,7 +62,7 @@ impl Root {
     pub fn cancel(&self, kind: CancelKind, message: &'static str) {
         let now = self.region.host().now();
         let reason = CancelReason::new(kind, self.region.origin(), now).with_message(message);
-        cancel::request(&self.region, &reason);
+        cancel::request(&self.region, reason);
     }
 
     /// Something through which another thread, such as a signal's, can cancel the program.
@@ -107,7 +107,7 @@ impl Canceller {
     pub fn cancel(&self, kind: CancelKind, message: &'static str) {
         let now = self.region.host().now();
         let reason = CancelReason::new(kind, Origin::default(), now).with_message(message);
-        cancel::request(&self.region, &reason);
+        cancel::request(&self.region, reason);
     }
 }
 

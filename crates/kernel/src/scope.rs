@@ -237,7 +237,7 @@ impl<'s, E, C> Scope<'s, E, C> {
     /// Cancels the region: its body and everything in it.
     pub fn cancel(&self, kind: CancelKind) {
         let node = self.cx.node();
-        cancel::request(node, &cancel::reason_now(node, kind));
+        cancel::request(node, cancel::reason_now(node, kind));
     }
 }
 

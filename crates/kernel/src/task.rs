@@ -298,7 +298,7 @@ where
         cancel::arm_deadline(&node);
     }
     if let Some(reason) = born_cancelled {
-        cancel::request(&node, &reason);
+        cancel::request(&node, reason);
     }
     waker::enqueue(&node, Queue::Plain, Lane::Ready);
     node
@@ -583,7 +583,7 @@ pub(crate) fn fail_fast(region: &NodeRef, child: &Header) {
     let now = region.host().now();
     cancel::request(
         region,
-        &CancelReason::new(CancelKind::FailFast, child.origin(), now),
+        CancelReason::new(CancelKind::FailFast, child.origin(), now),
     );
 }
 
