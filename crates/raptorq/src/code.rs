@@ -33,6 +33,12 @@ pub enum CodeError {
         /// What was asked for.
         actual: u64,
     },
+    /// A plan is not the encoding plan of the block's size.
+    #[error("the block needs the encoding plan of K' = {expected}")]
+    Plan {
+        /// The `K'` of the block.
+        expected: u32,
+    },
     /// A buffer does not have the length that the symbols need.
     #[error("expected {expected} octets, got {actual}")]
     Length {

@@ -15,9 +15,10 @@
 //! All steps run strip by strip: octet `i` of a result depends on octet `i` of the terms alone, so a
 //! strip of every symbol can pass through the whole plan while it is in the cache.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use super::dense::{self, Dense, Lists, Lookups};
+use super::dense::{self, Dense, Lookups};
 use super::peel::{self, EVENTS_MAX};
 use super::policy::{
     BLOCK_COLUMNS_MIN, Policy, PolicyEvent, PolicyReason, SolveError, SolveOptions,
@@ -32,11 +33,13 @@ use crate::kernel::{Kernel, Strip};
 /// A plan is immutable; share it in an `Arc`.
 pub struct Plan {
     code: Code,
-    symbols: u32,
+    is_encoding: bool,
     sums: Vec<Sum>,
     /// Terms of all sums: other pivots first, then inactive columns.
     terms: Vec<u16>,
     residual: Vec<Sum>,
+    /// Rows that no step reads: what they say follows from the others.
+    redundant: Vec<u32>,
     pairs: Vec<u8>,
     dense: Dense,
     stats: PlanStats,
@@ -102,15 +105,16 @@ impl Plan {
     /// ```
     #[must_use]
     pub fn encoding(code: Code) -> Self {
-        Self::solve(
-            code,
-            0..code.extended,
-            SolveOptions {
-                inactive_max: u32::MAX,
-                policy: None,
-            },
-        )
-        .expect("RFC 6330's systematic indices give matrices of full rank")
+        let options = SolveOptions {
+            inactive_max: u32::MAX,
+            policy: None,
+        };
+        let plan = Self::solve(code, 0..code.extended, options)
+            .expect("RFC 6330's systematic indices give matrices of full rank");
+        Self {
+            is_encoding: true,
+            ..plan
+        }
     }
 
     /// The plan for the encoding symbols with these ISIs.
@@ -173,12 +177,17 @@ impl Plan {
             policy: peeled.policy,
             events: peeled.events,
         };
+        let used: BTreeSet<u32> = dense.selected.iter().copied().collect();
+        let mut redundant = peeled.residual;
+        redundant.retain(|row| *row >= code.ldpc && !used.contains(row));
+        redundant.iter_mut().for_each(|row| *row -= code.ldpc);
         let mut plan = Self {
             code,
-            symbols,
+            is_encoding: false,
             sums,
             terms,
             residual,
+            redundant,
             pairs,
             dense,
             stats,
@@ -191,6 +200,15 @@ impl Plan {
     #[must_use]
     pub const fn code(&self) -> &Code {
         &self.code
+    }
+
+    pub(crate) const fn is_encoding(&self) -> bool {
+        self.is_encoding
+    }
+
+    /// The encoding symbols, by their place in the plan's rows, that the plan does not read.
+    pub(crate) fn redundant(&self) -> &[u32] {
+        &self.redundant
     }
 
     /// What the plan contains.
@@ -210,6 +228,7 @@ impl Plan {
             .map(Vec::len);
         size_of::<Self>()
             + (self.sums.len() + self.residual.len()) * size_of::<Sum>()
+            + self.redundant.len() * 4
             + self.terms.len() * 2
             + self.pairs.len()
             + self.dense.transform.lists.bytes()
