@@ -2,12 +2,12 @@
 //!
 //! A module that names `V`, `BYTES`, `Factor` and the functions `load`, `store`, `zero`, `xor`,
 //! `factor`, `mul` and `double`, invokes [`vector_loops!`] with the attributes of those functions and
-//! the width, in vectors, of the widest inner block.
+//! the widths, in vectors, of the widest inner blocks.
 //! Blocks keep their sums in registers: each output octet is stored once.
 
 /// Expands to `gather`, `gather_within`, `combine` and `fold`.
 macro_rules! vector_loops {
-    ([$($attribute:meta),*], $wide:literal) => {
+    ([$($attribute:meta),*], $wide:literal, $mid:literal) => {
         use crate::kernel::Strip;
         use crate::octet;
 
@@ -73,6 +73,10 @@ macro_rules! vector_loops {
                 store_block(&mut out[at..], gather_block::<$wide>(at, seed, base, slots, strip));
                 at += $wide * BYTES;
             }
+            while at + $mid * BYTES <= len {
+                store_block(&mut out[at..], gather_block::<$mid>(at, seed, base, slots, strip));
+                at += $mid * BYTES;
+            }
             while at + 4 * BYTES <= len {
                 store_block(&mut out[at..], gather_block::<4>(at, seed, base, slots, strip));
                 at += 4 * BYTES;
@@ -99,6 +103,11 @@ macro_rules! vector_loops {
                 let sums = gather_block::<$wide>(at, seed, arena, slots, strip);
                 store_block(&mut arena[start + at..], sums);
                 at += $wide * BYTES;
+            }
+            while at + $mid * BYTES <= len {
+                let sums = gather_block::<$mid>(at, seed, arena, slots, strip);
+                store_block(&mut arena[start + at..], sums);
+                at += $mid * BYTES;
             }
             while at + 4 * BYTES <= len {
                 let sums = gather_block::<4>(at, seed, arena, slots, strip);
@@ -153,9 +162,13 @@ macro_rules! vector_loops {
         ) {
             let len = out.len();
             let mut at = 0;
-            while at + 8 * BYTES <= len {
-                combine_block::<8>(out, at, base, (slots, factors), strip);
-                at += 8 * BYTES;
+            while at + $mid * BYTES <= len {
+                combine_block::<$mid>(out, at, base, (slots, factors), strip);
+                at += $mid * BYTES;
+            }
+            while at + 4 * BYTES <= len {
+                combine_block::<4>(out, at, base, (slots, factors), strip);
+                at += 4 * BYTES;
             }
             while at + BYTES <= len {
                 combine_block::<1>(out, at, base, (slots, factors), strip);
@@ -218,6 +231,10 @@ macro_rules! vector_loops {
             strip: Strip,
         ) {
             let mut at = 0;
+            while at + $mid * BYTES <= len {
+                fold_block::<$mid>(sums, (len, at), base, rows, strip);
+                at += $mid * BYTES;
+            }
             while at + 4 * BYTES <= len {
                 fold_block::<4>(sums, (len, at), base, rows, strip);
                 at += 4 * BYTES;

@@ -53,4 +53,4 @@ fn double(v: V) -> V {
     veorq_u8(vshlq_n_u8::<1>(v), vandq_u8(carry, vdupq_n_u8(0x1D)))
 }
 
-vector_loops!([target_feature(enable = "neon")], 8);
+vector_loops!([target_feature(enable = "neon")], 10, 5);

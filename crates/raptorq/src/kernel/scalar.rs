@@ -40,4 +40,4 @@ fn double(v: V) -> V {
     ((v & LOW_SEVEN) << 1) ^ (((v >> 7) & LOW_ONE) * u64::from(POLYNOMIAL))
 }
 
-vector_loops!([], 8);
+vector_loops!([], 10, 5);

@@ -84,7 +84,7 @@ pub(super) mod ssse3 {
         )
     }
 
-    vector_loops!([target_feature(enable = "ssse3")], 8);
+    vector_loops!([target_feature(enable = "ssse3")], 10, 5);
 }
 
 pub(super) mod avx2 {
@@ -151,7 +151,7 @@ pub(super) mod avx2 {
         )
     }
 
-    vector_loops!([target_feature(enable = "avx2")], 8);
+    vector_loops!([target_feature(enable = "avx2")], 10, 5);
 }
 
 pub(super) mod avx512 {
@@ -216,7 +216,7 @@ pub(super) mod avx512 {
         _mm512_xor_si512(_mm512_add_epi8(v, v), reduction)
     }
 
-    vector_loops!([target_feature(enable = "avx512f,avx512bw")], 20);
+    vector_loops!([target_feature(enable = "avx512f,avx512bw")], 20, 10);
 }
 
 pub(super) mod gfni {
@@ -268,5 +268,5 @@ pub(super) mod gfni {
         _mm512_gf2p8affine_epi64_epi8::<0>(v, factor(2))
     }
 
-    vector_loops!([target_feature(enable = "avx512f,avx512bw,gfni")], 20);
+    vector_loops!([target_feature(enable = "avx512f,avx512bw,gfni")], 20, 10);
 }

@@ -35,10 +35,11 @@ pub(super) struct Dense {
     pub(super) transform: Lookups,
     /// `N`: each pivot's sum of free columns.
     pub(super) border: Lists,
-    /// For each HDPC row: the octets by which the pivots enter it.
-    pub(super) factors: Vec<Vec<u8>>,
-    /// For each free column: the octets by which the HDPC sums enter it.
-    pub(super) inverse: Vec<Vec<u8>>,
+    /// For each HDPC row, `pivots.len()` octets by which the pivots enter it; empty if no column is
+    /// free.
+    pub(super) factors: Vec<u8>,
+    /// For each free column, `H` octets by which the HDPC sums enter it.
+    pub(super) inverse: Vec<u8>,
 }
 
 /// Lists of small numbers, one after another.
@@ -49,6 +50,13 @@ pub(super) struct Lists {
 }
 
 impl Lists {
+    fn with_capacity(lists: usize, items: usize) -> Self {
+        Self {
+            ends: Vec::with_capacity(lists),
+            items: Vec::with_capacity(items),
+        }
+    }
+
     pub(super) fn close(&mut self) {
         self.ends.push(self.items.len() as u32);
     }
@@ -456,7 +464,7 @@ fn finish(
             missing: free.len() as u32 - code.hdpc,
         });
     }
-    let mut border = Lists::default();
+    let mut border = Lists::with_capacity(rank, rank * free.len() / 2);
     for pivot in 0..rank {
         for &column in free.iter().filter(|&&column| matrix.bit(pivot, column)) {
             border.push(peeled.inactive[column]);
@@ -522,44 +530,53 @@ fn correct(
     octets: &[u8],
     free: &[usize],
     columns: usize,
-) -> Result<(Vec<Vec<u8>>, Vec<Vec<u8>>), SolveError> {
+) -> Result<(Vec<u8>, Vec<u8>), SolveError> {
     let heights = code.hdpc as usize;
+    let rank = reduced.columns.len();
     let width = free.len() + heights;
-    let mut factors = Vec::with_capacity(heights);
+    let mut factors = Vec::with_capacity(heights * rank);
     // Each row: the free columns, then the row's own number as a unit vector.
-    let mut rows = Vec::with_capacity(heights);
-    for h in 0..heights {
+    let mut rows = vec![0; heights * width];
+    for (h, row) in rows.chunks_exact_mut(width).enumerate() {
         let octets = &octets[h * columns..(h + 1) * columns];
-        let mut row = vec![0; width];
         row[free.len() + h] = 1;
         for (value, &column) in row.iter_mut().zip(free) {
             *value = octets[column];
         }
-        let mine: Vec<u8> = reduced
-            .columns
-            .iter()
-            .map(|&column| octets[column])
-            .collect();
-        for (pivot, &factor) in mine.iter().enumerate() {
+        factors.extend(reduced.columns.iter().map(|&column| octets[column]));
+        for (pivot, &factor) in factors[h * rank..].iter().enumerate() {
             for (value, &column) in row.iter_mut().zip(free) {
                 *value ^= if matrix.bit(pivot, column) { factor } else { 0 };
             }
         }
-        factors.push(mine);
-        rows.push(row);
     }
-    for rank in 0..free.len() {
-        // Columns without a pivot only lower the rank; the count of the missing stays a bound.
-        let Some(found) = (rank..heights).find(|&row| rows[row][rank] != 0) else {
+    invert(&mut rows, width, free.len())?;
+    let inverse = rows.chunks_exact(width).take(free.len());
+    Ok((
+        factors,
+        inverse
+            .flat_map(|row| &row[free.len()..])
+            .copied()
+            .collect(),
+    ))
+}
+
+/// Reduces the first `columns` columns of `rows`, each `width` octets, to the identity.
+fn invert(rows: &mut [u8], width: usize, columns: usize) -> Result<(), SolveError> {
+    let heights = rows.len() / width;
+    let mut pivot = vec![0; width];
+    for rank in 0..columns {
+        let Some(found) = (rank..heights).find(|&row| rows[row * width + rank] != 0) else {
             return Err(SolveError::RankDeficient { missing: 1 });
         };
-        rows.swap(rank, found);
-        let scale = octet::inverse(rows[rank][rank]);
-        for value in &mut rows[rank] {
+        pivot.copy_from_slice(&rows[found * width..(found + 1) * width]);
+        rows.copy_within(rank * width..(rank + 1) * width, found * width);
+        let scale = octet::inverse(pivot[rank]);
+        for value in &mut pivot {
             *value = octet::mul(*value, scale);
         }
-        let pivot = rows[rank].clone();
-        for (at, row) in rows.iter_mut().enumerate() {
+        rows[rank * width..(rank + 1) * width].copy_from_slice(&pivot);
+        for (at, row) in rows.chunks_exact_mut(width).enumerate() {
             let factor = row[rank];
             if at != rank && factor != 0 {
                 for (value, &p) in row.iter_mut().zip(&pivot) {
@@ -568,11 +585,7 @@ fn correct(
             }
         }
     }
-    let inverse = rows
-        .drain(..free.len())
-        .map(|row| row[free.len()..].to_vec())
-        .collect();
-    Ok((factors, inverse))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,10 +12,9 @@
 //! sparse rows a second time costs a row's few terms; the dense bit rows `U` would cost half of the
 //! inactive columns for each pivot.
 //!
-//! All steps run strip by strip: octet `i` of a result depends on octet `i` of the terms alone, so a
-//! strip of every symbol can pass through the whole plan while it is in the cache.
+//! Octet `i` of a result depends on octet `i` of the terms alone, so a strip of every symbol can pass
+//! through the plan by itself. The dense steps use that to bound their scratch memory.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::dense::{self, Dense, Lookups};
@@ -177,10 +176,7 @@ impl Plan {
             policy: peeled.policy,
             events: peeled.events,
         };
-        let used: BTreeSet<u32> = dense.selected.iter().copied().collect();
-        let mut redundant = peeled.residual;
-        redundant.retain(|row| *row >= code.ldpc && !used.contains(row));
-        redundant.iter_mut().for_each(|row| *row -= code.ldpc);
+        let redundant = redundant(&code, &peeled.residual, &dense.selected);
         let mut plan = Self {
             code,
             is_encoding: false,
@@ -220,12 +216,6 @@ impl Plan {
     /// Memory that the plan holds, in octets.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        let octets = self
-            .dense
-            .factors
-            .iter()
-            .chain(&self.dense.inverse)
-            .map(Vec::len);
         size_of::<Self>()
             + (self.sums.len() + self.residual.len()) * size_of::<Sum>()
             + self.redundant.len() * 4
@@ -235,7 +225,8 @@ impl Plan {
             + self.dense.border.bytes()
             + (self.dense.pivots.len() + self.dense.free.len()) * 2
             + self.dense.selected.len() * 4
-            + octets.sum::<usize>()
+            + self.dense.factors.len()
+            + self.dense.inverse.len()
     }
 
     /// A fingerprint of every decision: rows, columns, their order and the dense part.
@@ -248,9 +239,8 @@ impl Plan {
         for &column in self.dense.pivots.iter().chain(&self.dense.free) {
             hash.update(&column.to_le_bytes());
         }
-        for octets in self.dense.factors.iter().chain(&self.dense.inverse) {
-            hash.update(octets);
-        }
+        hash.update(&self.dense.factors);
+        hash.update(&self.dense.inverse);
         *hash.finalize().as_bytes()
     }
 
@@ -270,8 +260,7 @@ impl Plan {
             .dense
             .factors
             .iter()
-            .chain(&self.dense.inverse)
-            .flatten();
+            .chain(&self.dense.inverse);
         self.stats.multiplications = octets.filter(|&&octet| octet > 1).count() as u64;
     }
 
@@ -282,47 +271,62 @@ impl Plan {
     pub(crate) fn execute(&self, kernel: &Kernel, source: &Source<'_>) -> Intermediate {
         let symbol = source.symbol;
         let mut out = Intermediate::new(&self.code, symbol);
-        let strip = self.strip_bytes(symbol);
+        let strip = STRIP_BYTES_MAX.min(symbol);
         let table = self.dense.transform.entries(self.residual.len());
+        let narrow = DENSE_STRIP_BYTES_MAX.min(symbol);
         let mut scratch = Scratch {
-            table: vec![0; table * strip],
-            sums: vec![0; self.code.hdpc as usize * strip],
+            table: vec![0; table * narrow],
+            sums: vec![0; self.code.hdpc as usize * narrow],
         };
-        let mut offset = 0;
-        while offset < symbol {
-            let len = strip.min(symbol - offset);
+        for offset in (0..symbol).step_by(strip) {
+            let end = symbol.min(offset + strip);
             let run = Run {
                 plan: self,
                 kernel,
                 source,
                 symbol,
                 offset,
-                len,
+                len: end - offset,
             };
             run.forward(out.bytes_mut());
-            run.residual(out.bytes_mut(), &mut scratch.table);
-            run.dense(out.bytes_mut(), &mut scratch);
+            for offset in (offset..end).step_by(narrow) {
+                let run = Run {
+                    offset,
+                    len: narrow.min(end - offset),
+                    ..run
+                };
+                run.residual(out.bytes_mut(), &mut scratch.table);
+                run.dense(out.bytes_mut(), &mut scratch);
+            }
             run.back(out.bytes_mut());
-            offset += len;
         }
         out
     }
-
-    /// The strip that keeps the plan's random reads in a cache.
-    fn strip_bytes(&self, symbol: usize) -> usize {
-        let columns = self.code.intermediate_symbols() as usize;
-        if columns * symbol <= CACHE_BYTES {
-            return symbol;
-        }
-        let strip = (CACHE_BYTES / columns).next_multiple_of(STRIP_BYTES_MIN);
-        strip.max(STRIP_BYTES_MIN).min(symbol)
-    }
 }
 
-/// The cache that strips are cut for: most of a second-level cache.
-const CACHE_BYTES: usize = 768 << 10;
-/// The least strip: four lines of a cache.
-const STRIP_BYTES_MIN: usize = 256;
+/// The widest strip for the sparse steps: whole symbols, unless they are very long.
+///
+/// Narrower strips, which would keep all symbols' strips in a cache, were slower at every size that
+/// was measured (256 octets: by a fifth to a half): symbols are read in no order, and short reads
+/// waste the processor's own prefetching.
+const STRIP_BYTES_MAX: usize = 8192;
+/// The widest strip for the dense steps: their scratch memory is this wide.
+const DENSE_STRIP_BYTES_MAX: usize = 640;
+
+/// The encoding symbols among the residual rows that were not selected.
+fn redundant(code: &Code, residual: &[u32], selected: &[u32]) -> Vec<u32> {
+    if residual.len() == selected.len() {
+        return Vec::new();
+    }
+    let mut selected = selected.to_vec();
+    selected.sort_unstable();
+    let unused = residual
+        .iter()
+        .filter(|row| selected.binary_search(row).is_err());
+    unused
+        .filter_map(|row| row.checked_sub(code.ldpc))
+        .collect()
+}
 
 fn sum(
     rows: &Rows,
@@ -382,6 +386,7 @@ struct Scratch {
 }
 
 /// One strip's way through the plan.
+#[derive(Clone, Copy)]
 struct Run<'a> {
     plan: &'a Plan,
     kernel: &'a Kernel,
@@ -488,12 +493,13 @@ impl Run<'_> {
         if free.is_empty() {
             return;
         }
-        for (sum, factors) in sums.chunks_exact_mut(self.len).zip(factors) {
+        for (h, sum) in sums.chunks_exact_mut(self.len).enumerate() {
+            let factors = &factors[h * pivots.len()..][..pivots.len()];
             self.kernel
                 .combine(sum, arena, pivots, factors, self.strip());
         }
         let rows: Vec<u16> = (0..self.plan.code.hdpc as u16).collect();
-        for (&column, factors) in free.iter().zip(inverse) {
+        for (&column, factors) in free.iter().zip(inverse.chunks_exact(rows.len())) {
             let (start, len) = self.at(column);
             self.kernel
                 .combine(&mut arena[start..start + len], sums, &rows, factors, flat);
