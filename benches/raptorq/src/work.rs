@@ -164,7 +164,7 @@ fn received(shape: BlockShape, block: &[u8], with_source: bool) -> Symbols {
     let mut state = 1_u32;
     let mut is_lost = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) % 10 == 0
+        (state >> 8).is_multiple_of(10)
     };
     let mut kept: Vec<u32> = (0..k).filter(|_| with_source && !is_lost()).collect();
     let source = kept.len();

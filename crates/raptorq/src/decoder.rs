@@ -13,7 +13,8 @@
 //! in whatever order it came.
 //!
 //! Memory: the block's octets, at most [`DecodeOptions::extra_symbols_max`] symbols more, and while
-//! solving the intermediate symbols and the plan; see [`BlockDecoder::memory_bytes_max`].
+//! solving the intermediate symbols and the plan; see [`BlockDecoder::stored_bytes_max`] and
+//! [`BlockDecoder::solving_bytes_max`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +26,9 @@ use crate::code::ESI_MAX;
 use crate::kernel::Kernel;
 use crate::layout::BlockShape;
 use crate::proof::{self, Transcript};
-use crate::solve::{Intermediate, Plan, PlanStats, SolveError, SolveOptions, Source};
+use crate::solve::{
+    DENSE_STRIP_BYTES_MAX, Intermediate, Plan, PlanStats, SolveError, SolveOptions, Source,
+};
 
 /// Bounds and choices of a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,12 +99,12 @@ pub enum DecodeError {
         #[source]
         source: SolveError,
     },
-    /// A symbol contradicts the others: at least one of them is corrupt.
-    #[error("symbol {esi} contradicts the others")]
-    Inconsistent {
-        /// The symbol that was found out; any other may be the corrupt one.
-        esi: u32,
-    },
+    /// The symbols contradict each other: at least one is corrupt, and it cannot be told which.
+    ///
+    /// Each symbol beyond `K` makes this likelier to be noticed; only
+    /// [authenticated symbols](crate::SymbolKey) make it certain.
+    #[error("the symbols contradict each other")]
+    Inconsistent,
 }
 
 /// What decoding a block took.
@@ -118,7 +121,7 @@ pub struct DecodeStats {
     pub cache_hits: u32,
     /// Source symbols that had to be computed.
     pub computed: u32,
-    /// Symbols beyond need that were compared with the recovery.
+    /// Redundant symbols that were compared with the recovery.
     pub compared: u32,
     /// The plan that succeeded, if one was needed.
     pub plan: Option<PlanStats>,
@@ -153,11 +156,19 @@ pub struct BlockDecoder {
     seen: SymbolSet,
     sources: u32,
     is_recovered: bool,
+    /// Symbols from which another attempt is worth its work.
+    next_attempt: u32,
     transcript: Option<Transcript>,
     stats: DecodeStats,
 }
 
 const FREE: u32 = u32::MAX;
+/// Up to this many symbols beyond `K`, solving is worth trying with each.
+const EAGER_EXTRA_MAX: u32 = 4;
+/// After that, with every so many.
+const PATIENT_STEP: u32 = 8;
+/// Symbols beyond `K` that room is made for at once.
+const EXTRA_RESERVED_MAX: usize = 64;
 
 impl BlockDecoder {
     /// A decoder without symbols; it allocates with the first.
@@ -172,6 +183,7 @@ impl BlockDecoder {
             seen: SymbolSet::default(),
             sources: 0,
             is_recovered: false,
+            next_attempt: 0,
             transcript: None,
             stats: DecodeStats::default(),
         }
@@ -201,26 +213,42 @@ impl BlockDecoder {
         self.is_recovered || self.stats.received >= self.shape.symbols()
     }
 
+    /// Whether [`decode`](Self::decode) may succeed, and enough has come since it last failed.
+    ///
+    /// Up to four symbols beyond `K` each is worth an attempt, then every eighth: honest symbols need
+    /// more than four once in a hundred million blocks, and hostile ones should not buy an attempt
+    /// each.
+    #[must_use]
+    pub const fn is_worth_trying(&self) -> bool {
+        self.may_decode() && self.stats.received >= self.next_attempt
+    }
+
     /// Whether the block is recovered.
     #[must_use]
     pub const fn is_recovered(&self) -> bool {
         self.is_recovered
     }
 
-    /// The most memory that a decoder of this shape takes: while it collects, and while it solves
-    /// rows of the usual density.
-    ///
-    /// Rows chosen to be dense take more, up to the square of
-    /// [`inactive_max`](SolveOptions::inactive_max) bits, four times.
+    /// The most memory that a decoder of this shape takes while it collects, in octets.
     #[must_use]
-    pub fn memory_bytes_max(shape: &BlockShape, options: &DecodeOptions) -> u64 {
+    pub fn stored_bytes_max(shape: &BlockShape, options: &DecodeOptions) -> u64 {
+        let stored = u64::from(shape.symbols()) + u64::from(options.extra_symbols_max);
+        stored * (shape.symbol_size() as u64 + STORED_BYTES_EACH)
+    }
+
+    /// The most memory that [`decode`](Self::decode) takes on top, in octets: the intermediate symbols,
+    /// the plan, and the dense part at its bound.
+    #[must_use]
+    pub fn solving_bytes_max(shape: &BlockShape, options: &DecodeOptions) -> u64 {
         let symbol = shape.symbol_size() as u64;
         let code = shape.code();
-        let stored = u64::from(shape.symbols()) + u64::from(options.extra_symbols_max);
+        let rows = u64::from(code.extended) + u64::from(options.extra_symbols_max);
         let intermediate = u64::from(code.intermediate_symbols());
-        let inactive = intermediate.min(options.solve.inactive_max.into());
-        let planning = intermediate * PLAN_BYTES_EACH + inactive * inactive / 2;
-        stored * (symbol + STORED_BYTES_EACH) + intermediate * symbol + planning
+        // `solve` never goes below the permanently inactive columns.
+        let bound = options.solve.inactive_max.max(code.pi);
+        let inactive = intermediate.min(bound.into());
+        let table = TABLE_ENTRIES_EACH * inactive * symbol.min(DENSE_STRIP_BYTES_MAX as u64);
+        intermediate * symbol + rows * PLAN_BYTES_EACH + inactive * inactive + table
     }
 
     /// Stores a symbol.
@@ -279,6 +307,12 @@ impl BlockDecoder {
                 return self.highest_free;
             }
         }
+        if self.holds.len() == self.shape.symbols() as usize {
+            // Room for all that may come, so that the block does not grow by doubling.
+            let extra = self.options.extra_symbols_max as usize;
+            self.bytes
+                .reserve_exact(extra.min(EXTRA_RESERVED_MAX) * self.shape.symbol_size());
+        }
         self.holds.push(FREE);
         self.bytes
             .resize(self.holds.len() * self.shape.symbol_size(), 0);
@@ -297,6 +331,17 @@ impl BlockDecoder {
         }
         self.stats.attempts += 1;
         let received = self.stats.received;
+        let extra = received.saturating_sub(self.shape.symbols());
+        let last = self
+            .shape
+            .symbols()
+            .saturating_add(self.options.extra_symbols_max);
+        let step = if extra < EAGER_EXTRA_MAX {
+            1
+        } else {
+            PATIENT_STEP
+        };
+        self.next_attempt = (received + step).min(last.max(received + 1));
         let unsolved = |source| DecodeError::Unsolved { received, source };
         let k = self.shape.symbols();
         if received < k {
@@ -400,7 +445,7 @@ impl BlockDecoder {
         Ok(())
     }
 
-    /// Compares the symbols that the plan did not need with what they must be.
+    /// Checks what the plan did not need: redundant symbols, and HDPC rows.
     fn compare(
         &mut self,
         plan: &Plan,
@@ -416,11 +461,15 @@ impl BlockDecoder {
             };
             intermediate.encode(Kernel::chosen(), code, code.internal_id(esi), &mut expected);
             if self.bytes[place as usize * symbol..][..symbol] != expected {
-                return Err(DecodeError::Inconsistent { esi });
+                return Err(DecodeError::Inconsistent);
             }
             self.stats.compared += 1;
         }
-        Ok(())
+        if plan.holds(Kernel::chosen(), intermediate) {
+            Ok(())
+        } else {
+            Err(DecodeError::Inconsistent)
+        }
     }
 
     /// Moves source symbols that a repair symbol had pushed aside into their own places.
@@ -461,8 +510,10 @@ impl BlockDecoder {
     }
 }
 
-/// Planning memory for each intermediate symbol, in octets: rows, columns, bits and sums.
+/// Planning memory for each row, in octets: its columns, their rows, bits and sums.
 const PLAN_BYTES_EACH: u64 = 256;
+/// Entries of the look-up table for each inactive column: 64 for every six.
+const TABLE_ENTRIES_EACH: u64 = 11;
 /// Book-keeping for each stored symbol, in octets.
 const STORED_BYTES_EACH: u64 = 128;
 

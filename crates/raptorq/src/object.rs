@@ -134,8 +134,8 @@ impl<R: Read> StreamEncoder<R> {
 /// Bounds of an [`ObjectDecoder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectOptions {
-    /// Most octets that all blocks together may take, by the estimate of
-    /// [`BlockDecoder::memory_bytes_max`]; recovered blocks count until they are taken.
+    /// Most octets that all blocks together may take: what each stores at most, and once what
+    /// solving takes at most. Recovered blocks count until they are taken.
     pub memory_bytes_max: u64,
     /// For each block.
     pub block: DecodeOptions,
@@ -174,12 +174,10 @@ pub enum ObjectError {
         limit: u64,
     },
     /// The symbols of a block contradict each other; its symbols have been dropped.
-    #[error("block {block} holds a corrupt symbol; {esi} contradicts the others")]
+    #[error("the symbols of block {block} contradict each other, and have been dropped")]
     Corrupt {
         /// The block, which starts afresh.
         block: u8,
-        /// The symbol that was found out.
-        esi: u32,
     },
 }
 
@@ -260,7 +258,7 @@ impl ObjectDecoder {
         self.unrecovered == 0
     }
 
-    /// Octets that blocks take now, by the estimate that is bounded.
+    /// Octets that are set aside for the blocks begun, and for those not yet taken.
     #[must_use]
     pub const fn memory_bytes(&self) -> u64 {
         self.memory_bytes
@@ -318,7 +316,7 @@ impl ObjectDecoder {
                 progress = Progress::Collecting;
             }
         }
-        if progress == Progress::Redundant || !decoder.may_decode() {
+        if progress == Progress::Redundant || !decoder.is_worth_trying() {
             return Ok(progress);
         }
         match decoder.decode(Some(&self.plans)) {
@@ -327,11 +325,11 @@ impl ObjectDecoder {
                 Ok(Progress::Recovered(block))
             }
             Err(DecodeError::Unsolved { .. }) => Ok(Progress::Collecting),
-            Err(DecodeError::Inconsistent { esi }) => {
+            Err(DecodeError::Inconsistent) => {
                 self.memory_bytes -=
-                    BlockDecoder::memory_bytes_max(decoder.shape(), &self.options.block);
+                    BlockDecoder::stored_bytes_max(decoder.shape(), &self.options.block);
                 self.slots[index] = Slot::Empty;
-                Err(ObjectError::Corrupt { block, esi })
+                Err(ObjectError::Corrupt { block })
             }
         }
     }
@@ -341,8 +339,9 @@ impl ObjectDecoder {
             block,
             blocks: self.oti.fields().source_blocks,
         })?;
-        let cost = BlockDecoder::memory_bytes_max(&shape, &self.options.block);
-        let needed = self.memory_bytes + cost;
+        let stored = BlockDecoder::stored_bytes_max(&shape, &self.options.block);
+        let solving = BlockDecoder::solving_bytes_max(&shape, &self.options.block);
+        let needed = self.memory_bytes + stored + solving;
         let limit = self.options.memory_bytes_max;
         if needed > limit {
             return Err(ObjectError::Memory {
@@ -351,7 +350,7 @@ impl ObjectDecoder {
                 limit,
             });
         }
-        self.memory_bytes = needed;
+        self.memory_bytes += stored;
         let decoder = BlockDecoder::new(shape, self.options.block);
         self.slots[block as usize] = Slot::Collecting(Box::new(decoder));
         Ok(())
@@ -363,7 +362,7 @@ impl ObjectDecoder {
             return;
         };
         let shape = *decoder.shape();
-        self.memory_bytes -= BlockDecoder::memory_bytes_max(&shape, &self.options.block);
+        self.memory_bytes -= BlockDecoder::stored_bytes_max(&shape, &self.options.block);
         let stats = decoder.stats();
         self.stats.received += stats.received;
         self.stats.redundant += stats.redundant;

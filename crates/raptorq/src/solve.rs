@@ -23,7 +23,7 @@ mod rows;
 pub use plan::{Plan, PlanStats};
 pub use policy::{Policy, PolicyEvent, PolicyReason, SolveError, SolveOptions};
 
-pub(crate) use plan::{Intermediate, Source};
+pub(crate) use plan::{DENSE_STRIP_BYTES_MAX, Intermediate, Source};
 
 #[cfg(test)]
 mod tests;

@@ -90,14 +90,20 @@ pub(super) struct Lookups {
 }
 
 impl Lookups {
-    /// The bits that cost least for a square matrix of this size, by count of sums.
+    /// The bits that cost least for a square matrix of this size, by count of sums; for the largest,
+    /// the most with which the entries can still be numbered in 16 bits.
     fn bits_for(size: usize) -> usize {
         match size {
             0..24 => 1,
             24..64 => 3,
             64..160 => 4,
             160..400 => 5,
-            _ => 6,
+            400..=6144 => 6,
+            6145..=10_240 => 5,
+            10_241..=16_384 => 4,
+            16_385..=24_576 => 3,
+            24_577..=32_768 => 2,
+            _ => 1,
         }
     }
 
@@ -631,6 +637,17 @@ mod tests {
                 let rank = a.columns.len();
                 assert_eq!(one.bits[..rank * one.stride], two.bits[..rank * two.stride]);
             }
+        }
+    }
+
+    #[test]
+    fn entries_are_numbered_in_16_bits_at_every_size() {
+        for size in 0..=57_326 {
+            let lookups = Lookups {
+                bits: Lookups::bits_for(size),
+                lists: Lists::default(),
+            };
+            assert!(lookups.entries(size) <= 1 << 16, "{size}");
         }
     }
 

@@ -207,6 +207,30 @@ impl Plan {
         &self.redundant
     }
 
+    /// Whether symbols computed by this plan satisfy the HDPC rows that it did not need.
+    pub(crate) fn holds(&self, kernel: &Kernel, symbols: &Intermediate) -> bool {
+        let heights = self.code.hdpc as usize;
+        if self.dense.free.len() == heights {
+            return true;
+        }
+        let first = (self.code.extended + self.code.ldpc) as usize;
+        let strip = DENSE_STRIP_BYTES_MAX.min(symbols.symbol);
+        let mut sums = vec![0; heights * strip];
+        (0..symbols.symbol).step_by(strip).all(|offset| {
+            let len = strip.min(symbols.symbol - offset);
+            let sums = &mut sums[..heights * len];
+            sums.fill(0);
+            let strip = Strip {
+                stride: symbols.symbol,
+                offset,
+            };
+            kernel.fold(sums, len, symbols.bytes(), &self.pairs, strip);
+            sums.chunks_exact(len).enumerate().all(|(h, sum)| {
+                symbols.bytes()[(first + h) * symbols.symbol + offset..][..len] == *sum
+            })
+        })
+    }
+
     /// What the plan contains.
     #[must_use]
     pub const fn stats(&self) -> &PlanStats {
@@ -256,11 +280,7 @@ impl Plan {
             3 * self.pairs.len()
         };
         self.stats.additions = forward + back + residual + (dense + table + fold) as u64;
-        let octets = self
-            .dense
-            .factors
-            .iter()
-            .chain(&self.dense.inverse);
+        let octets = self.dense.factors.iter().chain(&self.dense.inverse);
         self.stats.multiplications = octets.filter(|&&octet| octet > 1).count() as u64;
     }
 
@@ -311,7 +331,7 @@ impl Plan {
 /// waste the processor's own prefetching.
 const STRIP_BYTES_MAX: usize = 8192;
 /// The widest strip for the dense steps: their scratch memory is this wide.
-const DENSE_STRIP_BYTES_MAX: usize = 640;
+pub(crate) const DENSE_STRIP_BYTES_MAX: usize = 640;
 
 /// The encoding symbols among the residual rows that were not selected.
 fn redundant(code: &Code, residual: &[u32], selected: &[u32]) -> Vec<u32> {

@@ -73,7 +73,7 @@ pub struct SolveOptions {
 impl Default for SolveOptions {
     fn default() -> Self {
         Self {
-            inactive_max: 8192,
+            inactive_max: 4096,
             policy: None,
         }
     }
