@@ -17,6 +17,7 @@ pub(crate) static NIBBLES: [[u8; 32]; 256] = nibbles();
 /// For each factor: the 8x8 bit matrix of the multiplication, as `GF2P8AFFINEQB` wants it.
 ///
 /// That instruction's own multiplication is modulo 0x11B; its affine map takes any matrix.
+#[cfg(any(target_arch = "x86_64", test))]
 pub(crate) static AFFINE: [u64; 256] = affine();
 
 /// Multiplies two octets.
@@ -78,6 +79,7 @@ const fn nibbles() -> [[u8; 32]; 256] {
     table
 }
 
+#[cfg(any(target_arch = "x86_64", test))]
 const fn affine() -> [u64; 256] {
     let mut table = [0; 256];
     let mut factor = 0;

@@ -99,14 +99,14 @@ pub struct Derivation {
 }
 
 impl Derivation {
-    /// Derivation for a file of `transfer_length` octets: 1280-octet symbols, 64 MiB sub-blocks,
-    /// alignment 8.
+    /// Derivation for a file of `transfer_length` octets: 1280-octet symbols, alignment 8, and sub-blocks
+    /// so large (128 MiB) that each block is one.
     #[must_use]
     pub const fn file(transfer_length: u64) -> Self {
         Self {
             transfer_length,
             payload_size: 1280,
-            memory_bytes: 64 << 20,
+            memory_bytes: 128 << 20,
             alignment: 8,
             sub_symbol_units: 8,
         }

@@ -122,40 +122,52 @@ fn combinations_equal_octet_by_octet_combinations() {
     }
 }
 
+/// `alpha` to a power, by repeated multiplication.
+fn power(exponent: usize) -> u8 {
+    (0..exponent).fold(1, |power, _| octet::mul(power, 2))
+}
+
+/// Row `h` of MT times GAMMA, from their definitions.
+fn hdpc_row(h: usize, rows: &[u8]) -> Vec<u8> {
+    let mt = |m: usize, pair: u8| {
+        if m + 1 == rows.len() {
+            power(h)
+        } else {
+            u8::from(usize::from(pair >> 4) == h) ^ u8::from(usize::from(pair & 15) == h)
+        }
+    };
+    (0..rows.len())
+        .map(|j| {
+            let below = rows.iter().enumerate().skip(j);
+            below.fold(0, |sum, (m, &pair)| {
+                sum ^ octet::mul(mt(m, pair), power(m - j))
+            })
+        })
+        .collect()
+}
+
 #[test]
 fn folds_equal_the_matrix_product() {
-    let columns = 23;
-    let heights = 10;
-    let base = stream(5, columns * 300);
+    let (columns, heights) = (23, 10);
+    let base = stream(5, columns * 1300);
     let rows: Vec<u8> = (0..columns as u8)
         .map(|j| (j % 10) << 4 | ((j * 7 + 3) % 10))
         .collect();
+    let matrix: Vec<Vec<u8>> = (0..heights).map(|h| hdpc_row(h, &rows)).collect();
     for kernel in supported() {
-        for len in (1..80).chain([255, 256, 290]) {
+        for len in (1..80).chain([255, 256, 290, 640, 1280]) {
             let strip = Strip {
-                stride: 300,
+                stride: 1300,
                 offset: len % 10,
             };
             let mut sums = vec![0; heights * len];
             kernel.fold(&mut sums, len, &base, &rows, strip);
-            for h in 0..heights {
-                for i in 0..len {
-                    let mut expected = 0;
-                    for m in 0..columns {
-                        // The row of MT, then GAMMA below its diagonal.
-                        let weight = if m + 1 == columns {
-                            (0..h).fold(1, |w, _| octet::mul(w, 2))
-                        } else {
-                            u8::from((rows[m] >> 4) as usize == h)
-                                ^ u8::from((rows[m] & 15) as usize == h)
-                        };
-                        for j in 0..=m {
-                            let power = (0..m - j).fold(1, |w, _| octet::mul(w, 2));
-                            let x = base[j * 300 + strip.offset + i];
-                            expected ^= octet::mul(octet::mul(weight, power), x);
-                        }
-                    }
-                    assert_eq!(sums[h * len + i], expected, "{kernel:?} length {len}");
+            for (h, sum) in sums.chunks(len).enumerate() {
+                for (i, &octet) in sum.iter().enumerate() {
+                    let symbols = base.iter().skip(strip.offset + i).step_by(strip.stride);
+                    let terms = matrix[h].iter().zip(symbols);
+                    let expected = terms.fold(0, |sum, (&w, &x)| sum ^ octet::mul(w, x));
+                    assert_eq!(octet, expected, "{kernel:?} length {len}");
                 }
             }
         }
