@@ -8,6 +8,7 @@
 //! | --- | --- | --- |
 //! | tables, vectors, objects, OTIs, decode sets | all | all |
 //! | cross-check with the `raptorq` crate | 10,000 cases | 1,000 |
+//! | policies: inactive columns of honest and of dense rows | all | all |
 //! | failure rate at `K' + 0` | 20,000 trials for each of three `K'` | 2,000 |
 //! | failure rate at `K' + 1` | 200,000 trials | 20,000 |
 //! | failure rate at `K' + 2` (`--plus-two TRIALS`) | none | none |
@@ -16,6 +17,7 @@
 
 mod cross;
 mod data;
+mod policies;
 mod rates;
 mod tables;
 mod vectors;
@@ -73,13 +75,14 @@ pub(crate) struct Context {
     seed: u64,
 }
 
-const SUITES: [(&str, Suite); 9] = [
+const SUITES: [(&str, Suite); 10] = [
     ("tables", tables::tables),
     ("parameters", tables::parameters),
     ("block vectors", vectors::blocks),
     ("object vectors", vectors::objects),
     ("decode sets", vectors::decode_sets),
     ("cross-check", cross::cross),
+    ("policies", policies::policies),
     ("failures at +0", rates::plus_zero),
     ("failures at +1", rates::plus_one),
     ("failures at +2", rates::plus_two),

@@ -158,6 +158,14 @@ impl Code {
         }
     }
 
+    /// How many LT symbols the encoding symbol `isi` is the sum of: 1 to 30.
+    ///
+    /// Rows of low degree are what makes solving cheap; a sender that avoids them makes it dear.
+    #[must_use]
+    pub fn degree(&self, isi: u32) -> u32 {
+        self.tuple(isi).d
+    }
+
     /// Appends the intermediate symbols that the encoding symbol `isi` is the sum of.
     ///
     /// LT symbols come first; returns how many they are.

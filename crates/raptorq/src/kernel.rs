@@ -7,8 +7,8 @@
 //! | combine | `out += sum of octet * symbol` |
 //! | fold | the HDPC running sum: `p = alpha * p + symbol`, added to two accumulators |
 //!
-//! A backend is chosen once per process, the widest that the processor has, and can be overridden
-//! before the first use ([`Backend::select`]) or for one object.
+//! A backend is chosen once per process, the widest that the processor has; [`Backend::select`]
+//! overrides that before the first use.
 //! Each backend gives exactly the scalar's octets.
 //!
 //! Unsafe code is here alone, and is of two kinds: a vector load or store through a reference to an
