@@ -217,7 +217,7 @@ pub(super) fn solve(
     } else {
         reduce(&mut matrix, &peeled.residual, columns)
     };
-    finish(code, peeled, &matrix, &reduced, &octets)
+    finish(code, peeled, &matrix, reduced, &octets)
 }
 
 /// Adds the pivots' bit rows into the residual rows and the HDPC rows.
@@ -348,7 +348,7 @@ fn double<const N: usize>(running: &mut [[u64; N]; 8], base: usize) -> usize {
 /// Reduces the rows one pivot at a time.
 fn reduce(matrix: &mut BitRows, residual: &[u32], columns: usize) -> Reduced {
     let mut rows = residual.to_vec();
-    let mut pivots = Vec::new();
+    let mut pivots = Vec::with_capacity(columns.min(rows.len()));
     for column in 0..columns {
         let rank = pivots.len();
         let Some(found) = (rank..rows.len()).find(|&row| matrix.bit(row, column)) else {
@@ -380,7 +380,7 @@ fn mark(matrix: &mut BitRows, rank: usize) {
 /// Reduces the rows in panels of [`PANEL`] pivots.
 fn reduce_in_panels(matrix: &mut BitRows, residual: &[u32], columns: usize) -> Reduced {
     let mut rows = residual.to_vec();
-    let mut pivots: Vec<usize> = Vec::new();
+    let mut pivots: Vec<usize> = Vec::with_capacity(columns.min(rows.len()));
     // The panel's pivots are `pivots[start..]`; other rows have not met them yet.
     let mut start = 0;
     let mut table = Vec::new();
@@ -455,7 +455,7 @@ fn finish(
     code: &Code,
     peeled: &Peeled,
     matrix: &BitRows,
-    reduced: &Reduced,
+    reduced: Reduced,
     octets: &[u8],
 ) -> Result<Dense, SolveError> {
     let columns = peeled.inactive.len();
@@ -464,7 +464,8 @@ fn finish(
     for &column in &reduced.columns {
         is_free[column] = false;
     }
-    let free: Vec<usize> = (0..columns).filter(|&column| is_free[column]).collect();
+    let mut free = Vec::with_capacity(columns - rank);
+    free.extend((0..columns).filter(|&column| is_free[column]));
     if free.len() > code.hdpc as usize {
         return Err(SolveError::RankDeficient {
             missing: free.len() as u32 - code.hdpc,
@@ -480,12 +481,12 @@ fn finish(
     let (factors, inverse) = if free.is_empty() {
         (Vec::new(), Vec::new())
     } else {
-        correct(code, matrix, reduced, octets, &free, columns)?
+        correct(code, matrix, &reduced, octets, &free, columns)?
     };
     let name = |columns: &[usize]| columns.iter().map(|&c| peeled.inactive[c]).collect();
     Ok(Dense {
-        selected: reduced.rows.clone(),
         pivots: name(&reduced.columns),
+        selected: reduced.rows,
         free: name(&free),
         transform: lookups(matrix, rank),
         border,
@@ -557,14 +558,11 @@ fn correct(
         }
     }
     invert(&mut rows, width, free.len())?;
-    let inverse = rows.chunks_exact(width).take(free.len());
-    Ok((
-        factors,
-        inverse
-            .flat_map(|row| &row[free.len()..])
-            .copied()
-            .collect(),
-    ))
+    let mut inverse = Vec::with_capacity(free.len() * heights);
+    for row in rows.chunks_exact(width).take(free.len()) {
+        inverse.extend_from_slice(&row[free.len()..]);
+    }
+    Ok((factors, inverse))
 }
 
 /// Reduces the first `columns` columns of `rows`, each `width` octets, to the identity.

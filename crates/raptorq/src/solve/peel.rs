@@ -112,13 +112,13 @@ impl<'a> Peeling<'a> {
             columns: Columns::new(rows, width),
             active: Vec::with_capacity(rows.len()),
             active_columns: width,
-            ripple: Vec::new(),
+            ripple: Vec::with_capacity(16),
             components: Components::new(width),
             inactive_max: (options.inactive_max as usize).max(all - width),
             pinned: options.policy,
             out: Peeled {
                 pivots: Vec::with_capacity(width),
-                inactive: (code.lt as u16..all as u16).collect(),
+                inactive: permanently_inactive(code),
                 places,
                 residual: Vec::new(),
                 policy: Policy::Baseline,
@@ -250,11 +250,20 @@ impl<'a> Peeling<'a> {
         for &(row, _) in &self.out.pivots {
             is_pivot[row as usize] = true;
         }
-        self.out.residual = (0..self.rows.len() as u32)
-            .filter(|&row| !is_pivot[row as usize])
-            .collect();
+        self.out
+            .residual
+            .reserve_exact(self.rows.len() - self.out.pivots.len());
+        let residual = (0..self.rows.len() as u32).filter(|&row| !is_pivot[row as usize]);
+        self.out.residual.extend(residual);
         self.out
     }
+}
+
+/// The permanently inactive columns, with room for as many more.
+fn permanently_inactive(code: &Code) -> Vec<u16> {
+    let mut columns = Vec::with_capacity(2 * code.pi as usize);
+    columns.extend(code.lt as u16..code.intermediate_symbols() as u16);
+    columns
 }
 
 /// Most changes of policy that are recorded for one solution.
@@ -262,31 +271,42 @@ pub(super) const EVENTS_MAX: usize = 16;
 
 /// The components of the graph whose nodes are active columns and whose edges rows of degree two.
 struct Components {
-    parent: Vec<u16>,
-    size: Vec<u16>,
-    /// For each root, the column of its component with the most rows.
-    best: Vec<u16>,
+    nodes: Vec<Node>,
     /// Size and root; an entry whose root has grown, joined another or left is stale.
     heap: BinaryHeap<(u16, u16)>,
 }
 
+/// A column; size and best count at the root of a component.
+struct Node {
+    parent: u16,
+    size: u16,
+    /// The column of the component with the most rows.
+    best: u16,
+}
+
 impl Components {
     fn new(columns: usize) -> Self {
+        let node = |column| Node {
+            parent: column,
+            size: 1,
+            best: column,
+        };
         Self {
-            parent: (0..columns as u16).collect(),
-            size: vec![1; columns],
-            best: (0..columns as u16).collect(),
-            heap: BinaryHeap::new(),
+            nodes: (0..columns as u16).map(node).collect(),
+            heap: BinaryHeap::with_capacity(columns),
         }
     }
 
     fn root(&mut self, mut column: u16) -> u16 {
-        while self.parent[column as usize] != column {
-            let above = self.parent[self.parent[column as usize] as usize];
-            self.parent[column as usize] = above;
+        loop {
+            let parent = self.nodes[column as usize].parent;
+            if parent == column {
+                return column;
+            }
+            let above = self.nodes[parent as usize].parent;
+            self.nodes[column as usize].parent = above;
             column = above;
         }
-        column
     }
 
     fn join(&mut self, a: u16, b: u16, columns: &Columns) {
@@ -294,16 +314,17 @@ impl Components {
         if a == b {
             return;
         }
-        if self.size[a as usize] < self.size[b as usize] {
+        if self.nodes[a as usize].size < self.nodes[b as usize].size {
             (a, b) = (b, a);
         }
-        self.parent[b as usize] = a;
-        self.size[a as usize] += self.size[b as usize];
-        let (mine, theirs) = (self.best[a as usize], self.best[b as usize]);
-        if columns.support(theirs) > columns.support(mine) {
-            self.best[a as usize] = theirs;
+        self.nodes[b as usize].parent = a;
+        let Node { size, best, .. } = self.nodes[b as usize];
+        let node = &mut self.nodes[a as usize];
+        node.size += size;
+        if columns.support(best) > columns.support(node.best) {
+            node.best = best;
         }
-        self.heap.push((self.size[a as usize], a));
+        self.heap.push((node.size, a));
     }
 
     /// The column to make inactive in the largest component.
@@ -311,9 +332,10 @@ impl Components {
     /// Called when no row of degree one is left, so that a component is whole or gone.
     fn largest(&mut self, places: &[Place]) -> Option<u16> {
         while let Some((size, root)) = self.heap.pop() {
-            let is_current = self.parent[root as usize] == root && self.size[root as usize] == size;
+            let node = &self.nodes[root as usize];
+            let is_current = node.parent == root && node.size == size;
             if is_current && places[root as usize] == Place::ACTIVE {
-                return Some(self.best[root as usize]);
+                return Some(node.best);
             }
         }
         None
