@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use asupersync_raptorq::Backend;
 use clap::{Args, Parser, ValueEnum};
 use serde_json::json;
 use work::{Sample, Side, Workload};
@@ -35,11 +36,20 @@ struct Options {
     /// One short round, to see that everything runs; ratios are not judged.
     #[arg(long)]
     smoke: bool,
+    /// The vector instructions of our side: scalar, SSSE3, AVX2, AVX-512BW, GFNI or NEON.
+    #[arg(long, value_parser = backend)]
+    backend: Option<Backend>,
     /// Write the rows to this file.
     #[arg(long)]
     json: Option<PathBuf>,
     #[command(flatten)]
     child: Child,
+}
+
+fn backend(name: &str) -> Result<Backend, String> {
+    let mut all = Backend::ALL.into_iter();
+    let found = all.find(|backend| backend.to_string().eq_ignore_ascii_case(name));
+    found.ok_or_else(|| format!("there is no backend {name}"))
 }
 
 /// How a process is told to measure one side of one row.
@@ -53,6 +63,9 @@ struct Child {
 
 fn main() -> io::Result<ExitCode> {
     let mut options = Options::parse();
+    if let Some(backend) = options.backend {
+        backend.select().map_err(io::Error::other)?;
+    }
     if let (Some(side), Some(workload)) = (options.child.side, options.child.workload) {
         let budget = Duration::from_millis(options.budget_ms);
         let sample = work::run(side, workload, options.k[0], budget);
@@ -115,16 +128,27 @@ fn measure(
             sides.reverse();
         }
         for (side, samples) in sides {
-            samples.push(process(side, workload, k, options.budget_ms)?);
+            samples.push(process(options, side, workload, k)?);
         }
     }
     Ok((ours, peer))
 }
 
-fn process(side: Side, workload: Workload, k: u32, budget_ms: u64) -> io::Result<Sample> {
+fn process(options: &Options, side: Side, workload: Workload, k: u32) -> io::Result<Sample> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--side", &word(&side), "--workload", &word(&workload)])
-        .args(["--k", &k.to_string(), "--budget-ms", &budget_ms.to_string()])
+        .args([
+            "--k",
+            &k.to_string(),
+            "--budget-ms",
+            &options.budget_ms.to_string(),
+        ])
+        .args(
+            options
+                .backend
+                .iter()
+                .flat_map(|backend| ["--backend".to_owned(), backend.to_string()]),
+        )
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut numbers = text.split_whitespace().map(str::parse);

@@ -25,6 +25,7 @@ mod vectors;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use asupersync_raptorq::Backend;
 use clap::Parser;
 
 /// What to run.
@@ -39,12 +40,22 @@ struct Options {
     /// The seed of the random suites.
     #[arg(long, default_value_t = 6330)]
     seed: u64,
+    /// The vector instructions to use: scalar, SSSE3, AVX2, AVX-512BW, GFNI or NEON; the widest if not
+    /// given.
+    #[arg(long, value_parser = backend)]
+    backend: Option<Backend>,
     /// Run only the suites whose name contains this.
     #[arg(long)]
     only: Option<String>,
     /// Where the vectors lie.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data"))]
     data: PathBuf,
+}
+
+fn backend(name: &str) -> Result<Backend, String> {
+    let mut all = Backend::ALL.into_iter();
+    let found = all.find(|backend| backend.to_string().eq_ignore_ascii_case(name));
+    found.ok_or_else(|| format!("there is no backend {name}"))
 }
 
 /// How a suite went.
@@ -99,6 +110,11 @@ fn main() -> ExitCode {
         plus_two: options.plus_two,
         seed: options.seed,
     };
+    if let Some(Err(error)) = options.backend.map(Backend::select) {
+        println!("raptorq conformance: {error}");
+        return ExitCode::FAILURE;
+    }
+    println!("loops: {}", Backend::chosen());
     let (mut cases, mut failed) = (0, 0);
     for (name, suite) in SUITES {
         if options
