@@ -35,10 +35,11 @@ pub(super) struct Dense {
     pub(super) transform: Lookups,
     /// `N`: each pivot's sum of free columns.
     pub(super) border: Lists,
-    /// For each HDPC row, `pivots.len()` octets by which the pivots enter it; empty if no column is
-    /// free.
+    /// For each of `heights`, `pivots.len()` octets by which the pivots enter it.
     pub(super) factors: Vec<u8>,
-    /// For each free column, `H` octets by which the HDPC sums enter it.
+    /// The HDPC rows used, as many as there are free columns.
+    pub(super) heights: Vec<u8>,
+    /// For each free column, the octets by which those rows' sums enter it.
     pub(super) inverse: Vec<u8>,
 }
 
@@ -318,13 +319,23 @@ fn fold_bits<const N: usize>(
     }
     let width = (columns - first).min(64 * N);
     for (h, sum) in sums.iter().enumerate() {
-        for at in 0..width {
-            let octet = (0..8).fold(0, |octet, plane| {
-                octet | ((sum[plane][at / 64] >> (at % 64)) as u8 & 1) << plane
+        let row = &mut octets[h * columns + first..][..width];
+        for (group, out) in row.chunks_mut(8).enumerate() {
+            let at = group * 8;
+            let spread = (0..8).fold(0, |word, plane| {
+                word | spread_bits((sum[plane][at / 64] >> (at % 64)) as u8) << plane
             });
-            octets[h * columns + first + at] ^= octet;
+            for (out, octet) in out.iter_mut().zip(spread.to_le_bytes()) {
+                *out ^= octet;
+            }
         }
     }
+}
+
+/// Bit `i` of `bits` as the lowest bit of octet `i`.
+fn spread_bits(bits: u8) -> u64 {
+    let each = (u64::from(bits) * 0x0101_0101_0101_0101) & 0x8040_2010_0804_0201;
+    ((each + 0x7F7F_7F7F_7F7F_7F7F) >> 7) & 0x0101_0101_0101_0101
 }
 
 fn add_planes<const N: usize>(sum: &mut [[u64; N]; 8], running: &[[u64; N]; 8], base: usize) {
@@ -478,10 +489,10 @@ fn finish(
         }
         border.close();
     }
-    let (factors, inverse) = if free.is_empty() {
-        (Vec::new(), Vec::new())
+    let correction = if free.is_empty() {
+        Correction::default()
     } else {
-        correct(code, matrix, &reduced, octets, &free, columns)?
+        correct(code, matrix, &reduced.columns, octets, &free)?
     };
     let name = |columns: &[usize]| columns.iter().map(|&c| peeled.inactive[c]).collect();
     Ok(Dense {
@@ -490,8 +501,9 @@ fn finish(
         free: name(&free),
         transform: lookups(matrix, rank),
         border,
-        factors,
-        inverse,
+        heights: correction.heights,
+        factors: correction.factors,
+        inverse: correction.inverse,
     })
 }
 
@@ -529,67 +541,90 @@ fn lookups(matrix: &BitRows, rank: usize) -> Lookups {
     Lookups { bits, lists }
 }
 
-/// The HDPC rows after the binary pivots: their factors, and the inverse of what remains.
+/// How the HDPC rows determine the free columns.
+#[derive(Default)]
+struct Correction {
+    heights: Vec<u8>,
+    factors: Vec<u8>,
+    inverse: Vec<u8>,
+}
+
+/// Reduces the HDPC rows by the binary pivots, and inverts what remains of them.
 fn correct(
     code: &Code,
     matrix: &BitRows,
-    reduced: &Reduced,
+    columns: &[usize],
     octets: &[u8],
     free: &[usize],
-    columns: usize,
-) -> Result<(Vec<u8>, Vec<u8>), SolveError> {
-    let heights = code.hdpc as usize;
-    let rank = reduced.columns.len();
-    let width = free.len() + heights;
-    let mut factors = Vec::with_capacity(heights * rank);
-    // Each row: the free columns, then the row's own number as a unit vector.
-    let mut rows = vec![0; heights * width];
-    for (h, row) in rows.chunks_exact_mut(width).enumerate() {
-        let octets = &octets[h * columns..(h + 1) * columns];
-        row[free.len() + h] = 1;
-        for (value, &column) in row.iter_mut().zip(free) {
-            *value = octets[column];
-        }
-        factors.extend(reduced.columns.iter().map(|&column| octets[column]));
-        for (pivot, &factor) in factors[h * rank..].iter().enumerate() {
-            for (value, &column) in row.iter_mut().zip(free) {
+) -> Result<Correction, SolveError> {
+    let width = octets.len() / code.hdpc as usize;
+    let mut rows = Vec::with_capacity(code.hdpc as usize * free.len());
+    for octets in octets.chunks_exact(width) {
+        let start = rows.len();
+        rows.extend(free.iter().map(|&column| octets[column]));
+        for (pivot, &column) in columns.iter().enumerate() {
+            let factor = octets[column];
+            for (value, &column) in rows[start..].iter_mut().zip(free) {
                 *value ^= if matrix.bit(pivot, column) { factor } else { 0 };
             }
         }
     }
-    invert(&mut rows, width, free.len())?;
-    let mut inverse = Vec::with_capacity(free.len() * heights);
-    for row in rows.chunks_exact(width).take(free.len()) {
-        inverse.extend_from_slice(&row[free.len()..]);
+    let mut heights: Vec<u8> = (0..code.hdpc as u8).collect();
+    invert(&mut rows, free.len(), &mut heights)?;
+    let mut factors = Vec::with_capacity(free.len() * columns.len());
+    for &height in &heights {
+        let octets = &octets[height as usize * width..][..width];
+        factors.extend(columns.iter().map(|&column| octets[column]));
     }
-    Ok((factors, inverse))
+    Ok(Correction {
+        heights,
+        factors,
+        inverse: rows,
+    })
 }
 
-/// Reduces the first `columns` columns of `rows`, each `width` octets, to the identity.
-fn invert(rows: &mut [u8], width: usize, columns: usize) -> Result<(), SolveError> {
-    let heights = rows.len() / width;
+/// Inverts, in place, `width` of the rows, each `width` octets.
+///
+/// On return `heights` lists the rows used, in the order of the inverse's columns: a column that has
+/// had its pivot is no longer needed, and holds the inverse's column instead.
+fn invert(rows: &mut Vec<u8>, width: usize, heights: &mut Vec<u8>) -> Result<(), SolveError> {
     let mut pivot = vec![0; width];
-    for rank in 0..columns {
-        let Some(found) = (rank..heights).find(|&row| rows[row * width + rank] != 0) else {
+    for rank in 0..width {
+        let Some(found) = (rank..heights.len()).find(|&row| rows[row * width + rank] != 0) else {
             return Err(SolveError::RankDeficient { missing: 1 });
         };
+        heights.swap(rank, found);
         pivot.copy_from_slice(&rows[found * width..(found + 1) * width]);
         rows.copy_within(rank * width..(rank + 1) * width, found * width);
         let scale = octet::inverse(pivot[rank]);
-        for value in &mut pivot {
-            *value = octet::mul(*value, scale);
-        }
+        pivot[rank] = 1;
+        scale_add(&mut pivot, None, scale);
         rows[rank * width..(rank + 1) * width].copy_from_slice(&pivot);
         for (at, row) in rows.chunks_exact_mut(width).enumerate() {
             let factor = row[rank];
             if at != rank && factor != 0 {
-                for (value, &p) in row.iter_mut().zip(&pivot) {
-                    *value ^= octet::mul(factor, p);
-                }
+                row[rank] = 0;
+                scale_add(row, Some(&pivot), factor);
             }
         }
     }
+    heights.truncate(width);
+    rows.truncate(width * width);
     Ok(())
+}
+
+/// `row += factor * term`, or `row *= factor` without a term.
+fn scale_add(row: &mut [u8], term: Option<&[u8]>, factor: u8) {
+    let table = &octet::NIBBLES[factor as usize];
+    let product = |x: u8| table[(x & 15) as usize] ^ table[16 + (x >> 4) as usize];
+    match term {
+        None => row.iter_mut().for_each(|value| *value = product(*value)),
+        Some(term) => {
+            for (value, &x) in row.iter_mut().zip(term) {
+                *value ^= product(x);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -635,6 +670,41 @@ mod tests {
                 let rank = a.columns.len();
                 assert_eq!(one.bits[..rank * one.stride], two.bits[..rank * two.stride]);
             }
+        }
+    }
+
+    #[test]
+    fn inversion_uses_rows_that_exist_and_gives_the_identity() {
+        let mut state = 1_u32;
+        let mut draw = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        for (rows, width) in [(1, 1), (10, 10), (10, 4), (16, 16), (16, 15)] {
+            // Few values, so that pivots are often missing from their place.
+            let given: Vec<u8> = (0..rows * width).map(|_| draw() & 3).collect();
+            let (mut inverse, mut heights) = (given.clone(), (0..rows as u8).collect());
+            if invert(&mut inverse, width, &mut heights).is_err() {
+                assert_eq!(width, rows, "with rows to spare a pivot is found");
+                continue;
+            }
+            for i in 0..width {
+                for j in 0..width {
+                    let product = (0..width).fold(0, |sum, k| {
+                        let from = given[heights[k] as usize * width + j];
+                        sum ^ octet::mul(inverse[i * width + k], from)
+                    });
+                    assert_eq!(product, u8::from(i == j), "{rows} x {width}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bits_spread_to_octets() {
+        for bits in 0..=255 {
+            let expected: [u8; 8] = std::array::from_fn(|i| bits >> i & 1);
+            assert_eq!(spread_bits(bits).to_le_bytes(), expected);
         }
     }
 

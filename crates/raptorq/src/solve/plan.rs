@@ -249,6 +249,7 @@ impl Plan {
             + self.dense.border.bytes()
             + (self.dense.pivots.len() + self.dense.free.len()) * 2
             + self.dense.selected.len() * 4
+            + self.dense.heights.len()
             + self.dense.factors.len()
             + self.dense.inverse.len()
     }
@@ -263,6 +264,7 @@ impl Plan {
         for &column in self.dense.pivots.iter().chain(&self.dense.free) {
             hash.update(&column.to_le_bytes());
         }
+        hash.update(&self.dense.heights);
         hash.update(&self.dense.factors);
         hash.update(&self.dense.inverse);
         *hash.finalize().as_bytes()
@@ -489,6 +491,7 @@ impl Run<'_> {
             free,
             transform,
             border,
+            heights,
             factors,
             inverse,
             ..
@@ -513,16 +516,22 @@ impl Run<'_> {
         if free.is_empty() {
             return;
         }
-        for (h, sum) in sums.chunks_exact_mut(self.len).enumerate() {
-            let factors = &factors[h * pivots.len()..][..pivots.len()];
+        for (i, &height) in heights.iter().enumerate() {
+            let sum = &mut sums[height as usize * self.len..][..self.len];
+            let factors = &factors[i * pivots.len()..][..pivots.len()];
             self.kernel
                 .combine(sum, arena, pivots, factors, self.strip());
         }
-        let rows: Vec<u16> = (0..self.plan.code.hdpc as u16).collect();
-        for (&column, factors) in free.iter().zip(inverse.chunks_exact(rows.len())) {
+        let heights: Vec<u16> = heights.iter().copied().map(u16::from).collect();
+        for (&column, factors) in free.iter().zip(inverse.chunks_exact(free.len())) {
             let (start, len) = self.at(column);
-            self.kernel
-                .combine(&mut arena[start..start + len], sums, &rows, factors, flat);
+            self.kernel.combine(
+                &mut arena[start..start + len],
+                sums,
+                &heights,
+                factors,
+                flat,
+            );
         }
         let mut terms = Vec::with_capacity(free.len() + 1);
         for (i, &column) in pivots.iter().enumerate() {
