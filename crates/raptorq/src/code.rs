@@ -72,6 +72,29 @@ pub struct Code {
     pi_prime: u32,
 }
 
+/// 30 LT symbols and 3 permanently inactive ones.
+const TERMS_MAX: usize = 33;
+
+/// The terms of one encoding symbol.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    columns: [u16; TERMS_MAX],
+    lt: usize,
+    all: usize,
+}
+
+impl Terms {
+    /// Every term; LT symbols come first.
+    pub(crate) fn all(&self) -> &[u16] {
+        &self.columns[..self.all]
+    }
+
+    /// How many are LT symbols.
+    pub(crate) const fn lt(&self) -> usize {
+        self.lt
+    }
+}
+
 /// The six numbers that choose the terms of an encoding symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tuple {
@@ -166,31 +189,29 @@ impl Code {
         self.tuple(isi).d
     }
 
-    /// Appends the intermediate symbols that the encoding symbol `isi` is the sum of.
-    ///
-    /// LT symbols come first; returns how many they are.
-    pub(crate) fn terms(&self, isi: u32, terms: &mut Vec<u16>) -> usize {
+    /// The intermediate symbols that the encoding symbol `isi` is the sum of.
+    pub(crate) fn terms(&self, isi: u32) -> Terms {
         let tuple = self.tuple(isi);
-        let before = terms.len();
+        let mut columns = [0; TERMS_MAX];
         let mut b = tuple.b;
-        terms.push(b as u16);
-        for _ in 1..tuple.d {
+        let lt = tuple.d as usize;
+        for column in &mut columns[..lt] {
+            *column = b as u16;
             b += tuple.a;
             if b >= self.lt {
                 b -= self.lt;
             }
-            terms.push(b as u16);
         }
-        let lt = terms.len() - before;
+        let all = lt + tuple.d1 as usize;
         let mut b1 = tuple.b1;
-        for _ in 0..tuple.d1 {
+        for column in &mut columns[lt..all] {
             while b1 >= self.pi {
                 b1 = (b1 + tuple.a1) % self.pi_prime;
             }
-            terms.push((self.lt + b1) as u16);
+            *column = (self.lt + b1) as u16;
             b1 = (b1 + tuple.a1) % self.pi_prime;
         }
-        lt
+        Terms { columns, lt, all }
     }
 
     //= https://www.rfc-editor.org/rfc/rfc6330#section-5.3.5.4
@@ -279,8 +300,7 @@ mod tests {
         for row in &SYSTEMATIC {
             let code = Code::new(row.0.into()).unwrap();
             for isi in (0..200).chain([1 << 24, (1 << 24) + 99, u32::MAX]) {
-                let mut terms = Vec::new();
-                let lt = code.terms(isi, &mut terms);
+                let (mut terms, lt) = (code.terms(isi).all().to_vec(), code.terms(isi).lt());
                 assert!(terms[..lt].iter().all(|&c| u32::from(c) < code.lt));
                 assert!(terms[lt..].iter().all(|&c| u32::from(c) >= code.lt));
                 assert!(

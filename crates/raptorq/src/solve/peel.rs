@@ -57,6 +57,23 @@ pub(super) struct Peeled {
     pub(super) events: Vec<PolicyEvent>,
 }
 
+impl Peeled {
+    /// Records a change of policy, or that a reason confirms it.
+    pub(super) fn enter(&mut self, to: Policy, reason: PolicyReason) {
+        // A bound on the record: an oscillating matrix repeats itself.
+        if self.events.len() < EVENTS_MAX {
+            let inactive = self.inactive.len() as u32;
+            self.events.push(PolicyEvent {
+                from: self.policy,
+                to,
+                reason,
+                inactive,
+            });
+        }
+        self.policy = to;
+    }
+}
+
 struct Peeling<'a> {
     rows: &'a Rows,
     columns: Columns,
@@ -227,22 +244,11 @@ impl<'a> Peeling<'a> {
     }
 
     fn enter(&mut self, to: Policy, reason: PolicyReason) {
-        let from = self.out.policy;
         let is_pinned = self.pinned.is_some() && reason != PolicyReason::SupportExhausted;
-        if from == to || is_pinned {
+        if self.out.policy == to || is_pinned {
             return;
         }
-        self.out.policy = to;
-        let inactive = self.out.inactive.len() as u32;
-        // A bound on the record: an oscillating matrix repeats itself.
-        if self.out.events.len() < EVENTS_MAX {
-            self.out.events.push(PolicyEvent {
-                from,
-                to,
-                reason,
-                inactive,
-            });
-        }
+        self.out.enter(to, reason);
     }
 
     fn finish(mut self) -> Peeled {
@@ -267,7 +273,7 @@ fn permanently_inactive(code: &Code) -> Vec<u16> {
 }
 
 /// Most changes of policy that are recorded for one solution.
-pub(super) const EVENTS_MAX: usize = 16;
+const EVENTS_MAX: usize = 16;
 
 /// The components of the graph whose nodes are active columns and whose edges rows of degree two.
 struct Components {

@@ -18,7 +18,7 @@
 use std::fmt;
 
 use super::dense::{self, Dense, Lookups};
-use super::peel::{self, EVENTS_MAX};
+use super::peel;
 use super::policy::{
     BLOCK_COLUMNS_MIN, Policy, PolicyEvent, PolicyReason, SolveError, SolveOptions,
 };
@@ -133,26 +133,14 @@ impl Plan {
         }
         let rows = Rows::new(&code, isis);
         let mut peeled = peel::peel(&code, &rows, options)?;
-        let inactive = peeled.inactive.len();
-        let in_panels = inactive >= BLOCK_COLUMNS_MIN;
-        if in_panels && peeled.events.len() < EVENTS_MAX {
-            peeled.events.push(PolicyEvent {
-                from: peeled.policy,
-                to: Policy::BlockSchur,
-                reason: PolicyReason::DensePartLarge,
-                inactive: inactive as u32,
-            });
-            peeled.policy = Policy::BlockSchur;
+        let in_panels = peeled.inactive.len() >= BLOCK_COLUMNS_MIN;
+        if in_panels {
+            peeled.enter(Policy::BlockSchur, PolicyReason::DensePartLarge);
         }
         let pairs = code.hdpc_pairs();
         let dense = dense::solve(&code, &rows, &peeled, &pairs, in_panels)?;
-        if dense.free.is_empty() && peeled.events.len() < EVENTS_MAX {
-            peeled.events.push(PolicyEvent {
-                from: peeled.policy,
-                to: peeled.policy,
-                reason: PolicyReason::BinaryRowsSuffice,
-                inactive: inactive as u32,
-            });
+        if dense.free.is_empty() {
+            peeled.enter(peeled.policy, PolicyReason::BinaryRowsSuffice);
         }
         let mut terms = Vec::with_capacity(rows.entries());
         let mut record = |row, column| sum(&rows, row, column, &peeled, &mut terms);
@@ -168,7 +156,7 @@ impl Plan {
             .collect();
         let stats = PlanStats {
             symbols,
-            inactive: inactive as u32,
+            inactive: peeled.inactive.len() as u32,
             permanently_inactive: code.pi,
             by_hdpc: dense.free.len() as u32,
             additions: 0,
@@ -591,13 +579,11 @@ impl Intermediate {
     /// If `out` is not one symbol long.
     pub(crate) fn encode(&self, kernel: &Kernel, code: &Code, isi: u32, out: &mut [u8]) {
         assert_eq!(out.len(), self.symbol);
-        let mut terms = Vec::with_capacity(40);
-        code.terms(isi, &mut terms);
         let strip = Strip {
             stride: self.symbol,
             offset: 0,
         };
-        kernel.gather(out, &[], self.bytes(), &terms, strip);
+        kernel.gather(out, &[], self.bytes(), code.terms(isi).all(), strip);
     }
 }
 

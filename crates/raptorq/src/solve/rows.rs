@@ -27,10 +27,10 @@ impl Rows {
         let mut columns = Vec::with_capacity(isis.len() * 8 + code.lt as usize * 3);
         ldpc(code, &mut starts, &mut splits, &mut columns);
         for isi in isis {
-            let start = columns.len();
-            let split = start + code.terms(isi, &mut columns);
-            starts.push(start as u32);
-            splits.push(split as u32);
+            let terms = code.terms(isi);
+            starts.push(columns.len() as u32);
+            splits.push((columns.len() + terms.lt()) as u32);
+            columns.extend_from_slice(terms.all());
         }
         starts.push(columns.len() as u32);
         Self {

@@ -101,12 +101,8 @@ fn every_policy_finds_a_plan_for_the_same_rows() {
 #[test]
 fn rows_without_low_degrees_change_the_policy_and_meet_the_bound() {
     let code = Code::new(400).unwrap();
-    let mut terms = Vec::new();
     let dense: Vec<u32> = (0..1 << 20)
-        .filter(|&isi| {
-            terms.clear();
-            code.terms(isi, &mut terms) >= 8
-        })
+        .filter(|&isi| code.degree(isi) >= 8)
         .take(code.extended as usize + 20)
         .collect();
     let plan = Plan::solve(code, dense.iter().copied(), SolveOptions::default()).unwrap();
@@ -168,11 +164,8 @@ fn matrix(code: &Code, isis: &[u32]) -> Vec<Vec<u8>> {
             row[j] = value;
         }
     }
-    let mut terms = Vec::new();
     for (row, &isi) in rows[ldpc + hdpc..].iter_mut().zip(isis) {
-        terms.clear();
-        code.terms(isi, &mut terms);
-        for &term in &terms {
+        for &term in code.terms(isi).all() {
             row[term as usize] ^= 1;
         }
     }
