@@ -311,20 +311,28 @@ impl ObjectDecoder {
             return Ok(Progress::Redundant);
         };
         let mut progress = Progress::Redundant;
+        let mut refused = None;
         for (id, symbol) in symbols {
-            if decoder.add(id.esi(), symbol)? == Taken::Stored {
-                progress = Progress::Collecting;
+            match decoder.add(id.esi(), symbol) {
+                Ok(Taken::Stored) => progress = Progress::Collecting,
+                Ok(Taken::Redundant) => {}
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
             }
         }
         if progress == Progress::Redundant || !decoder.is_worth_trying() {
-            return Ok(progress);
+            return refused.map_or(Ok(progress), |error| Err(error.into()));
         }
         match decoder.decode(Some(&self.plans)) {
             Ok(()) => {
                 self.close_block(block);
                 Ok(Progress::Recovered(block))
             }
-            Err(DecodeError::Unsolved { .. }) => Ok(Progress::Collecting),
+            Err(DecodeError::Unsolved { .. }) => {
+                refused.map_or(Ok(progress), |error| Err(error.into()))
+            }
             Err(DecodeError::Inconsistent) => {
                 self.memory_bytes -=
                     BlockDecoder::stored_bytes_max(decoder.shape(), &self.options.block);

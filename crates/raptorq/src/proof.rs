@@ -15,7 +15,7 @@
 use thiserror::Error;
 
 use crate::code::{Code, CodeError, ESI_MAX};
-use crate::decoder::{BlockDecoder, DecodeOptions};
+use crate::decoder::{BlockDecoder, DecodeError, DecodeOptions};
 use crate::encoder::BlockEncoder;
 use crate::layout::BlockShape;
 use crate::solve::{Plan, Policy, SolveError, SolveOptions};
@@ -76,6 +76,13 @@ pub enum ProofError {
     /// The octets given are not the ones that the transcript's digest is of.
     #[error("the octets are not those of the transcript")]
     Digest,
+    /// Replaying would take more work than a verifier does: the transcript allows more inactive columns
+    /// than [`SolveOptions::default`], and needs them.
+    #[error("replaying needs more than {limit} inactive columns")]
+    TooDense {
+        /// The verifier's bound.
+        limit: u32,
+    },
     /// The transcript tells of a failure, so it confirms no block.
     #[error("the transcript records no recovery")]
     NoRecovery,
@@ -131,7 +138,8 @@ impl Transcript {
     /// Replays the elimination, without any symbol.
     ///
     /// # Errors
-    /// [`ProofError::Verdict`] if it ends otherwise, or decides otherwise on the way.
+    /// [`ProofError::Verdict`] if it ends otherwise, or decides otherwise on the way;
+    /// [`ProofError::TooDense`] if that would take too much work.
     pub fn verify_decisions(&self) -> Result<(), ProofError> {
         let code = Code::new(self.source_symbols)?;
         let k = code.source_symbols();
@@ -147,25 +155,38 @@ impl Transcript {
         }
         let received = self.esis.iter().map(|&esi| code.internal_id(esi));
         let isis: Vec<u32> = received.chain(k..code.extended_symbols()).collect();
-        let is_same = match (
-            Plan::solve(code, isis.into_iter(), self.options),
-            self.verdict,
-        ) {
-            (
-                Ok(plan),
-                Verdict::Recovered {
-                    decisions,
-                    inactive,
-                    ..
-                },
-            ) => plan.digest() == decisions && plan.stats().inactive == inactive,
-            (Err(error), verdict) => Verdict::of(error) == verdict,
-            (Ok(_), _) => false,
+        let is_same = match Plan::solve(code, isis.into_iter(), self.bounded()) {
+            Ok(plan) => self.is_verdict_of(&plan),
+            Err(SolveError::TooDense { limit }) if limit < self.options.inactive_max => {
+                return Err(ProofError::TooDense { limit });
+            }
+            Err(error) => Verdict::of(error) == self.verdict,
         };
         if is_same {
             Ok(())
         } else {
             Err(ProofError::Verdict)
+        }
+    }
+
+    fn is_verdict_of(&self, plan: &Plan) -> bool {
+        let Verdict::Recovered {
+            decisions,
+            inactive,
+            ..
+        } = self.verdict
+        else {
+            return false;
+        };
+        plan.digest() == decisions && plan.stats().inactive == inactive
+    }
+
+    /// The transcript's options, with no more work than a verifier does.
+    fn bounded(&self) -> SolveOptions {
+        let limit = SolveOptions::default().inactive_max;
+        SolveOptions {
+            inactive_max: self.options.inactive_max.min(limit),
+            ..self.options
         }
     }
 
@@ -214,7 +235,7 @@ impl Transcript {
         let shape = BlockShape::single(self.source_symbols, self.symbol_size)?;
         let options = DecodeOptions {
             extra_symbols_max: self.esis.len() as u32,
-            solve: self.options,
+            solve: self.bounded(),
             transcript: true,
         };
         let mut decoder = BlockDecoder::new(shape, options);
@@ -229,7 +250,15 @@ impl Transcript {
             return Err(ProofError::Digest);
         }
         // What this attempt records is compared; an error is a verdict like another.
-        let _ = decoder.decode(None);
+        let outcome = decoder.decode(None);
+        if let Err(DecodeError::Unsolved {
+            source: SolveError::TooDense { limit },
+            ..
+        }) = outcome
+            && limit < self.options.inactive_max
+        {
+            return Err(ProofError::TooDense { limit });
+        }
         match decoder.transcript() {
             Some(replayed) if replayed.verdict == self.verdict => Ok(()),
             _ => Err(ProofError::Verdict),

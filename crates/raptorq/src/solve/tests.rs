@@ -45,6 +45,7 @@ fn source_symbols_are_encoding_symbols() {
         (100, 1280),
         (257, 300),
         (1000, 24),
+        (11, 20_001),
     ] {
         check(k, symbol);
     }

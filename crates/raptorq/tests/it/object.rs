@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use asupersync_raptorq::{
     BlockDecoder, BlockEncoder, BlockShape, CodeError, DecodeOptions, ObjectDecoder, ObjectEncoder,
-    ObjectError, ObjectOptions, Oti, OtiFields, PayloadId, Plan, PlanCache, Progress,
-    StreamEncoder, StreamError,
+    ObjectError, ObjectOptions, Oti, OtiFields, PayloadId, Plan, PlanCache, Progress, SolveOptions,
+    StreamEncoder, StreamError, SymbolError,
 };
 
 use crate::stream;
@@ -217,4 +217,52 @@ fn a_plan_serves_every_k_of_its_extended_size() {
         decoder.decode(None).unwrap();
         assert_eq!(decoder.into_block(), Some(block));
     }
+}
+
+#[test]
+fn a_packet_that_overfills_its_block_still_recovers_it() {
+    let oti = oti(600, 10, 1, 1);
+    let object = stream(7, 600);
+    let encoder = ObjectEncoder::new(oti, &object, plans()).unwrap();
+    let block = encoder.block(0).unwrap().unwrap();
+    let block_options = DecodeOptions {
+        extra_symbols_max: 3,
+        ..DecodeOptions::default()
+    };
+    let options = ObjectOptions {
+        block: block_options,
+        ..ObjectOptions::default()
+    };
+    let mut decoder = ObjectDecoder::new(oti, plans(), options);
+    let mut packet = PayloadId::new(0, 70).unwrap().to_bytes().to_vec();
+    packet.extend(block.symbols(70, 100).unwrap());
+    assert_eq!(decoder.push(&packet), Ok(Progress::Recovered(0)));
+    assert_eq!(decoder.take_block().map(|block| block.bytes), Some(object));
+}
+
+#[test]
+fn a_full_block_that_is_undecodable_says_so() {
+    let oti = oti(100, 10, 1, 1);
+    let object = stream(7, 100);
+    let encoder = ObjectEncoder::new(oti, &object, plans()).unwrap();
+    let block = encoder.block(0).unwrap().unwrap();
+    let solve = SolveOptions {
+        inactive_max: 0,
+        policy: None,
+    };
+    let block_options = DecodeOptions {
+        extra_symbols_max: 0,
+        solve,
+        transcript: false,
+    };
+    let options = ObjectOptions {
+        block: block_options,
+        ..ObjectOptions::default()
+    };
+    let mut decoder = ObjectDecoder::new(oti, plans(), options);
+    let mut packet = PayloadId::new(0, 70).unwrap().to_bytes().to_vec();
+    packet.extend(block.symbols(70, 11).unwrap());
+    let full = ObjectError::Symbol(SymbolError::Full { limit: 10 });
+    assert_eq!(decoder.push(&packet), Err(full));
+    assert_eq!(decoder.push(&block.packet(90).unwrap()), Err(full));
 }

@@ -153,3 +153,29 @@ fn truncated_transcripts_are_malformed() {
         );
     }
 }
+
+#[test]
+fn a_transcript_that_demands_too_much_work_is_refused() {
+    let code = *BlockShape::single(8000, 12).unwrap().code();
+    let esis: Vec<u32> = (8000..1 << 24)
+        .filter(|&esi| code.degree(code.internal_id(esi)) >= 20)
+        .take(8010)
+        .collect();
+    let solve = SolveOptions {
+        inactive_max: u32::MAX,
+        policy: None,
+    };
+    let (block, symbols, transcript) = attempt(8000, &esis, solve);
+    let limit = SolveOptions::default().inactive_max;
+    assert!(matches!(transcript.verdict(), Verdict::Recovered { .. }));
+    assert_eq!(
+        transcript.verify_decisions(),
+        Err(ProofError::TooDense { limit })
+    );
+    assert_eq!(
+        transcript.verify_symbols(slices(&symbols)),
+        Err(ProofError::TooDense { limit })
+    );
+    // Encoding anew is cheap whatever the symbols, so this check still serves.
+    assert_eq!(transcript.verify_block(&block), Ok(()));
+}
