@@ -248,7 +248,10 @@ impl BlockDecoder {
         let bound = options.solve.inactive_max.max(code.pi);
         let inactive = intermediate.min(bound.into());
         let table = TABLE_ENTRIES_EACH * inactive * symbol.min(DENSE_STRIP_BYTES_MAX as u64);
-        intermediate * symbol + rows * PLAN_BYTES_EACH + inactive * inactive + table
+        intermediate * (symbol + CACHE_LINE_BYTES)
+            + rows * PLAN_BYTES_EACH
+            + inactive * inactive
+            + table
     }
 
     /// Stores a symbol.
@@ -512,6 +515,8 @@ impl BlockDecoder {
 
 /// Planning memory for each row, in octets: its columns, their rows, bits and sums.
 const PLAN_BYTES_EACH: u64 = 256;
+/// Intermediate symbols may be aligned to this.
+const CACHE_LINE_BYTES: u64 = 64;
 /// Entries of the look-up table for each inactive column: 64 for every six.
 const TABLE_ENTRIES_EACH: u64 = 11;
 /// Book-keeping for each stored symbol, in octets.

@@ -25,6 +25,7 @@ mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+mod word;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -139,6 +140,9 @@ pub(crate) struct Strip {
     pub(crate) stride: usize,
     pub(crate) offset: usize,
 }
+
+/// Most accumulators of a fold: there are 10 to 16 HDPC rows.
+const HEIGHTS_MAX: usize = 16;
 
 type Gather = unsafe fn(&mut [u8], &[u8], &[u8], &[u16], Strip);
 type GatherWithin = unsafe fn(&mut [u8], (usize, usize), &[u8], &[u16], Strip);
@@ -270,9 +274,9 @@ impl Kernel {
     /// The accumulators are `sums`, each `len` octets long, one after another.
     ///
     /// # Panics
-    /// If a nibble names no accumulator, or a strip does not lie in `base`.
+    /// If a nibble names no accumulator, there are more than 16, or a strip does not lie in `base`.
     pub(crate) fn fold(&self, sums: &mut [u8], len: usize, base: &[u8], rows: &[u8], strip: Strip) {
-        assert!(len > 0 && sums.len().is_multiple_of(len));
+        assert!(len > 0 && sums.len().is_multiple_of(len) && sums.len() / len <= HEIGHTS_MAX);
         // SAFETY: `of` checked the processor features of this loop.
         unsafe { (self.fold)(sums, len, base, rows, strip) }
     }

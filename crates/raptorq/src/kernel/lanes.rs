@@ -8,7 +8,8 @@
 /// Expands to `gather`, `gather_within`, `combine` and `fold`.
 macro_rules! vector_loops {
     ([$($attribute:meta),*], $wide:literal, $mid:literal) => {
-        use crate::kernel::Strip;
+        use crate::kernel::{HEIGHTS_MAX, Strip};
+        use crate::kernel::word::{double_word, word};
         use crate::octet;
 
         $(#[$attribute])*
@@ -35,6 +36,21 @@ macro_rules! vector_loops {
                 }
             }
             sums
+        }
+
+        /// Eight octets at once, for what fills no vector.
+        #[inline]
+        fn gather_word(
+            at: usize,
+            seed: &[u8],
+            base: &[u8],
+            slots: &[u16],
+            strip: Strip,
+        ) -> u64 {
+            let seed = if seed.is_empty() { 0 } else { word(seed, at) };
+            slots.iter().fold(seed, |sum, &slot| {
+                sum ^ word(base, slot as usize * strip.stride + strip.offset + at)
+            })
         }
 
         fn gather_octet(
@@ -68,6 +84,7 @@ macro_rules! vector_loops {
             strip: Strip,
         ) {
             let len = out.len();
+            let has_tail = len > BYTES && !len.is_multiple_of(BYTES);
             let mut at = 0;
             while at + $wide * BYTES <= len {
                 store_block(&mut out[at..], gather_block::<$wide>(at, seed, base, slots, strip));
@@ -85,6 +102,16 @@ macro_rules! vector_loops {
                 store_block(&mut out[at..], gather_block::<1>(at, seed, base, slots, strip));
                 at += BYTES;
             }
+            if has_tail {
+                at = len - BYTES;
+                store_block(&mut out[at..], gather_block::<1>(at, seed, base, slots, strip));
+                return;
+            }
+            while at + 8 <= len {
+                let sum = gather_word(at, seed, base, slots, strip);
+                out[at..at + 8].copy_from_slice(&sum.to_le_bytes());
+                at += 8;
+            }
             for (rest, octet) in out[at..].iter_mut().enumerate() {
                 *octet = gather_octet(at + rest, seed, base, slots, strip);
             }
@@ -98,6 +125,14 @@ macro_rules! vector_loops {
             slots: &[u16],
             strip: Strip,
         ) {
+            // Read before anything is written, since the output may be a term; where it overlaps the
+            // blocks, both store the same octets.
+            let has_tail = len > BYTES && !len.is_multiple_of(BYTES);
+            let tail = if has_tail {
+                gather_block::<1>(len - BYTES, seed, arena, slots, strip)
+            } else {
+                [zero()]
+            };
             let mut at = 0;
             while at + $wide * BYTES <= len {
                 let sums = gather_block::<$wide>(at, seed, arena, slots, strip);
@@ -118,6 +153,15 @@ macro_rules! vector_loops {
                 let sums = gather_block::<1>(at, seed, arena, slots, strip);
                 store_block(&mut arena[start + at..], sums);
                 at += BYTES;
+            }
+            if has_tail {
+                store_block(&mut arena[start + len - BYTES..start + len], tail);
+                return;
+            }
+            while at + 8 <= len {
+                let sum = gather_word(at, seed, arena, slots, strip);
+                arena[start + at..start + at + 8].copy_from_slice(&sum.to_le_bytes());
+                at += 8;
             }
             while at < len {
                 arena[start + at] = gather_octet(at, seed, arena, slots, strip);
@@ -173,6 +217,15 @@ macro_rules! vector_loops {
             while at + BYTES <= len {
                 combine_block::<1>(out, at, base, (slots, factors), strip);
                 at += BYTES;
+            }
+            if at < len && len > BYTES {
+                let mut end = [0; BYTES];
+                let strip = Strip { offset: strip.offset + len - BYTES, ..strip };
+                combine_block::<1>(&mut end, 0, base, (slots, factors), strip);
+                for (octet, end) in out[at..].iter_mut().zip(&end[BYTES - (len - at)..]) {
+                    *octet ^= end;
+                }
+                return;
             }
             for (rest, octet) in out[at..].iter_mut().enumerate() {
                 for (&slot, &factor) in slots.iter().zip(factors) {
@@ -243,9 +296,54 @@ macro_rules! vector_loops {
                 fold_block::<1>(sums, (len, at), base, rows, strip);
                 at += BYTES;
             }
+            if at < len && len > BYTES {
+                // A whole vector that ends with the strip; only what is new is added.
+                let mut ends = [0; HEIGHTS_MAX * BYTES];
+                let ends = &mut ends[..sums.len() / len * BYTES];
+                let strip = Strip { offset: strip.offset + len - BYTES, ..strip };
+                fold_block::<1>(ends, (BYTES, 0), base, rows, strip);
+                for (sum, end) in sums.chunks_exact_mut(len).zip(ends.chunks_exact(BYTES)) {
+                    for (octet, end) in sum[at..].iter_mut().zip(&end[BYTES - (len - at)..]) {
+                        *octet ^= end;
+                    }
+                }
+                return;
+            }
+            while at + 8 <= len {
+                fold_word(sums, (len, at), base, rows, strip);
+                at += 8;
+            }
             while at < len {
                 fold_octet(sums, (len, at), base, rows, strip);
                 at += 1;
+            }
+        }
+
+        fn fold_word(
+            sums: &mut [u8],
+            (len, at): (usize, usize),
+            base: &[u8],
+            rows: &[u8],
+            strip: Strip,
+        ) {
+            let mut running = 0;
+            let last = rows.len().saturating_sub(1);
+            let mut add = |at: usize, running: u64| {
+                let sum = word(sums, at) ^ running;
+                sums[at..at + 8].copy_from_slice(&sum.to_le_bytes());
+            };
+            for (column, &pair) in rows.iter().enumerate() {
+                let from = column * strip.stride + strip.offset + at;
+                running = double_word(running) ^ word(base, from);
+                if column < last {
+                    add((pair >> 4) as usize * len + at, running);
+                    add((pair & 15) as usize * len + at, running);
+                }
+            }
+            for start in (0..sums.len()).step_by(len) {
+                let sum = word(sums, start + at) ^ running;
+                sums[start + at..start + at + 8].copy_from_slice(&sum.to_le_bytes());
+                running = double_word(running);
             }
         }
 

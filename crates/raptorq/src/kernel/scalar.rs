@@ -1,13 +1,10 @@
 //! Eight octets in an integer register; the measure for every other backend.
 
-use crate::octet::{NIBBLES, POLYNOMIAL};
+use crate::octet::NIBBLES;
 
 type V = u64;
 type Factor = &'static [u8; 32];
 const BYTES: usize = 8;
-
-const LOW_SEVEN: u64 = 0x7F7F_7F7F_7F7F_7F7F;
-const LOW_ONE: u64 = 0x0101_0101_0101_0101;
 
 fn load(from: &[u8; BYTES]) -> V {
     u64::from_le_bytes(*from)
@@ -37,7 +34,7 @@ fn mul(factor: Factor, v: V) -> V {
 }
 
 fn double(v: V) -> V {
-    ((v & LOW_SEVEN) << 1) ^ (((v >> 7) & LOW_ONE) * u64::from(POLYNOMIAL))
+    double_word(v)
 }
 
 vector_loops!([], 10, 5);
