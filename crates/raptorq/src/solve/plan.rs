@@ -347,12 +347,29 @@ fn sum(
     terms: &mut Vec<u16>,
 ) -> Sum {
     let start = terms.len();
-    let others = || rows.row(row).iter().copied().filter(|&c| Some(c) != column);
-    let is_inactive = |c: &u16| peeled.places[*c as usize].inactive().is_ok();
-    terms.extend(others().filter(|c| !is_inactive(c)));
-    let pivots = terms.len() - start;
+    // Pivots grow from the front, inactive columns from the back, in one pass over the row.
+    let columns = rows.row(row);
+    terms.resize(start + columns.len(), 0);
+    let (mut pivots, mut back) = (start, terms.len());
+    for &other in columns {
+        if Some(other) == column {
+            continue;
+        }
+        if peeled.places[other as usize].inactive().is_err() {
+            terms[pivots] = other;
+            pivots += 1;
+        } else {
+            back -= 1;
+            terms[back] = other;
+        }
+    }
+    let pivots = pivots - start;
     if column.is_some() {
-        terms.extend(others().filter(is_inactive));
+        // The pivot itself left a gap of one.
+        terms.copy_within(back.., start + pivots);
+        terms.pop();
+    } else {
+        terms.truncate(start + pivots);
     }
     Sum {
         row,
