@@ -1,0 +1,4 @@
+//! The command, run as a user runs it.
+
+#[cfg(test)]
+mod raptorq;
