@@ -50,6 +50,8 @@ pub struct KernelConfig {
     pub record_obligations: bool,
     /// Whether an obligation that ends by dropping its guard is reported.
     pub strict_obligations: bool,
+    /// Whether [`Host::obligations_changed`] is told of every obligation; for a host that governs.
+    pub gauge_obligations: bool,
     /// What to do about a leaked obligation.
     pub leak_response: LeakResponse,
     /// After so many leaks, a different response.
@@ -62,6 +64,7 @@ impl Default for KernelConfig {
             record: false,
             record_obligations: cfg!(debug_assertions),
             strict_obligations: false,
+            gauge_obligations: false,
             leak_response: LeakResponse::Log,
             leak_escalation: None,
         }
@@ -145,6 +148,8 @@ pub trait Host: Send + Sync + 'static {
     fn report(&self, report: Report);
     /// Counts leaked obligations and gives the number of leaks so far, these included.
     fn count_leaks(&self, count: u32) -> u64;
+    /// Hears how many obligations are open more or less, if the configuration asks for it.
+    fn obligations_changed(&self, _change: i64) {}
     /// A driver of a higher layer, such as the network, by its type.
     fn port(&self, port: TypeId) -> Option<&(dyn Any + Send + Sync)>;
 }

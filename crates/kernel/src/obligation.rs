@@ -114,6 +114,7 @@ impl Obligation {
     ) -> Self {
         holder.obligations.fetch_add(1, Ordering::Relaxed);
         let config = holder.host().config();
+        gauge(holder, 1);
         let place = keeps_records(config).then(|| {
             let id = ObligationId::new(holder.host().next_number());
             let holder_name = holder.subject();
@@ -197,6 +198,7 @@ impl Obligation {
                 Err(seen) => current = seen,
             }
         }
+        gauge(&self.holder, -1);
         if let Some(record) = self.take_record() {
             self.holder.record(|| Event::ObligationSettled {
                 obligation: record.id,
@@ -257,6 +259,14 @@ impl Drop for Obligation {
     }
 }
 
+/// Tells a host that governs how many obligations are open more or less.
+fn gauge(holder: &Header, change: i64) {
+    let host = holder.host();
+    if host.config().gauge_obligations {
+        host.obligations_changed(change);
+    }
+}
+
 const fn keeps_records(config: &KernelConfig) -> bool {
     config.record
         || config.record_obligations
@@ -287,6 +297,7 @@ pub(crate) fn settle_leaks(node: &NodeRef) -> Option<PanicPayload> {
 #[cold]
 fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
     let host = node.host();
+    gauge(node, -i64::from(count));
     let leaks = host.count_leaks(count);
     let config = host.config();
     let response = match config.leak_escalation {

@@ -2,7 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::io;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -77,6 +77,7 @@ pub struct RuntimeBuilder {
     blocking: BlockingConfig,
     shutdown_timeout: Duration,
     signals: bool,
+    governor_interval: u32,
     on_report: OnReport,
     ports: Vec<MakePort>,
 }
@@ -97,6 +98,7 @@ impl RuntimeBuilder {
             blocking: BlockingConfig::default(),
             shutdown_timeout: Duration::from_secs(30),
             signals: true,
+            governor_interval: 0,
             on_report: Arc::new(print_report),
             ports: Vec::new(),
         }
@@ -117,6 +119,13 @@ impl RuntimeBuilder {
     /// After so many tasks with deadlines in a row the ready lane has its turn; 16 unless set.
     pub fn timed_streak_limit(mut self, dispatches: u32) -> Self {
         self.sched.timed_streak_limit = dispatches;
+        self
+    }
+
+    /// Every so many dispatches a worker weighs deadlines, draining and open obligations, and shifts turns between its lanes; off unless set, and 32 is a good start.
+    pub fn governor_interval(mut self, dispatches: u32) -> Self {
+        self.governor_interval = dispatches;
+        self.kernel.gauge_obligations = dispatches > 0;
         self
     }
 
@@ -215,6 +224,9 @@ impl RuntimeBuilder {
             regions: AtomicU64::new(0),
             numbers: AtomicU64::new(0),
             leaks: AtomicU64::new(0),
+            governor_interval: self.governor_interval,
+            obligations: AtomicI64::new(0),
+            obligations_since: AtomicU64::new(0),
         });
         let places = sched_workers.into_iter().zip(parkers).collect();
         Runtime::start(Parts {

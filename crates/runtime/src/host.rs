@@ -3,9 +3,10 @@
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
+use std::time::Duration;
 
 use asupersync_core::{RegionId, Time};
 use asupersync_kernel::{Event, Host, KernelConfig, Lane, Report, Runnable, TimerKey, WorkerId};
@@ -38,6 +39,11 @@ pub(crate) struct RuntimeHost {
     pub(crate) regions: AtomicU64,
     pub(crate) numbers: AtomicU64,
     pub(crate) leaks: AtomicU64,
+    /// How often the governor looks, in dispatches; 0 is never.
+    pub(crate) governor_interval: u32,
+    /// How many obligations are open, and since when without a moment of none, in nanoseconds.
+    pub(crate) obligations: AtomicI64,
+    pub(crate) obligations_since: AtomicU64,
 }
 
 /// What the workers have done, and what the blocking pool holds.
@@ -95,6 +101,15 @@ pub(crate) fn is_worker() -> bool {
 }
 
 impl RuntimeHost {
+    /// How long obligations have been open without a moment of none.
+    pub(crate) fn obligation_age(&self, now: Time) -> Duration {
+        if self.obligations.load(Ordering::Relaxed) <= 0 {
+            return Duration::ZERO;
+        }
+        let since = self.obligations_since.load(Ordering::Relaxed);
+        now.saturating_since(Time::from_nanos(since))
+    }
+
     fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
         // Tasks may be woken while the thread's locals are being destroyed; it is no worker then.
         let mut f = Some(f);
@@ -227,6 +242,13 @@ impl Host for RuntimeHost {
 
     fn count_leaks(&self, count: u32) -> u64 {
         self.leaks.fetch_add(u64::from(count), Ordering::Relaxed) + u64::from(count)
+    }
+
+    fn obligations_changed(&self, change: i64) {
+        if self.obligations.fetch_add(change, Ordering::Relaxed) == 0 {
+            self.obligations_since
+                .store(self.clock.now().as_nanos(), Ordering::Relaxed);
+        }
     }
 
     fn port(&self, port: TypeId) -> Option<&(dyn Any + Send + Sync)> {

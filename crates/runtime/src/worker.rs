@@ -28,6 +28,7 @@ pub(crate) struct Loop {
     local: Rc<Local>,
     parker: Parker,
     dispatches: u32,
+    until_governed: u32,
     due: Vec<Waker>,
 }
 
@@ -38,6 +39,7 @@ impl Loop {
             local,
             parker,
             dispatches: 0,
+            until_governed: 0,
             due: Vec::new(),
         }
     }
@@ -68,6 +70,9 @@ impl Loop {
                 self.dispatches = 0;
                 self.maintain();
             }
+            if self.host.governor_interval > 0 {
+                self.govern();
+            }
             if done() {
                 break;
             }
@@ -88,6 +93,17 @@ impl Loop {
             self.host.wake(worker);
         }
         found
+    }
+
+    /// Asks the governor when its interval is over.
+    fn govern(&mut self) {
+        if self.until_governed > 0 {
+            self.until_governed -= 1;
+            return;
+        }
+        self.until_governed = self.host.governor_interval;
+        let now = self.host.clock.now();
+        self.local.worker.govern(now, self.host.obligation_age(now));
     }
 
     /// Fires timers and events that came while the worker was busy.

@@ -209,6 +209,18 @@ impl<T> Lanes<T> {
         entry
     }
 
+    /// How many cancelled and timed entries wait, and the earliest deadline among them.
+    pub(crate) fn pressure(&self) -> (usize, usize, Option<Time>) {
+        let guarded = lock(&self.guarded);
+        let (free, pinned) = (&guarded.free, &guarded.pinned);
+        let earliest = [&free.timed, &pinned.timed]
+            .into_iter()
+            .filter_map(|heap| heap.peek().map(|timed| timed.key.0))
+            .min();
+        let cancelled = free.cancel.len() + pinned.cancel.len();
+        (cancelled, free.timed.len() + pinned.timed.len(), earliest)
+    }
+
     /// Whether a thief would find something.
     pub(crate) fn has_stealable(&self) -> bool {
         if self.is_empty() {

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod governor;
 mod idle;
 mod lanes;
 mod parker;
@@ -19,6 +20,7 @@ mod shared;
 mod worker;
 
 pub use config::{LaneKind, SchedConfig, WORKERS_MAX};
+pub use governor::{Advice, Pressure, advise};
 pub use parker::{Parker, Unparker};
 pub use shared::Shared;
 pub use worker::{Counters, Worker};

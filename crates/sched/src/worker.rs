@@ -3,10 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use asupersync_core::Time;
 
 use crate::config::{LaneKind, READY_PLACES, READY_ROTATION};
+use crate::governor::{Advice, DRAIN_STREAKS, Pressure, advise};
 use crate::shared::{Shared, retry};
 
 /// So many dispatches in a row from the slot before the deque has its turn: a pair of tasks that wake each other must not keep the rest waiting.
@@ -27,6 +29,7 @@ pub struct Worker<T> {
     /// A sleeper claimed while choosing; the host wakes it.
     wake: Cell<Option<usize>>,
     counters: Cell<Counters>,
+    advice: Cell<Advice>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -70,6 +73,7 @@ impl<T> Worker<T> {
             moving: RefCell::new(Vec::new()),
             wake: Cell::new(None),
             counters: Cell::new(Counters::default()),
+            advice: Cell::new(Advice::None),
         }
     }
 
@@ -129,6 +133,20 @@ impl<T> Worker<T> {
         self.shared.idle.claim_any()
     }
 
+    /// Weighs the pressure of the moment and follows the advice until the next call; for a host that governs.
+    pub fn govern(&self, now: Time, obligation_age: Duration) -> Advice {
+        let (draining, timed, earliest) = self.shared.remotes[self.index].lanes.pressure();
+        let advice = advise(&Pressure {
+            ready: self.deque.len() + self.yielded.borrow().len(),
+            draining,
+            timed,
+            slack: earliest.map(|deadline| deadline.saturating_since(now)),
+            obligation_age,
+        });
+        self.advice.set(advice);
+        advice
+    }
+
     /// Takes the next entry of this worker's own lanes.
     #[must_use]
     pub fn next(&self) -> Option<(LaneKind, T)> {
@@ -136,8 +154,22 @@ impl<T> Worker<T> {
         let limits = &self.shared.config;
         let streaks = self.streaks.get();
         let (cancel, timed) = (lanes.has_cancel(), lanes.has_timed());
+        let advice = self.advice.get();
+        let cancel_streak_limit = match advice {
+            Advice::None | Advice::MeetDeadlines => limits.cancel_streak_limit,
+            Advice::DrainObligations | Advice::DrainRegions => {
+                limits.cancel_streak_limit.saturating_mul(DRAIN_STREAKS)
+            }
+        };
+        if advice == Advice::MeetDeadlines
+            && timed
+            && streaks.timed < limits.timed_streak_limit
+            && let Some(found) = self.dispatch_timed()
+        {
+            return Some(found);
+        }
         if cancel
-            && streaks.cancel < limits.cancel_streak_limit
+            && streaks.cancel < cancel_streak_limit
             && let Some(found) = self.dispatch_cancel()
         {
             return Some(found);

@@ -194,3 +194,43 @@ proptest! {
         prop_assert_eq!(run, (0..lanes.len()).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn advice_to_meet_deadlines_puts_the_timed_lane_first_and_starves_nobody() {
+    let worker = single();
+    cancelled(&worker, 1);
+    ready(&worker, 3);
+    for n in 0..100 {
+        timed(&worker, n);
+    }
+    assert_eq!(
+        worker.govern(Time::from_secs(1), Duration::ZERO),
+        Advice::MeetDeadlines
+    );
+    let (lane, _) = worker.next().expect("there is work");
+    assert_eq!(lane, LaneKind::Timed);
+    let order: Vec<LaneKind> = std::iter::from_fn(|| worker.next())
+        .take(40)
+        .map(|(lane, _)| lane)
+        .collect();
+    assert!(order.contains(&LaneKind::Cancel));
+    assert!(order.contains(&LaneKind::Ready));
+}
+
+#[test]
+fn advice_to_drain_makes_cancel_streaks_longer_but_not_endless() {
+    let worker = single();
+    for n in 0..1_000 {
+        cancelled(&worker, n);
+    }
+    ready(&worker, 1);
+    assert_eq!(
+        worker.govern(Time::ZERO, Duration::ZERO),
+        Advice::DrainRegions
+    );
+    let position = std::iter::from_fn(|| worker.next())
+        .position(|(lane, _)| lane == LaneKind::Ready)
+        .expect("the ready lane has its turn");
+    let limit = worker.shared().config().cancel_streak_limit as usize;
+    assert_eq!(position, limit * DRAIN_STREAKS as usize);
+}
