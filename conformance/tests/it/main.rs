@@ -12,3 +12,4 @@ mod panics;
 mod quiescence;
 mod shared;
 mod support;
+mod time;

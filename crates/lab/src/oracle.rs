@@ -299,3 +299,6 @@ impl Oracle for Cancellations {
 
     fn end(&mut self, _found: Found<'_>) {}
 }
+
+#[cfg(test)]
+mod tests;
