@@ -331,6 +331,12 @@ impl OpenRegion {
 
     /// Cancels the region and gives it to a task of the enclosing region.
     fn abandon(&mut self) {
+        if host_gave_up(&self.node) {
+            // Nobody will run an heir; what lives here was reported as left behind.
+            self.node.lock().phase = Phase::Closed;
+            inline::unlink(&self.under, &self.node);
+            return;
+        }
         let now = self.node.host().now();
         let phase = self.node.lock().phase;
         match phase {
@@ -406,6 +412,15 @@ impl Drop for OpenRegion {
             self.abandon();
         }
     }
+}
+
+/// Whether the program's root region was closed over what still lives.
+fn host_gave_up(node: &NodeRef) -> bool {
+    let mut root = node;
+    while let Some(parent) = root.parent() {
+        root = parent;
+    }
+    root.lock().phase == Phase::Closed
 }
 
 /// The budget in force at a node.

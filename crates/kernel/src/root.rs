@@ -140,12 +140,13 @@ where
     let guard = AbortOnUnwind;
     while turn(&root).is_continue() {}
     let unfinished = root.unfinished();
-    let complete = root.body_ended() || task::stop_parked(&root.body);
-    if !complete {
-        // Its home worker is this thread, so nobody can be polling it.
-        unreachable!("the root body is polled on this thread only");
-    }
+    // From here on nothing is handed over any more: what still lives was given up.
     root.region.lock().phase = Phase::Closed;
+    let complete = root.body_ended() || task::stop_parked(&root.body);
+    assert!(
+        complete,
+        "the root body is polled on this thread only, so nobody is polling it"
+    );
     let region = root.region.region().id;
     root.region.record(|| Event::RegionClosed { region });
     let taken = root.body.state.take();

@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use asupersync_core::Time;
-use asupersync_kernel::Runnable;
+use asupersync_kernel::{Runnable, wake_contained};
 use asupersync_sched::Parker;
 
 use crate::host::{Local, RuntimeHost};
@@ -195,7 +195,7 @@ impl Loop {
         self.host.timers.advance(own, now, &mut self.due);
         let count = self.due.len();
         for waker in self.due.drain(..) {
-            waker.wake();
+            wake_contained(waker);
         }
         count
     }

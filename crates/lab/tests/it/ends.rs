@@ -1,0 +1,79 @@
+//! Runs that do not end by themselves.
+
+use std::time::Duration;
+
+use asupersync_core::{Cancelled, Outcome};
+use asupersync_kernel::Cx;
+use asupersync_lab::{LabConfig, LabEnd, LabReport, LabRuntime};
+
+/// A program that waits, in nested regions with tasks, for something that `wait` never gets.
+async fn nested<F, Fut>(cx: Cx, wait: F) -> Outcome<(), Cancelled>
+where
+    F: Fn() -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send,
+{
+    cx.region(async |outer| {
+        for _ in 0..3 {
+            let wait = wait.clone();
+            outer.spawn(async move |cx: Cx| {
+                cx.region(async |inner| {
+                    inner.defer(async |cx: Cx| {
+                        let _ = cx.sleep(Duration::from_secs(1)).await;
+                    });
+                    for _ in 0..3 {
+                        let wait = wait.clone();
+                        inner.spawn(async move |_: Cx| {
+                            wait().await;
+                            Ok::<(), Cancelled>(())
+                        });
+                    }
+                    Ok::<(), Cancelled>(())
+                })
+                .await
+            });
+        }
+        Ok::<(), Cancelled>(())
+    })
+    .await
+}
+
+fn left(report: &LabReport<(), Cancelled>) -> usize {
+    match &report.end {
+        LabEnd::Finished => 0,
+        LabEnd::Stalled(left) | LabEnd::StepLimit(left) => left.len(),
+    }
+}
+
+#[test]
+fn a_program_that_can_never_go_on_is_reported_and_torn_down() {
+    for seed in 0..50 {
+        let lab = LabRuntime::new(LabConfig::default().seed(seed));
+        let report = lab.run(async |cx| nested(cx, std::future::pending).await);
+        assert!(matches!(report.end, LabEnd::Stalled(_)), "{:?}", report.end);
+        // main, its region, three tasks with their regions, nine tasks below.
+        assert_eq!(left(&report), 1 + 1 + 3 + 3 + 9);
+        assert!(report.failure().contains("ASUPERSYNC_SEED"));
+    }
+}
+
+#[test]
+fn a_program_that_never_rests_is_given_up_at_the_limit() {
+    async fn busy() {
+        std::future::poll_fn(|task| -> std::task::Poll<()> {
+            task.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+    for seed in 0..20 {
+        let lab = LabRuntime::new(LabConfig::default().seed(seed).max_steps(2_000));
+        let report = lab.run(async |cx| nested(cx, busy).await);
+        assert!(
+            matches!(report.end, LabEnd::StepLimit(_)),
+            "{:?}",
+            report.end
+        );
+        assert_eq!(report.steps, 2_000);
+        assert!(left(&report) >= 10);
+    }
+}

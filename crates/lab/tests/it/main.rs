@@ -1,0 +1,3 @@
+//! The lab host, through its public interface.
+
+mod ends;
