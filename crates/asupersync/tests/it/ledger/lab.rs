@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asupersync::io::{BufReadExt, BufReader, Lines, WriteExt};
+use asupersync::kernel::Event;
 use asupersync::lab::{LabNet, LabReport, NetConfig};
 use asupersync::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use asupersync::{CancelKind, Cx, JoinHandle, LabConfig, LabRuntime, Outcome, Scope, SpawnOptions};
@@ -395,4 +396,81 @@ fn a_client_that_never_reads_holds_up_nobody_and_ends_with_the_service() {
     });
     report.assert_clean();
     assert!(report.outcome.is_ok(), "{:?}", report.outcome);
+}
+
+/// A client that counts its answers, and those that came after `stopping`, until the connection ends.
+async fn count_answers(
+    cx: &Cx,
+    number: usize,
+    address: SocketAddr,
+    (stopping, answers, late): &(AtomicU64, AtomicU64, AtomicU64),
+) -> End {
+    let mut connection = None;
+    for n in 0.. {
+        let request =
+            format!(r#"{{"op":"open","id":"{number}-{n}","account":"{number}-{n}","balance":1}}"#);
+        match exchange(cx, address, &mut connection, &request).await {
+            Ok(reply) => assert_eq!(reply["ok"], true, "{reply}"),
+            Err(_) => break,
+        }
+        count(answers);
+        late.fetch_add(stopping.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+#[test]
+fn every_request_that_the_service_took_is_answered_before_it_ends() {
+    let mut late = 0;
+    for seed in 0..60 {
+        let folder = folder();
+        let world = Arc::new(World {
+            path: folder.path().join("journal"),
+            ..World::default()
+        });
+        let counts = Arc::new(<(AtomicU64, AtomicU64, AtomicU64)>::default());
+        let report = LabRuntime::new(LabConfig::default().seed(seed)).run(async |cx| {
+            let end = cx
+                .region(async |scope| -> End {
+                    let cx = scope.cx();
+                    let listener = Arc::new(TcpListener::bind(cx, ADDRESS).await?);
+                    let address = listener.local_addr()?;
+                    let service = start(&scope, &listener, &world);
+                    for number in 0..12 {
+                        let counts = Arc::clone(&counts);
+                        scope.spawn(async move |cx: Cx| {
+                            count_answers(&cx, number, address, &counts).await
+                        });
+                    }
+                    for _ in 0..100 + cx.random_u64() % 400 {
+                        cx.yield_now().await?;
+                    }
+                    counts.0.store(1, Ordering::Relaxed);
+                    service.cancel_with(CancelKind::Shutdown);
+                    let end = service.join(cx).await;
+                    assert!(end.is_cancelled(), "the service ended with {end:?}");
+                    Ok(())
+                })
+                .await;
+            end.flatten()
+        });
+        report.assert_clean();
+        assert!(report.outcome.is_ok(), "{:?}", report.outcome);
+        let is_send = |event: &&Event| {
+            matches!(
+                event,
+                Event::Operation {
+                    name: "mpsc.send",
+                    ..
+                }
+            )
+        };
+        let taken = report.trace.iter().filter(is_send).count() as u64;
+        assert_eq!(counts.1.load(Ordering::Relaxed), taken, "seed {seed}");
+        late += counts.2.load(Ordering::Relaxed);
+    }
+    assert!(
+        late > 60,
+        "only {late} answers came after the service was told to stop"
+    );
 }
