@@ -140,9 +140,9 @@ impl Runtime {
         let end = run_root(kernel_host, options, body, |root| {
             closing.turn(root, &mut work)
         });
+        self.report = closing.report(end.unfinished);
         self.host.signals.attach(None);
         work.publish_counters();
-        self.report = closing.report(end.unfinished);
         let (local, parker) = work.into_parts();
         self.place = Some((host::leave(local), parker));
         end.outcome
@@ -252,9 +252,10 @@ impl<'a> Closing<'a> {
 
     fn report(&self, unfinished: Vec<Unfinished>) -> ShutdownReport {
         let now = self.host.clock.now();
-        let took = self
-            .since
-            .map_or(Duration::ZERO, |since| now.saturating_since(since));
+        // A program may end before this loop has seen the signal that asked it to.
+        let since = [self.host.signals.asked_at(), self.since];
+        let since = since.into_iter().flatten().min();
+        let took = since.map_or(Duration::ZERO, |since| now.saturating_since(since));
         ShutdownReport {
             unfinished,
             took,

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use asupersync_core::CancelKind;
+use asupersync_core::{CancelKind, Time};
 use asupersync_kernel::Canceller;
 use asupersync_reactor::os::{Interest, UnixStream as OsUnixStream};
 use asupersync_reactor::{IoSource, ReactorHandle};
@@ -27,6 +27,8 @@ struct State {
     pipe: Option<(IoSource<OsUnixStream>, UnixStream)>,
     canceller: Option<Canceller>,
     delivered: u32,
+    /// When the program was first asked to end.
+    asked_at: Option<Time>,
 }
 
 impl Signals {
@@ -38,6 +40,7 @@ impl Signals {
                 pipe: None,
                 canceller: None,
                 delivered: 0,
+                asked_at: None,
             }),
             count: Arc::new(AtomicU32::new(0)),
         }
@@ -74,10 +77,11 @@ impl Signals {
         let mut state = self.lock();
         state.canceller = canceller;
         state.delivered = self.count.load(Ordering::Acquire);
+        state.asked_at = None;
     }
 
     /// Hands a signal that has come to the program.
-    pub(crate) fn deliver(&self) {
+    pub(crate) fn deliver(&self, now: Time) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -88,6 +92,7 @@ impl Signals {
                 return;
             }
             state.delivered = count;
+            state.asked_at.get_or_insert(now);
             if let Some((_, reader)) = &mut state.pipe {
                 let mut bytes = [0_u8; 64];
                 while matches!(reader.read(&mut bytes), Ok(1..)) {}
@@ -97,6 +102,11 @@ impl Signals {
         if let Some(canceller) = canceller {
             canceller.cancel(CancelKind::Shutdown, "a signal asked the program to end");
         }
+    }
+
+    /// When a signal first asked the attached program to end.
+    pub(crate) fn asked_at(&self) -> Option<Time> {
+        self.lock().asked_at
     }
 
     /// How many signals have come.

@@ -182,7 +182,7 @@ impl Loop {
             // The events stay with the operating system; what cannot be hidden is that it refuses to tell them.
             eprintln!("asupersync: the reactor could not be polled: {error}");
         }
-        self.host.signals.deliver();
+        self.host.signals.deliver(self.host.clock.now());
     }
 
     /// Wakes what is due in this worker's wheel, and in the wheels of workers that are busy; how many.

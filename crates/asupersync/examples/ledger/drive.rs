@@ -53,7 +53,7 @@ pub(crate) fn demonstrate() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {error}: {:?}", std::error::Error::source(&error));
+            eprintln!("error: {}", error.told());
             ExitCode::from(1)
         }
     }

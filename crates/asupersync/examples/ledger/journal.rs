@@ -3,13 +3,21 @@
 //! An entry is one line of JSON with a number one higher than the line before.
 //! A batch of entries is durable when [`Journal::append`] returns; if it fails, the file is cut back to what was durable.
 //! A torn last line, as a crash leaves it, is cut off at the next start; any other damage is an error.
+//! The file is locked while it is open, so that two services never write to one journal.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+/// No line of a journal is longer.
+const JOURNAL_LINE_BYTES_MAX: u64 = 1 << 16;
+/// How often the lock is tried, and how long in between: a service that was just killed is given a moment to vanish.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What happened, with the name that the client gave it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -43,6 +51,8 @@ pub(crate) enum Refusal {
     UnknownAccount(String),
     #[error("account `{0}` exists already")]
     AccountExists(String),
+    #[error("`{0}` is the id of another request; use a new one")]
+    IdTaken(String),
     #[error("account `{account}` holds {balance}, which is less than {amount}")]
     Overdraft {
         account: String,
@@ -60,6 +70,7 @@ impl Refusal {
         match self {
             Self::UnknownAccount(_) => "unknown_account",
             Self::AccountExists(_) => "account_exists",
+            Self::IdTaken(_) => "id_taken",
             Self::Overdraft { .. } => "overdraft",
             Self::SameAccount(_) => "same_account",
             Self::Overflow => "overflow",
@@ -67,19 +78,25 @@ impl Refusal {
     }
 }
 
-/// All accounts, and the numbers of all entries by their names.
-#[derive(Default)]
+/// All entries, and the accounts that they add up to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Book {
+    entries: Vec<Entry>,
     balances: BTreeMap<String, u64>,
-    numbers: BTreeMap<String, u64>,
-    history: BTreeMap<String, Vec<Entry>>,
-    next: u64,
+    /// The numbers of entries, which are their places in `entries`, by their ids.
+    numbers: BTreeMap<String, usize>,
+    /// The numbers of the entries that touched an account.
+    history: BTreeMap<String, Vec<usize>>,
 }
 
 impl Book {
-    /// The number of an entry that was applied before under this name.
-    pub(crate) fn number_of(&self, id: &str) -> Option<u64> {
-        self.numbers.get(id).copied()
+    /// The number of this entry, if it was applied before.
+    pub(crate) fn number_of(&self, entry: &Entry) -> Result<Option<u64>, Refusal> {
+        match self.numbers.get(entry.id()) {
+            None => Ok(None),
+            Some(&number) if self.entries[number] == *entry => Ok(Some(number as u64)),
+            Some(_) => Err(Refusal::IdTaken(entry.id().to_owned())),
+        }
     }
 
     pub(crate) fn balance(&self, account: &str) -> Result<u64, Refusal> {
@@ -90,8 +107,9 @@ impl Book {
     /// The latest entries of an account, the newest first.
     pub(crate) fn statement(&self, account: &str, limit: usize) -> Result<Vec<Entry>, Refusal> {
         self.balance(account)?;
-        let entries = self.history.get(account).map_or(&[][..], Vec::as_slice);
-        Ok(entries.iter().rev().take(limit).cloned().collect())
+        let numbers = self.history.get(account).map_or(&[][..], Vec::as_slice);
+        let latest = numbers.iter().rev().take(limit);
+        Ok(latest.map(|&number| self.entries[number].clone()).collect())
     }
 
     pub(crate) fn total(&self) -> u128 {
@@ -102,11 +120,14 @@ impl Book {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.numbers.len()
+        self.entries.len()
     }
 
     /// Applies an entry and gives its number.
     pub(crate) fn apply(&mut self, entry: &Entry) -> Result<u64, Refusal> {
+        if self.numbers.contains_key(entry.id()) {
+            return Err(Refusal::IdTaken(entry.id().to_owned()));
+        }
         match entry {
             Entry::Open {
                 account, balance, ..
@@ -120,35 +141,37 @@ impl Book {
                 from, to, amount, ..
             } => self.move_money(from, to, *amount)?,
         }
-        let number = self.next;
-        self.next += 1;
+        let number = self.entries.len();
         self.numbers.insert(entry.id().to_owned(), number);
         for account in entry.accounts() {
             self.history
                 .entry(account.to_owned())
                 .or_default()
-                .push(entry.clone());
+                .push(number);
         }
-        Ok(number)
+        self.entries.push(entry.clone());
+        Ok(number as u64)
     }
 
     /// Takes back the entry that was applied last.
-    pub(crate) fn undo(&mut self, entry: &Entry) {
-        match entry {
-            Entry::Open { account, .. } => {
-                self.balances.remove(account);
-            }
-            Entry::Transfer {
-                from, to, amount, ..
-            } => {
-                self.move_money(to, from, *amount)
-                    .expect("what was moved can be moved back");
-            }
-        }
-        self.next -= 1;
+    pub(crate) fn undo_last(&mut self) {
+        let Some(entry) = self.entries.pop() else {
+            return;
+        };
         self.numbers.remove(entry.id());
         for account in entry.accounts() {
             self.history.get_mut(account).map(Vec::pop);
+        }
+        match entry {
+            Entry::Open { account, .. } => {
+                self.balances.remove(&account);
+                self.history.remove(&account);
+            }
+            Entry::Transfer {
+                from, to, amount, ..
+            } => self
+                .move_money(&to, &from, amount)
+                .expect("what was moved can be moved back"),
         }
     }
 
@@ -190,6 +213,8 @@ impl Entry {
 /// The file.
 pub(crate) struct Journal {
     file: File,
+    /// Anything else, such as a pipe or `/dev/full`, has no length and remembers nothing.
+    is_file: bool,
     durable_bytes: u64,
     /// The file may hold more than what is durable, since cutting it back failed.
     ragged: bool,
@@ -198,28 +223,30 @@ pub(crate) struct Journal {
 impl Journal {
     /// Opens or makes the file, and adds it up.
     pub(crate) fn open(path: &Path) -> io::Result<(Self, Book)> {
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .append(true)
             .create(true)
             .open(path)?;
-        let is_file = file.metadata()?.is_file();
-        let (book, durable_bytes) = if is_file {
-            recover(&mut file)?
-        } else {
-            Default::default()
+        let mut journal = Self {
+            is_file: file.metadata()?.is_file(),
+            file,
+            durable_bytes: 0,
+            ragged: false,
         };
-        if is_file {
-            file.set_len(durable_bytes)?;
+        if !journal.is_file {
+            return Ok((journal, Book::default()));
         }
-        Ok((
-            Self {
-                file,
-                durable_bytes,
-                ragged: false,
-            },
-            book,
-        ))
+        lock(&journal.file)?;
+        let (book, durable_bytes) = recover(&mut journal.file)?;
+        journal.durable_bytes = durable_bytes;
+        if journal.file.metadata()?.len() > durable_bytes {
+            journal.cut_back()?;
+        }
+        if book.entries.is_empty() {
+            sync_name(path)?;
+        }
+        Ok((journal, book))
     }
 
     /// Writes lines and waits until they are on the disk; blocks the thread.
@@ -237,8 +264,8 @@ impl Journal {
                 Ok(())
             }
             Err(error) => {
-                // A device has no length to cut; the next append tries again before it writes.
-                self.ragged = self.cut_back().is_err() && self.file.metadata()?.is_file();
+                // If this fails too, the next append tries again before it writes.
+                self.ragged = self.is_file && self.cut_back().is_err();
                 Err(error)
             }
         }
@@ -252,6 +279,40 @@ impl Journal {
     }
 }
 
+/// Keeps other services away from the file until it is closed.
+fn lock(file: &File) -> io::Result<()> {
+    for _ in 1..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => pause(),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::new(
+            io::ErrorKind::WouldBlock,
+            "another service uses this journal; stop it, or choose another file",
+        ),
+        TryLockError::Error(error) => error,
+    })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the journal is opened on the blocking pool, where no context is polled"
+)]
+fn pause() {
+    std::thread::sleep(LOCK_PAUSE);
+}
+
+/// Makes the name of a new file as durable as what will be in it.
+fn sync_name(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
 /// Adds up the whole lines of a file; gives the book and where its last whole line ends.
 fn recover(file: &mut File) -> io::Result<(Book, u64)> {
     file.seek(SeekFrom::Start(0))?;
@@ -260,24 +321,55 @@ fn recover(file: &mut File) -> io::Result<(Book, u64)> {
     let mut text = Vec::new();
     loop {
         text.clear();
-        let bytes = reader.read_until(b'\n', &mut text)?;
+        let mut limited = reader.by_ref().take(JOURNAL_LINE_BYTES_MAX);
+        let bytes = limited.read_until(b'\n', &mut text)? as u64;
         if !text.ends_with(b"\n") {
+            if bytes == JOURNAL_LINE_BYTES_MAX {
+                return Err(damaged(end, "the line does not end"));
+            }
             return Ok((book, end));
         }
         let line: Line = serde_json::from_slice(&text).map_err(|error| damaged(end, error))?;
-        if line.seq != book.next {
-            return Err(damaged(
-                end,
-                format!("number {} follows {}", line.seq, book.next),
-            ));
+        if line.seq != book.len() as u64 {
+            let why = format!("number {} stands where {} should", line.seq, book.len());
+            return Err(damaged(end, why));
         }
         book.apply(&line.entry)
             .map_err(|refusal| damaged(end, refusal))?;
-        end += bytes as u64;
+        end += bytes;
     }
 }
 
 fn damaged(offset: u64, why: impl std::fmt::Display) -> io::Error {
-    let message = format!("the journal is damaged at byte {offset}: {why}; restore it from a copy");
+    let message = format!("it is damaged at byte {offset}: {why}; restore it from a copy");
     io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &[u8] = br#"{"seq":0,"op":"open","id":"one","account":"ada","balance":1}
+"#;
+    const TWO: &[u8] = br#"{"seq":1,"op":"open","id":"two","account":"alan","balance":2}
+"#;
+
+    #[test]
+    fn what_could_not_be_cut_back_is_cut_before_the_next_append() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut journal, _) = Journal::open(&path).unwrap();
+        journal.append(ONE).unwrap();
+        // A handle that can neither write nor cut, as if the disk refused everything for a while.
+        let good = std::mem::replace(&mut journal.file, File::open(&path).unwrap());
+        journal.append(TWO).unwrap_err();
+        assert!(journal.ragged);
+        journal.append(TWO).unwrap_err();
+        let mut torn = good.try_clone().unwrap();
+        torn.write_all(&TWO[..20]).unwrap();
+        journal.file = good;
+        journal.append(TWO).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), [ONE, TWO].concat());
+        assert!(!journal.ragged);
+    }
 }

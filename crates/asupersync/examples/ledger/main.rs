@@ -1,8 +1,31 @@
 //! A money-transfer service: what it takes to lose nothing.
 //!
 //! `ledger` alone starts the service on a free port, drives it with real clients, cuts a third of them off, restarts it under way, shuts it down in full flight with a signal, recovers from the journal and audits.
-//! `ledger serve --addr 127.0.0.1:7070 --journal ledger.ndjson` runs it for real: one JSON object a line, see `service.rs`.
 //! `ledger generate` prints the input, `transfers.ndjson`, anew.
+//!
+//! `ledger serve` runs it for real, until it is told to end by Ctrl-C or `kill`:
+//!
+//! ```sh
+//! cargo run --release --example ledger -- serve --addr 127.0.0.1:7070 --journal ledger.ndjson
+//! ```
+//!
+//! It takes one JSON object a line and answers each with one, in order; from Python:
+//!
+//! ```python
+//! import json, socket
+//! lines = socket.create_connection(("127.0.0.1", 7070)).makefile("rw")
+//! def ask(**request):
+//!     print(json.dumps(request), file=lines, flush=True)
+//!     return json.loads(lines.readline())
+//! ask(op="open", id="o1", account="ada", balance=100)
+//! ask(op="open", id="o2", account="alan", balance=0)
+//! ask(op="transfer", id="t1", **{"from": "ada"}, to="alan", amount=30)  # {'id': 't1', 'ok': True, 'seq': 2}
+//! ask(op="balance", account="alan")                                     # {'balance': 30, 'ok': True}
+//! ask(op="statement", account="ada", limit=5)                           # {'entries': [...], 'ok': True}
+//! ```
+//!
+//! An answer without `"ok": true` says in `error` and `message` what was wrong, and nothing was changed.
+//! The `id` of `open` and `transfer` is the client's: asked again with the same id, after a broken connection or an `error` of `storage`, a request is done once.
 //!
 //! `service.rs` is the part to read first.
 
@@ -20,7 +43,10 @@ use asupersync::{Cx, RuntimeBuilder, run_main};
 
 use crate::service::{LedgerError, Stats, serve};
 
-const USAGE: &str = "usage: ledger | ledger serve --addr ADDRESS --journal FILE | ledger generate";
+const USAGE: &str = "\
+usage: ledger                                       drives itself, and audits
+       ledger serve --addr ADDRESS --journal FILE   serves until it is told to end
+       ledger generate                              prints the input of the first";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,7 +57,12 @@ fn main() -> ExitCode {
             print!("{}", input::generate());
             ExitCode::SUCCESS
         }
-        ["serve", "--addr", address, "--journal", journal] => {
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        ["serve", "--addr", address, "--journal", journal]
+        | ["serve", "--journal", journal, "--addr", address] => {
             let (address, journal) = ((*address).to_owned(), PathBuf::from(journal));
             run_main(RuntimeBuilder::new(), async |cx| {
                 listen(&cx, &address, journal).await
@@ -44,10 +75,19 @@ fn main() -> ExitCode {
     }
 }
 
-async fn listen(cx: &Cx, address: &str, journal: PathBuf) -> Result<(), LedgerError> {
-    let listener = TcpListener::bind(cx, address).await?;
+/// An error for people, with its causes.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.told())]
+struct Told(#[from] LedgerError);
+
+async fn listen(cx: &Cx, address: &str, journal: PathBuf) -> Result<(), Told> {
+    let listener = TcpListener::bind(cx, address)
+        .await
+        .map_err(LedgerError::from)?;
+    let address = listener.local_addr().map_err(LedgerError::from)?;
     // Whoever starts the service reads the port from here.
-    eprintln!("ledger: listening on {}", listener.local_addr()?);
+    eprintln!("ledger: listening on {address}");
     let stats = Arc::new(Stats::default());
-    serve(cx, &listener, &journal, &stats).await.flatten()
+    serve(cx, &listener, &journal, &stats).await.flatten()?;
+    Ok(())
 }

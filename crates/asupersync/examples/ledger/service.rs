@@ -27,8 +27,10 @@ pub(crate) const LINE_BYTES_MAX: usize = 4096;
 const BATCH_MAX: usize = 512;
 /// As many commands as wait for the keeper.
 const QUEUE_MAX: usize = 1024;
-/// As many entries as a statement lists unless it says otherwise.
-const STATEMENT_LINES: usize = 20;
+/// As many entries as a statement lists unless the client asks for another number.
+const STATEMENT_ENTRIES: usize = 20;
+/// As many entries as a statement lists at most.
+const STATEMENT_ENTRIES_MAX: usize = 1000;
 
 /// What clients may ask for.
 #[derive(Deserialize)]
@@ -76,6 +78,14 @@ pub(crate) enum LedgerError {
     Connection(#[from] std::io::Error),
     #[error("the keeper of the book has ended")]
     KeeperGone,
+}
+
+impl LedgerError {
+    /// The error and its causes in one line.
+    pub(crate) fn told(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        causes.fold(self.to_string(), |told, cause| format!("{told}: {cause}"))
+    }
 }
 
 /// What most of the service's parts return.
@@ -250,8 +260,8 @@ struct Keeper {
 struct Settled {
     reply: oneshot::Sender<Value>,
     answer: Value,
-    /// What must be durable before the answer is given, and taken back if it cannot be.
-    entry: Option<Entry>,
+    /// Whether the book was changed, which must be durable before the answer is given, or taken back.
+    changed: bool,
 }
 
 impl Keeper {
@@ -260,10 +270,14 @@ impl Keeper {
         // Every accepted command is answered, so cancellation only closes the connections.
         cx.shield(async {
             let mut batch = Vec::new();
-            while waiting.recv_many(&cx, &mut batch, BATCH_MAX).await.is_ok() {
-                self.commit(&cx, &mut batch).await?;
+            loop {
+                match waiting.recv_many(&cx, &mut batch, BATCH_MAX).await {
+                    Ok(_) => self.commit(&cx, &mut batch).await?,
+                    Err(mpsc::RecvError::Closed) => return Ok(()),
+                    // The time for cleanup is spent; a service without its keeper must end with it.
+                    Err(_) => return Err(LedgerError::KeeperGone),
+                }
             }
-            Ok(())
         })
         .await
     }
@@ -278,16 +292,15 @@ impl Keeper {
         if !lines.is_empty() {
             self.stats.syncs.fetch_add(1, Ordering::Relaxed);
             let journal = Arc::clone(&self.journal);
-            let written = cx
-                .blocking(move || {
-                    journal
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .append(&lines)
-                })
-                .await?;
-            if let Err(error) = written {
-                self.take_back(&mut settled, &error);
+            let append = move || {
+                let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+                journal.append(&lines)
+            };
+            match cx.blocking(append).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.take_back(&mut settled, &error),
+                Err(BlockingError::Cancelled(_)) => return Err(LedgerError::KeeperGone),
+                Err(error) => return Err(error.into()),
             }
         }
         for Settled { reply, answer, .. } in settled {
@@ -299,7 +312,8 @@ impl Keeper {
 
     fn settle(&mut self, command: Command, lines: &mut Vec<u8>) -> Settled {
         let Command { request, reply } = command;
-        let (answer, entry) = match request {
+        let before = self.book.len();
+        let answer = match request {
             Request::Open {
                 id,
                 account,
@@ -326,62 +340,48 @@ impl Keeper {
                 },
                 lines,
             ),
-            Request::Balance { account } => (
-                reply_or_refusal(
-                    self.book
-                        .balance(&account)
-                        .map(|balance| json!({ "ok": true, "balance": balance })),
-                ),
-                None,
-            ),
+            Request::Balance { account } => {
+                let balance = self.book.balance(&account);
+                balance.map(|balance| json!({ "ok": true, "balance": balance }))
+            }
             Request::Statement { account, limit } => {
-                let entries = self
-                    .book
-                    .statement(&account, limit.unwrap_or(STATEMENT_LINES));
-                let reply = entries.map(|entries| json!({ "ok": true, "entries": entries }));
-                (reply_or_refusal(reply), None)
+                let limit = limit
+                    .unwrap_or(STATEMENT_ENTRIES)
+                    .min(STATEMENT_ENTRIES_MAX);
+                let entries = self.book.statement(&account, limit);
+                entries.map(|entries| json!({ "ok": true, "entries": entries }))
             }
         };
         Settled {
             reply,
-            answer,
-            entry,
+            answer: answer.unwrap_or_else(|refusal| refused(refusal.code(), refusal.to_string())),
+            changed: self.book.len() > before,
         }
     }
 
-    /// Applies an entry that was not seen before under its name, and writes its line.
-    fn enter(&mut self, entry: Entry, lines: &mut Vec<u8>) -> (Value, Option<Entry>) {
-        if let Some(seq) = self.book.number_of(entry.id()) {
-            return (json!({ "ok": true, "id": entry.id(), "seq": seq }), None);
+    /// Applies an entry and writes its line; one that stands in the book is acknowledged again.
+    fn enter(&mut self, entry: Entry, lines: &mut Vec<u8>) -> Result<Value, Refusal> {
+        let known = self.book.number_of(&entry)?;
+        let seq = match known {
+            Some(seq) => seq,
+            None => self.book.apply(&entry)?,
+        };
+        let answer = json!({ "ok": true, "id": entry.id(), "seq": seq });
+        if known.is_none() {
+            serde_json::to_writer(&mut *lines, &Line { seq, entry })
+                .expect("an entry is plain data");
+            lines.push(b'\n');
         }
-        match self.book.apply(&entry) {
-            Ok(seq) => {
-                let line = Line {
-                    seq,
-                    entry: entry.clone(),
-                };
-                serde_json::to_writer(&mut *lines, &line).expect("an entry is plain data");
-                lines.push(b'\n');
-                (
-                    json!({ "ok": true, "id": entry.id(), "seq": seq }),
-                    Some(entry),
-                )
-            }
-            Err(refusal) => (reply_or_refusal(Err(refusal)), None),
-        }
+        Ok(answer)
     }
 
     /// Undoes what could not be made durable, the newest first; every answer of the batch may rest on it.
     fn take_back(&mut self, settled: &mut [Settled], error: &std::io::Error) {
-        for settled in settled.iter_mut().rev() {
-            if let Some(entry) = settled.entry.take() {
-                self.book.undo(&entry);
+        for settled in settled {
+            if settled.changed {
+                self.book.undo_last();
             }
             settled.answer = refused("storage", format!("nothing was changed: {error}"));
         }
     }
-}
-
-fn reply_or_refusal(reply: Result<Value, Refusal>) -> Value {
-    reply.unwrap_or_else(|refusal| refused(refusal.code(), refusal.to_string()))
 }
