@@ -3,6 +3,7 @@
 //! Steps go on after a failure, so that one run shows all of them.
 //! Cheap checks come first; what a step printed is in `<target>/ci/<step>.log` and is shown when the step fails.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub(crate) fn run(arguments: &[String]) -> Verdict {
         logs: workspace.target.join("ci"),
         tree: Tree::load(&workspace.root)?,
         workspace,
+        release: OnceCell::new(),
+        tally: OnceCell::new(),
     };
     let start = Instant::now();
     let mut rows = Vec::new();
@@ -56,21 +59,27 @@ pub(crate) fn run(arguments: &[String]) -> Verdict {
         chosen.len(),
         STEPS.len()
     );
-    // Last, because it is what a reader of the log looks for.
-    if let Some(tests) = rows.iter().find(|row| row[0] == "test") {
-        println!("{}", tests[3]);
-    }
+    println!("{}", last_line(&rows, ci.tally.get()));
     Ok(is_green)
+}
+
+/// What a reader of the log looks for: tests, or steps where none of them ran tests.
+fn last_line(rows: &[Vec<String>], tally: Option<&Tally>) -> String {
+    if let Some(tally) = tally {
+        return tally.say();
+    }
+    let failed = rows.iter().filter(|row| row[1] == FAILED).count();
+    format!("steps: {} passed, {failed} failed", rows.len() - failed)
 }
 
 type Step = fn(&Ci) -> Result<End, Box<dyn std::error::Error>>;
 
-const STEPS: [(&str, Step); 11] = [
+const STEPS: [(&str, Step); 13] = [
     ("fmt", |ci| ci.cargo("fmt", &["fmt", "--all", "--check"])),
-    ("layers", |ci| ci.own("layers")),
-    ("tidy", |ci| ci.own("tidy")),
-    ("spec", |ci| ci.own("spec")),
-    ("deps", |ci| ci.own("deps")),
+    ("layers", |ci| ci.own(&["layers"])),
+    ("tidy", |ci| ci.own(&["tidy"])),
+    ("spec", |ci| ci.own(&["spec"])),
+    ("deps", |ci| ci.own(&["deps"])),
     ("clippy", |ci| {
         ci.cargo(
             "clippy",
@@ -88,8 +97,10 @@ const STEPS: [(&str, Step); 11] = [
     ("test", Ci::test),
     ("doc", Ci::doc),
     ("examples", Ci::examples),
-    ("loom", Ci::loom),
+    ("conformance", Ci::conformance),
     ("bench", Ci::bench),
+    ("loom", Ci::loom),
+    ("fuzz", |ci| ci.own(&["fuzz"])),
 ];
 
 fn choose(arguments: &[String]) -> Result<Vec<(&'static str, Step)>, Box<dyn std::error::Error>> {
@@ -148,6 +159,10 @@ struct Ci {
     workspace: Workspace,
     tree: Tree,
     logs: PathBuf,
+    /// Whether the release build came out well, once a step has asked for it.
+    release: OnceCell<bool>,
+    /// What the tests said, once they have run.
+    tally: OnceCell<Tally>,
 }
 
 impl Ci {
@@ -178,9 +193,14 @@ impl Ci {
     }
 
     /// A check of this binary, as a child, so that its output is logged like every other's.
-    fn own(&self, name: &'static str) -> Result<End, Box<dyn std::error::Error>> {
+    fn own(&self, arguments: &[&str]) -> Result<End, Box<dyn std::error::Error>> {
         let mut command = Command::new(std::env::current_exe()?);
-        let ended = self.logged(name, command.arg(name), STEP_LIMIT)?;
+        self.told(arguments[0], command.args(arguments))
+    }
+
+    /// Runs a command whose exit status is its verdict and whose last line is its figure.
+    fn told(&self, name: &str, command: &mut Command) -> Result<End, Box<dyn std::error::Error>> {
+        let ended = self.logged(name, command, STEP_LIMIT)?;
         let log = process::tail(&ended.log, LOG_BYTES_SHOWN);
         let last = log
             .trim_end()
@@ -195,6 +215,33 @@ impl Ci {
         })
     }
 
+    /// Every binary and example in one release build, so that no dependency is built twice.
+    fn release(&self) -> Result<bool, Box<dyn std::error::Error>> {
+        if let Some(is_built) = self.release.get() {
+            return Ok(*is_built);
+        }
+        let mut build = cargo();
+        build.args(["build", "--release", "--workspace", "--bins", "--examples"]);
+        let is_built = self
+            .logged("release-build", &mut build, STEP_LIMIT)?
+            .is_success;
+        Ok(*self.release.get_or_init(|| is_built))
+    }
+
+    /// A binary of the release build.
+    fn binary(&self, name: &str) -> Command {
+        Command::new(self.workspace.target.join("release").join(name))
+    }
+
+    /// The whole RaptorQ suite: in a release build it takes seconds.
+    fn conformance(&self) -> Result<End, Box<dyn std::error::Error>> {
+        if !self.release()? {
+            return Ok(End::failed(UNBUILT.to_owned()));
+        }
+        let mut raptorq = self.binary("asupersync-conformance-raptorq");
+        self.told("conformance-raptorq", &mut raptorq)
+    }
+
     fn test(&self) -> Result<End, Box<dyn std::error::Error>> {
         let mut is_success = true;
         let mut tally = Tally::default();
@@ -203,15 +250,12 @@ impl Ci {
             is_success &= ended.is_success;
             tally = tally.and(Tally::of(&process::tail(&ended.log, u64::MAX)));
         }
-        let detail = format!("{} passed, {} failed", tally.passed, tally.failed);
-        let is_whole = is_success && tally.failed == 0 && tally.passed > 0;
-        if tally.ignored > 0 {
-            return Ok(End::failed(format!("{detail}, {} ignored", tally.ignored)));
-        }
+        let tally = *self.tally.get_or_init(|| tally);
+        let is_whole = is_success && tally.failed == 0 && tally.ignored == 0 && tally.passed > 0;
         Ok(if is_whole {
-            End::passed(detail)
+            End::passed(tally.say())
         } else {
-            End::failed(detail)
+            End::failed(tally.say())
         })
     }
 
@@ -227,7 +271,7 @@ impl Ci {
         })
     }
 
-    /// Builds all examples once, then runs each; it must end by itself, and well.
+    /// Runs each example; it must end by itself, and well.
     fn examples(&self) -> Result<End, Box<dyn std::error::Error>> {
         let pairs = |member: &crate::workspace::Member| {
             let name = member.name.clone();
@@ -242,13 +286,8 @@ impl Ci {
         if examples.is_empty() {
             return Ok(End::skipped("no crate has an example yet"));
         }
-        let mut build = cargo();
-        build.args(["build", "--release", "--workspace", "--examples"]);
-        if !self
-            .logged("examples-build", &mut build, STEP_LIMIT)?
-            .is_success
-        {
-            return Ok(End::failed("the examples do not build".to_owned()));
+        if !self.release()? {
+            return Ok(End::failed(UNBUILT.to_owned()));
         }
         let folder = self.workspace.target.join("release/examples");
         let mut failed = Vec::new();
@@ -300,7 +339,15 @@ impl Ci {
 
     /// Every row of every suite once, and every bench target in its own test mode.
     fn bench(&self) -> Result<End, Box<dyn std::error::Error>> {
-        let mut is_success = bench::run_suite(&bench::KERNEL, &bench::Options::smoke())?;
+        if !self.release()? {
+            return Ok(End::failed(UNBUILT.to_owned()));
+        }
+        let smoke = bench::Options::smoke();
+        let mut is_success = bench::run_built(&bench::KERNEL, &smoke, &self.workspace.target)?;
+        let mut raptorq = self.binary("asupersync-bench-raptorq");
+        is_success &= self
+            .logged("bench-raptorq", raptorq.arg("--smoke"), STEP_LIMIT)?
+            .is_success;
         let mut targets = 0;
         for member in &self.workspace.members {
             for target in &member.benches {
@@ -320,7 +367,7 @@ impl Ci {
                     .is_success;
             }
         }
-        let detail = format!("kernel suite and {targets} bench targets");
+        let detail = format!("kernel, raptorq and {targets} bench targets, briefly");
         Ok(if is_success {
             End::passed(detail)
         } else {
@@ -338,6 +385,7 @@ fn after_comma(detail: &str) -> String {
 }
 
 const FAILED: &str = "FAILED";
+const UNBUILT: &str = "the release build fails";
 const STEP_LIMIT: Duration = Duration::from_secs(25 * 60);
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 const LOG_BYTES_SHOWN: u64 = 16 * 1024;
@@ -368,6 +416,15 @@ mod tests {
             names(&["--skip", "loom"]).expect("rest").len(),
             STEPS.len() - 1
         );
+    }
+
+    #[test]
+    fn the_last_line_counts_tests_or_else_steps() {
+        let row = |word: &str| vec!["x".to_owned(), word.to_owned()];
+        let rows = [row("passed"), row(FAILED), row("SKIPPED")];
+        assert_eq!(last_line(&rows, None), "steps: 2 passed, 1 failed");
+        let tally = Tally::of("test result: ok. 3 passed; 1 failed; 0 ignored");
+        assert_eq!(last_line(&rows, Some(&tally)), "3 passed, 1 failed");
     }
 
     #[test]

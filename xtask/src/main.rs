@@ -12,6 +12,7 @@
 mod bench;
 mod ci;
 mod deps;
+mod fuzz;
 mod layers;
 mod loom;
 mod process;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         "spec" => spec::run(),
         "deps" => deps::run(),
         "loom" => loom::run(rest),
+        "fuzz" => fuzz::run(rest),
         "bench" => bench::run(rest),
         "conformance" => bench::conformance(rest),
         "help" | "-h" | "--help" => {
@@ -70,6 +72,7 @@ cargo xtask <command>
   spec                           every law names its check and its attack, and both exist
   deps                           no foreign runtime in the facade's tree; licences are allowed
   loom [--full | --fraction]     models of the lock-free code
+  fuzz [TARGET] [--seconds N]    fuzz targets with the address sanitizer; TARGET is a crate, a target, or crate/target
   bench <suite> [--rounds N] [--only ROW] [--json FILE] [--smoke]
                                  suites: kernel, raptorq (arguments after it are passed through)
   conformance <suite> [args]     suites: raptorq (arguments are passed through)

@@ -182,17 +182,21 @@ mod tests {
         assert!(!ended.expect("runs").is_success);
         let mut stuck = Command::new("sh");
         stuck.args(["-c", "sleep 600 & echo $!; wait"]);
-        let ended = run_logged("stuck", &mut stuck, &path, Duration::from_millis(300));
+        let ended = run_logged("stuck", &mut stuck, &path, Duration::from_secs(2));
         let ended = ended.expect("runs");
         assert!(!ended.is_success);
         let grandchild: u32 = tail(&ended.log, 100).trim().parse().expect("sh printed it");
-        // Whoever adopts it may not have reaped it yet; a zombie runs no more.
-        let status =
-            std::fs::read_to_string(format!("/proc/{grandchild}/stat")).unwrap_or_default();
-        assert!(
-            status.is_empty() || status.contains(") Z ") || status.contains(") X "),
-            "{status}"
-        );
+        // It dies when it is next scheduled, and whoever adopts it may not have reaped it yet; a zombie runs no more.
+        let stat = format!("/proc/{grandchild}/stat");
+        let has_ended = || {
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ") || stat.contains(") X ")
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        while !has_ended() && Instant::now() < until {
+            std::thread::sleep(POLL_EVERY);
+        }
+        assert!(has_ended(), "{grandchild} outlived the kill");
         std::fs::remove_file(path).expect("was written");
     }
 }

@@ -67,6 +67,19 @@ impl Tally {
         }
     }
 
+    /// `3 passed, 0 failed`, and ignored tests if there are any.
+    pub(crate) fn say(self) -> String {
+        let Self {
+            passed,
+            failed,
+            ignored,
+        } = self;
+        match ignored {
+            0 => format!("{passed} passed, {failed} failed"),
+            _ => format!("{passed} passed, {failed} failed, {ignored} skipped"),
+        }
+    }
+
     pub(crate) fn of(output: &str) -> Self {
         let mut tally = Self::default();
         for line in output

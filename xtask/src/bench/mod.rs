@@ -129,7 +129,12 @@ pub(crate) fn run_suite(suite: &Suite, options: &Options) -> Verdict {
     if !process::run_shown(&mut build)?.success() {
         return Err(format!("{} does not build", suite.package).into());
     }
-    let binary = workspace.target.join("release").join(suite.binary);
+    run_built(suite, options, &workspace.target)
+}
+
+/// Runs a suite whose binary stands in `target` already.
+pub(crate) fn run_built(suite: &Suite, options: &Options, target: &Path) -> Verdict {
+    let binary = target.join("release").join(suite.binary);
     let mut rows = rows(&binary)?;
     if let Some(only) = &options.only {
         rows.retain(|row| row.name.contains(only.as_str()));
