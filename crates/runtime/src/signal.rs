@@ -76,16 +76,16 @@ impl Signals {
         state.delivered = self.count.load(Ordering::Acquire);
     }
 
-    /// Hands a signal that has come to the program.
-    pub(crate) fn deliver(&self) {
+    /// Hands a signal that has come to the program; whether one has come since the last call.
+    pub(crate) fn deliver(&self) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {
-            return;
+            return false;
         }
         let canceller = {
             let mut state = self.lock();
             let count = self.count.load(Ordering::Acquire);
             if count == state.delivered {
-                return;
+                return false;
             }
             state.delivered = count;
             if let Some((_, reader)) = &mut state.pipe {
@@ -97,6 +97,7 @@ impl Signals {
         if let Some(canceller) = canceller {
             canceller.cancel(CancelKind::Shutdown, "a signal asked the program to end");
         }
+        true
     }
 
     /// How many signals have come.
