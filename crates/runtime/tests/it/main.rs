@@ -1,3 +1,16 @@
 //! The production host, through its public interface.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails in a test's helper fails the test"
+)]
 
+mod blocking;
+mod entry;
+mod order;
+mod panics;
 mod regions;
+mod shutdown;
+mod stress;
+mod support;
+mod timers;
+mod wakes;
