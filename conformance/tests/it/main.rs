@@ -1,5 +1,6 @@
 //! The kernel's promises, on both hosts.
 
+mod admission;
 mod budgets;
 mod cancellation;
 mod capabilities;
@@ -12,3 +13,4 @@ mod panics;
 mod quiescence;
 mod shared;
 mod support;
+mod timeouts;
