@@ -1,5 +1,6 @@
 //! The kernel's promises, on both hosts.
 
+mod admission;
 mod budgets;
 mod cancellation;
 mod capabilities;
@@ -13,3 +14,4 @@ mod quiescence;
 mod shared;
 mod support;
 mod time;
+mod timeouts;

@@ -7,7 +7,7 @@ use asupersync_conformance::on_both_hosts;
 use asupersync_core::{Collect, Outcome};
 use asupersync_kernel::{BlockingError, Cx, RegionOptions};
 
-use crate::support::{End, TICK};
+use crate::support::{End, FOREVER, TICK};
 
 /// Runs `child` beside a healthy sibling and gives the child's panic message.
 async fn message_of<F, Fut>(cx: &Cx, child: F) -> String
@@ -143,7 +143,7 @@ fn a_panic_in_a_region_body_closes_the_region() {
         let end = cx
             .region(async |scope| {
                 scope.spawn(async |cx: Cx| {
-                    cx.sleep(crate::support::FOREVER).await?;
+                    cx.sleep(FOREVER).await?;
                     End::Ok(())
                 });
                 scope.cx().yield_now().await?;
@@ -154,5 +154,34 @@ fn a_panic_in_a_region_body_closes_the_region() {
             })
             .await;
         assert!(matches!(end, Outcome::Panicked(_)));
+    });
+}
+
+#[test]
+fn a_panic_in_a_region_whose_future_was_dropped_reaches_the_region_around_it() {
+    on_both_hosts(async |cx| {
+        let end = cx
+            .region(async |outer| {
+                let mut left = Box::pin(outer.cx().region(async |scope| {
+                    scope.spawn(async |cx: Cx| {
+                        if cx.sleep(FOREVER).await.is_err() {
+                            panic!("a panic during cleanup");
+                        }
+                        End::Ok(())
+                    });
+                    scope.cx().sleep(FOREVER).await?;
+                    End::Ok(())
+                }));
+                assert!(futures_util::poll!(left.as_mut()).is_pending());
+                outer.cx().sleep(TICK).await?;
+                drop(left);
+                End::Ok(())
+            })
+            .await;
+        // The outer region's error has a shape of its own, of which the heir knows nothing.
+        assert!(
+            matches!(&end, Outcome::Panicked(payload) if payload.message() == "a panic during cleanup"),
+            "{end:?}"
+        );
     });
 }

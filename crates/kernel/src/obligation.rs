@@ -9,7 +9,7 @@
 //! - A holder's open obligations are counted on the holder; the count is closed when the holder ends, and whoever settles later learns that the obligation was leaked.
 //! - Records with creation sites are kept only if the host asks for them, or if leaks are to be recovered.
 
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -331,7 +331,7 @@ fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
             host.report(report());
             for (resource, ticket) in records.iter().filter_map(|record| record.recover.as_ref()) {
                 if let Some(resource) = resource.upgrade() {
-                    resource.recover(*ticket);
+                    recover_contained(node, resource, *ticket);
                 }
             }
             None
@@ -341,6 +341,18 @@ fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
             None
         }
         LeakResponse::Panic => Some(PanicPayload::from_message(leak_message(node, &owed, count))),
+    }
+}
+
+/// Tells a resource; a panic in it is reported, and the other resources are told all the same.
+fn recover_contained(node: &NodeRef, resource: Arc<dyn Recover>, ticket: u64) {
+    let told = catch_unwind(AssertUnwindSafe(move || resource.recover(ticket)));
+    if let Err(payload) = told {
+        let message = PanicPayload::new(payload).message().to_owned();
+        node.host().report(Report::PanicContained {
+            place: "the recovery of a leaked obligation",
+            message,
+        });
     }
 }
 

@@ -19,7 +19,7 @@
 //! - A task with `SCHEDULED` and without `RUNNING` has an entry in some queue, so a wake is never lost.
 //! - At most one entry stands in each of the two kinds of queue.
 //!   A cancel request may so overtake an entry in the ready lane; the entry that comes second finds nothing to do.
-//! - The scheduler's one reference is released by completion, or by the last stale entry after it.
+//! - The scheduler's one reference is released by completion, or by the last stale entry after it; completion then has one of its own.
 //!
 //! Wakes during a poll coalesce into one further poll.
 
@@ -69,8 +69,8 @@ pub(crate) enum Claim {
 pub(crate) struct Completed {
     /// Somebody left a waker.
     pub(crate) has_waiter: bool,
-    /// No stale entry is left: the scheduler's reference is the caller's to release.
-    pub(crate) release: bool,
+    /// A stale entry is left, to which the scheduler's reference belongs; the caller's is then a new one.
+    pub(crate) has_entry: bool,
 }
 
 pub(crate) struct State(AtomicU64);
@@ -167,11 +167,15 @@ impl State {
     }
 
     /// Ends the last poll: the outcome is written.
+    ///
+    /// The caller then owns one reference, with which it goes on using the node: the scheduler's, or a further one if an entry is left, since whoever takes that entry may release the scheduler's at any time.
     pub(crate) fn complete(&self) -> Completed {
         let mut current = self.0.load(Ordering::Relaxed);
         loop {
             debug_assert!(current & COMPLETE == 0, "a task completes once");
-            let next = (current & !(RUNNING | SCHEDULED)) | COMPLETE;
+            let has_entry = current & (QUEUED | QUEUED_CANCEL) != 0;
+            let kept = if has_entry { REF } else { 0 };
+            let next = ((current & !(RUNNING | SCHEDULED)) | COMPLETE) + kept;
             match self
                 .0
                 .compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Relaxed)
@@ -179,7 +183,7 @@ impl State {
                 Ok(_) => {
                     return Completed {
                         has_waiter: current & WAITER != 0,
-                        release: current & (QUEUED | QUEUED_CANCEL) == 0,
+                        has_entry,
                     };
                 }
                 Err(seen) => current = seen,
@@ -258,7 +262,7 @@ mod tests {
         assert_eq!(state.claim(Queue::Cancel), Claim::Run);
         let completed = state.complete();
         assert!(
-            !completed.release,
+            completed.has_entry,
             "the entry in the ready lane still refers to the task"
         );
         assert_eq!(state.claim(Queue::Plain), Claim::StaleLast);
@@ -394,30 +398,36 @@ mod loom_tests {
     }
 
     #[test]
-    fn loom_completion_releases_the_schedulers_reference_exactly_once() {
+    fn loom_completion_may_use_the_node_while_a_stale_entry_is_taken() {
         loom::model(|| {
             let model = Model::new();
             model.wake(Queue::Plain);
             model.wake(Queue::Cancel);
-            let releases = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
-            let take = |model: &Model, queue: Queue, releases: &loom::sync::atomic::AtomicUsize| {
-                match model.state.claim(queue) {
-                    Claim::Run => {
-                        if model.state.complete().release {
-                            releases.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                    Claim::Stale => {}
-                    Claim::StaleLast => {
-                        releases.fetch_add(1, Ordering::Relaxed);
-                    }
+            let frees = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+            let release = |model: &Model, frees: &loom::sync::atomic::AtomicUsize| {
+                if model.state.release() {
+                    // SAFETY: the last reference is gone; loom reports whoever still uses the node as a race.
+                    model.seen.with_mut(|freed| unsafe { *freed += 1 });
+                    frees.fetch_add(1, Ordering::Relaxed);
                 }
             };
-            let (other, count) = (Arc::clone(&model), Arc::clone(&releases));
+            let take = move |model: &Model, queue, frees: &loom::sync::atomic::AtomicUsize| {
+                match model.state.claim(queue) {
+                    Claim::Run => {
+                        let _ = model.state.complete();
+                        // SAFETY: completion left a reference to the caller; loom reports a violation as a race.
+                        model.seen.with(|used| assert_eq!(unsafe { *used }, 0));
+                        release(model, frees);
+                    }
+                    Claim::Stale => {}
+                    Claim::StaleLast => release(model, frees),
+                }
+            };
+            let (other, count) = (Arc::clone(&model), Arc::clone(&frees));
             let thief = thread::spawn(move || take(&other, Queue::Plain, &count));
-            take(&model, Queue::Cancel, &releases);
+            take(&model, Queue::Cancel, &frees);
             thief.join().unwrap();
-            assert_eq!(releases.load(Ordering::Relaxed), 1);
+            assert_eq!(frees.load(Ordering::Relaxed), 1);
         });
     }
 }

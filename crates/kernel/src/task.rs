@@ -24,7 +24,7 @@ use crate::cancel;
 use crate::current;
 use crate::event::Event;
 use crate::extra::Failed;
-use crate::host::{Lane, WorkerId};
+use crate::host::{Lane, Report, WorkerId};
 use crate::node::{Header, Inner, Kind, NodeInit, NodeRef, Phase};
 use crate::obligation;
 use crate::state::{Claim, Queue, State};
@@ -40,8 +40,10 @@ pub(crate) struct Vtable {
     fail: unsafe fn(NonNull<Header>, PanicPayload),
     /// Whether the stored outcome is a cancellation by the task's own budget.
     own_budget: unsafe fn(NonNull<Header>) -> bool,
-    /// Moves an outcome that is not `Ok` into the `Option<Outcome<(), E>>` of the region's close.
-    deliver: unsafe fn(NonNull<Header>, *mut ()),
+    /// Moves an outcome out; an error goes into the `Option<E>` behind the pointer, and is told without its value.
+    ///
+    /// An heir knows nothing of the error type of its region, and has no error: it writes nothing.
+    deliver: unsafe fn(NonNull<Header>, *mut ()) -> Outcome<(), ()>,
     /// Drops the outcome; gives back its panic, if it is one.
     discard: unsafe fn(NonNull<Header>) -> Option<PanicPayload>,
     /// Frees the allocation and gives back the parent.
@@ -173,7 +175,7 @@ unsafe fn own_budget<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) ->
     kinds.contains(&reason.kind()) && reason.origin() == header.origin()
 }
 
-unsafe fn deliver<Fut, E>(node: NonNull<Header>, slot: *mut ())
+unsafe fn deliver<Fut, E>(node: NonNull<Header>, error: *mut ()) -> Outcome<(), ()>
 where
     Fut: Future<Output: IntoOutcome>,
     ErrOf<Fut>: Into<E>,
@@ -181,16 +183,12 @@ where
     // SAFETY: the caller owns the outcome.
     let taken = std::mem::replace(unsafe { body::<Fut>(node) }, Body::Empty);
     let Body::Outcome(outcome) = taken else {
-        return;
+        return Outcome::Ok(());
     };
-    let end = match outcome {
-        Outcome::Ok(_) => return,
-        Outcome::Err(error) => Outcome::Err(error.into()),
-        Outcome::Cancelled(reason) => Outcome::Cancelled(reason),
-        Outcome::Panicked(payload) => Outcome::Panicked(payload),
-    };
-    // SAFETY: `slot` is the region's, whose error type is `E`: tasks are spawned with it.
-    unsafe { *slot.cast::<Option<Outcome<(), E>>>() = Some(end) };
+    outcome.map(drop).map_err(|own| {
+        // SAFETY: the place is the region's, and `E` its error type: tasks are spawned with it, and heirs have no error.
+        unsafe { *error.cast::<Option<E>>() = Some(own.into()) };
+    })
 }
 
 unsafe fn discard<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Option<PanicPayload> {
@@ -219,7 +217,7 @@ impl<N> InlineVtable<N> {
         stop: |_, _| unreachable!("an inline node is not scheduled"),
         fail: |_, _| unreachable!("an inline node stores no outcome"),
         own_budget: |_| false,
-        deliver: |_, _| {},
+        deliver: |_, _| Outcome::Ok(()),
         discard: |_| None,
         dealloc: dealloc_inline::<N>,
     };
@@ -354,12 +352,11 @@ fn refuse(node: &NodeRef) {
     debug_assert_eq!(claim, Claim::Run, "nobody else knows the task");
     // SAFETY: `claim` made the caller the owner of `RUNNING`.
     unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
-    if node.state.complete().release {
-        release_scheduler(node);
-    }
+    let _ = node.state.complete();
+    release_scheduler(node);
 }
 
-/// Gives up the scheduler's reference.
+/// Gives up the scheduler's reference, or the one that completion made.
 fn release_scheduler(node: &NodeRef) {
     // SAFETY: the caller's transition made the scheduler's reference its own.
     drop(unsafe { NodeRef::from_owned(node.as_non_null()) });
@@ -520,9 +517,7 @@ fn finish(node: &NodeRef, severity: Severity) {
             waker::wake_contained(waiter);
         }
     }
-    if completed.release {
-        release_scheduler(node);
-    }
+    release_scheduler(node);
 }
 
 /// Drops an outcome that neither a handle nor the region will take, on the thread that may drop it.
@@ -575,7 +570,14 @@ pub(crate) fn consult(region: &NodeRef, end: ChildEnd) -> Decision {
     let Some(policy) = &region.region().policy else {
         return FailFast.on_child_end(&end);
     };
-    catch_unwind(AssertUnwindSafe(|| policy.on_child_end(&end))).unwrap_or(Decision::CancelRest)
+    catch_unwind(AssertUnwindSafe(|| policy.on_child_end(&end))).unwrap_or_else(|payload| {
+        let message = PanicPayload::new(payload).message().to_owned();
+        region.host().report(Report::PanicContained {
+            place: "a region's policy",
+            message,
+        });
+        Decision::CancelRest
+    })
 }
 
 /// Cancels body and siblings of a child that failed.
@@ -642,7 +644,7 @@ pub(crate) fn suppress(node: &NodeRef, severity: Severity) -> Option<PanicPayloa
     unsafe { (node.vtable.discard)(node.as_non_null()) }
 }
 
-/// Moves a failed child's end into a region's slot, unless its handle took it.
+/// Takes a failed child's end for its region, unless its handle took it.
 ///
 /// # Safety
 /// `E` is the error type of the region that the child was spawned in.
@@ -650,10 +652,16 @@ pub(crate) unsafe fn deliver_end<E>(node: &NodeRef) -> Option<Outcome<(), E>> {
     if !node.state.take() {
         return None;
     }
-    let mut slot: Option<Outcome<(), E>> = None;
+    let mut error: Option<E> = None;
+    let place = std::ptr::from_mut(&mut error).cast();
     // SAFETY: `take` made the outcome the caller's; `E` is right by the caller's promise.
-    unsafe { (node.vtable.deliver)(node.as_non_null(), std::ptr::from_mut(&mut slot).cast()) };
-    slot
+    let end = unsafe { (node.vtable.deliver)(node.as_non_null(), place) };
+    match end {
+        Outcome::Ok(()) => None,
+        Outcome::Err(()) => error.map(Outcome::Err),
+        Outcome::Cancelled(reason) => Some(Outcome::Cancelled(reason)),
+        Outcome::Panicked(payload) => Some(Outcome::Panicked(payload)),
+    }
 }
 
 /// Takes the outcome of a complete task for its handle.

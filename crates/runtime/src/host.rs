@@ -2,13 +2,14 @@
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use asupersync_core::{RegionId, Time};
+use asupersync_core::{PanicPayload, RegionId, Time};
 use asupersync_kernel::{Event, Host, KernelConfig, Lane, Report, Runnable, TimerKey, WorkerId};
 use asupersync_reactor::{Reactor, ReactorHandle};
 use asupersync_sched::{Counters, Shared, Unparker, Worker};
@@ -134,6 +135,16 @@ impl RuntimeHost {
         }
     }
 
+    /// Wakes a waker whose code may be the program's, on a thread that no panic may end.
+    pub(crate) fn wake_contained(&self, waker: Waker) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            self.report(Report::PanicContained {
+                place: "a timer's waker",
+                message: PanicPayload::new(payload).message().to_owned(),
+            });
+        }
+    }
+
     fn wake_any(&self, worker: Option<usize>) {
         if let Some(worker) = worker {
             self.wake(worker);
@@ -237,7 +248,8 @@ impl Host for RuntimeHost {
     fn record(&self, _event: Event) {}
 
     fn report(&self, report: Report) {
-        (self.on_report)(&report);
+        // There is nobody left to tell that the listener panicked.
+        let _ = catch_unwind(AssertUnwindSafe(|| (self.on_report)(&report)));
     }
 
     fn count_leaks(&self, count: u32) -> u64 {

@@ -223,7 +223,7 @@ impl<'a> Closing<'a> {
             self.host.signals.attach(Some(root.canceller()));
             self.attached = true;
         }
-        let ran = work.run_some(|| root.body_ended());
+        let ran = work.run_some(|| root.body_ended() || self.signals() > 0);
         if root.is_quiescent() {
             return ControlFlow::Break(());
         }
@@ -232,7 +232,7 @@ impl<'a> Closing<'a> {
             return ControlFlow::Break(());
         }
         if !ran || root.body_ended() {
-            work.idle(|| root.is_quiescent(), give_up_at);
+            work.idle(|| root.is_quiescent() || self.signals() > 1, give_up_at);
         }
         ControlFlow::Continue(())
     }

@@ -80,16 +80,16 @@ impl Signals {
         state.asked_at = None;
     }
 
-    /// Hands a signal that has come to the program.
-    pub(crate) fn deliver(&self, now: Time) {
+    /// Hands a signal that has come to the program; whether one has come since the last call.
+    pub(crate) fn deliver(&self, now: Time) -> bool {
         if self.count.load(Ordering::Acquire) == 0 {
-            return;
+            return false;
         }
         let canceller = {
             let mut state = self.lock();
             let count = self.count.load(Ordering::Acquire);
             if count == state.delivered {
-                return;
+                return false;
             }
             state.delivered = count;
             state.asked_at.get_or_insert(now);
@@ -102,6 +102,7 @@ impl Signals {
         if let Some(canceller) = canceller {
             canceller.cancel(CancelKind::Shutdown, "a signal asked the program to end");
         }
+        true
     }
 
     /// When a signal first asked the attached program to end.

@@ -2,6 +2,7 @@
 //!
 //! A worker sets timers in its own wheel, whose lock it then shares with nobody but the odd canceller.
 //! A wheel is advanced by its worker: between tasks, and when it wakes from the sleep that the wheel's next deadline bounds.
+//! The worker that slept in the reactor advances all of them, since their owners may be stuck in a poll.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

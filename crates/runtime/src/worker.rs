@@ -3,7 +3,9 @@
 //! # Who sleeps where
 //! The first idle worker sleeps in the reactor, until its events, the next deadline of any wheel, or a wake.
 //! The others sleep on their parkers, bounded by their own wheels.
+//! Whoever slept in the reactor fires what is due in every wheel, for the workers that are stuck in a poll.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, TryLockError};
@@ -11,7 +13,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use asupersync_core::Time;
-use asupersync_kernel::{Runnable, wake_contained};
+use asupersync_kernel::Runnable;
 use asupersync_sched::Parker;
 
 use crate::host::{Local, RuntimeHost};
@@ -121,11 +123,14 @@ impl Loop {
         if !self.local.worker.announce_sleep() {
             return;
         }
-        if !stop() {
-            self.sleep(wake_by);
-        }
+        let turned = !stop() && self.sleep(wake_by);
         self.local.worker.wake_up();
-        self.fire_timers();
+        if turned {
+            // A worker that is stuck in a poll cannot see to its own wheel, and this sleep was bounded by it.
+            self.fire(0..self.host.unparkers.len());
+        } else {
+            self.fire_timers();
+        }
     }
 
     /// Whether work came while spinning.
@@ -139,7 +144,8 @@ impl Loop {
         false
     }
 
-    fn sleep(&mut self, wake_by: Option<Time>) {
+    /// Sleeps; whether that was in the reactor, on behalf of all workers.
+    fn sleep(&mut self, wake_by: Option<Time>) -> bool {
         let index = self.local.worker.index();
         match self.host.reactor.try_lock() {
             Ok(mut reactor) => {
@@ -147,10 +153,12 @@ impl Loop {
                 let turned = self.parker.park_elsewhere(|| reactor.turn(timeout));
                 drop(reactor);
                 self.after_turn(turned);
+                true
             }
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {
                 let timeout = self.until(self.host.timers.next_deadline(index), wake_by);
                 self.parker.park(timeout);
+                false
             }
         }
     }
@@ -182,20 +190,34 @@ impl Loop {
             // The events stay with the operating system; what cannot be hidden is that it refuses to tell them.
             eprintln!("asupersync: the reactor could not be polled: {error}");
         }
-        self.host.signals.deliver(self.host.clock.now());
+        if self.host.signals.deliver(self.host.clock.now()) {
+            // Its loop counts the signals, also those that change nothing in the program any more.
+            self.host.wake(0);
+        }
     }
 
-    /// Wakes what is due in this worker's wheel, and in the wheels of workers that are busy; how many.
+    /// Wakes what is due in this worker's wheel; how many.
     fn fire_timers(&mut self) -> usize {
         let own = self.local.worker.index();
-        if self.host.timers.next_deadline(own).is_none() {
+        self.fire(own..own + 1)
+    }
+
+    /// Wakes what is due in some wheels; how many.
+    fn fire(&mut self, shards: Range<usize>) -> usize {
+        let timers = &self.host.timers;
+        if shards
+            .clone()
+            .all(|shard| timers.next_deadline(shard).is_none())
+        {
             return 0;
         }
         let now = self.host.clock.now();
-        self.host.timers.advance(own, now, &mut self.due);
+        for shard in shards {
+            timers.advance(shard, now, &mut self.due);
+        }
         let count = self.due.len();
         for waker in self.due.drain(..) {
-            wake_contained(waker);
+            self.host.wake_contained(waker);
         }
         count
     }

@@ -1,5 +1,17 @@
 //! The production host, through its public interface.
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails in a test's helper fails the test"
+)]
 
+mod blocking;
+mod entry;
+mod order;
+mod panics;
 mod regions;
+mod shutdown;
 mod signals;
+mod stress;
+mod support;
+mod timers;
+mod wakes;

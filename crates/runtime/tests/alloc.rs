@@ -1,0 +1,305 @@
+//! How often the runtime asks for memory: once for a task, and never for what a task does all day.
+#![expect(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use asupersync_core::{Cancelled, Outcome, OutcomeError};
+use asupersync_kernel::{Cx, JoinHandle};
+use asupersync_runtime::RuntimeBuilder;
+use asupersync_sync::{Mutex, Notify, Semaphore, mpsc};
+
+struct Counting;
+
+#[global_allocator]
+static GLOBAL: Counting = Counting;
+
+static EVERYWHERE: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static HERE: Cell<u64> = const { Cell::new(0) };
+}
+
+fn note() {
+    EVERYWHERE.fetch_add(1, Ordering::Relaxed);
+    // A thread that is past its locals counts elsewhere only.
+    let _ = HERE.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is forwarded unchanged to the system's allocator, which keeps the contract; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is the same.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        note();
+        // SAFETY: `pointer` came from the system's allocator through us, with this layout.
+        unsafe { System.realloc(pointer, layout, bytes) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from the system's allocator through us, with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// Allocations of this thread so far; with one worker that is all of the runtime's.
+fn here() -> u64 {
+    HERE.get()
+}
+
+/// Allocations of the process so far.
+fn everywhere() -> u64 {
+    EVERYWHERE.load(Ordering::Relaxed)
+}
+
+type End = Result<(), Stop>;
+
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+struct Stop(#[from] Cancelled);
+
+impl From<OutcomeError<Self>> for Stop {
+    fn from(error: OutcomeError<Self>) -> Self {
+        match error {
+            OutcomeError::Err(error) => error,
+            OutcomeError::Cancelled(reason) => Self(Cancelled::new(reason)),
+            OutcomeError::Panicked(payload) => panic!("{payload}"),
+        }
+    }
+}
+
+/// Runs `body` on as many workers, without the records that debug builds keep.
+#[track_caller]
+fn run<F, Fut>(workers: usize, body: F)
+where
+    F: FnOnce(Cx) -> Fut,
+    Fut: Future<Output = End>,
+{
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let builder = RuntimeBuilder::new()
+        .worker_threads(workers)
+        .handle_signals(false)
+        .record_obligations(false);
+    let mut runtime = builder
+        .build()
+        .expect("the machine has the resources for it");
+    let end = runtime.block_on(body);
+    assert!(end.is_ok(), "{end:?}");
+}
+
+const TASKS: u64 = 10_000;
+
+type Handles = Vec<JoinHandle<u64, Stop>>;
+
+/// Allocations of spawning and joining tasks; `handles` has room for them.
+async fn spawn_and_join(cx: &Cx, count: fn() -> u64, handles: &mut Handles) -> Result<u64, Stop> {
+    let mut spent = 0;
+    let end = cx
+        .region(async |scope| {
+            let before = count();
+            for number in 0..TASKS {
+                handles.push(scope.spawn(async move |cx: Cx| {
+                    cx.yield_now().await?;
+                    Ok::<_, Stop>(number)
+                }));
+            }
+            for (number, handle) in (0..).zip(handles.drain(..)) {
+                let end = handle.join(scope.cx()).await;
+                assert!(matches!(end, Outcome::Ok(value) if value == number));
+            }
+            spent = count() - before;
+            End::Ok(())
+        })
+        .await;
+    end.into_result()?;
+    Ok(spent)
+}
+
+#[test]
+fn a_spawned_task_is_one_allocation() {
+    run(1, async |cx| {
+        let mut handles = Vec::with_capacity(TASKS as usize);
+        spawn_and_join(&cx, here, &mut handles).await?;
+        let spent = spawn_and_join(&cx, here, &mut handles).await?;
+        // The region is one, and the queue grows and shrinks with its length.
+        assert!(
+            (TASKS..=TASKS + TASKS / 100).contains(&spent),
+            "{spent} allocations for {TASKS} tasks"
+        );
+        Ok(())
+    });
+}
+
+#[test]
+fn a_task_that_other_workers_take_is_one_allocation_too() {
+    run(4, async |cx| {
+        let mut handles = Vec::with_capacity(TASKS as usize);
+        spawn_and_join(&cx, everywhere, &mut handles).await?;
+        let spent = spawn_and_join(&cx, everywhere, &mut handles).await?;
+        // Other tests of this process start meanwhile, which takes some hundreds.
+        assert!(
+            (TASKS..=TASKS + TASKS / 20).contains(&spent),
+            "{spent} allocations for {TASKS} tasks"
+        );
+        Ok(())
+    });
+}
+
+/// Runs a task's daily work, for which memory is only asked the first time.
+#[track_caller]
+fn free_of_allocations<F>(what: &str, work: F)
+where
+    F: AsyncFn(&Cx) -> End,
+{
+    run(1, async |cx| {
+        // Slabs, wheels and queues grow to their size.
+        work(&cx).await?;
+        work(&cx).await?;
+        let before = here();
+        work(&cx).await?;
+        let spent = here() - before;
+        assert_eq!(spent, 0, "{what}");
+        Ok(())
+    });
+}
+
+#[test]
+fn yields_sleeps_and_checkpoints_allocate_nothing() {
+    free_of_allocations("yields", async |cx| {
+        for _ in 0..5000 {
+            cx.yield_now().await?;
+        }
+        Ok(())
+    });
+    free_of_allocations("sleeps", async |cx| {
+        for _ in 0..300 {
+            cx.sleep(Duration::from_micros(20)).await?;
+        }
+        Ok(())
+    });
+    free_of_allocations("checkpoints", async |cx| {
+        for _ in 0..5000 {
+            cx.checkpoint()?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn locks_and_permits_without_rivals_allocate_nothing() {
+    let mutex = Mutex::new(0);
+    free_of_allocations("locks", async |cx| {
+        for _ in 0..5000 {
+            *mutex.lock(cx).await.unwrap() += 1;
+        }
+        Ok(())
+    });
+    let semaphore = Semaphore::new(2);
+    free_of_allocations("permits", async |cx| {
+        for _ in 0..5000 {
+            drop(semaphore.acquire(cx).await.unwrap());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn wakes_messages_and_contended_locks_allocate_nothing() {
+    const WARM: u32 = 2000;
+    const COUNTED: u32 = 5000;
+    run(1, async |cx| {
+        cx.region(async |scope| {
+            let (ping, pong) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let (his, hers) = (Arc::clone(&ping), Arc::clone(&pong));
+            scope.spawn(async move |cx: Cx| {
+                for _ in 0..WARM + COUNTED {
+                    his.notified(&cx).await.unwrap();
+                    hers.notify_one();
+                }
+                End::Ok(())
+            });
+            scope.spawn(async move |cx: Cx| {
+                let mut before = 0;
+                for round in 0..WARM + COUNTED {
+                    if round == WARM {
+                        before = here();
+                    }
+                    ping.notify_one();
+                    pong.notified(&cx).await.unwrap();
+                }
+                assert_eq!(here() - before, 0, "wakes");
+                End::Ok(())
+            });
+            End::Ok(())
+        })
+        .await
+        .into_result()?;
+        Ok(())
+    });
+    run(1, async |cx| {
+        cx.region(async |scope| {
+            let (tx, mut rx) = mpsc::channel(8);
+            scope.spawn(async move |cx: Cx| {
+                for round in 0..WARM + COUNTED {
+                    tx.send(&cx, round).await.unwrap();
+                }
+                End::Ok(())
+            });
+            scope.spawn(async move |cx: Cx| {
+                let mut before = 0;
+                for round in 0..WARM + COUNTED {
+                    if round == WARM {
+                        before = here();
+                    }
+                    assert_eq!(rx.recv(&cx).await.unwrap(), round);
+                }
+                assert_eq!(here() - before, 0, "messages");
+                End::Ok(())
+            });
+            End::Ok(())
+        })
+        .await
+        .into_result()?;
+        Ok(())
+    });
+    run(1, async |cx| {
+        cx.region(async |scope| {
+            let mutex = Arc::new(Mutex::new(0_u32));
+            for _ in 0..4 {
+                let mutex = Arc::clone(&mutex);
+                scope.spawn(async move |cx: Cx| {
+                    let mut before = 0;
+                    for round in 0..WARM {
+                        if round == WARM / 2 {
+                            before = here();
+                        }
+                        let mut guard = mutex.lock(&cx).await.unwrap();
+                        *guard += 1;
+                        // The others come and wait while it is held.
+                        cx.yield_now().await?;
+                    }
+                    assert_eq!(here() - before, 0, "contended locks");
+                    End::Ok(())
+                });
+            }
+            End::Ok(())
+        })
+        .await
+        .into_result()?;
+        Ok(())
+    });
+}

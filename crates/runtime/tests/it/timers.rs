@@ -1,0 +1,73 @@
+//! Timers in real time.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use asupersync_kernel::Cx;
+
+use crate::support::{End, run_on, runtime};
+
+#[test]
+fn ten_thousand_sleeps_all_end_and_none_early() {
+    const SLEEPS: u64 = 10_000;
+    for workers in [1, 2, 4] {
+        let (ended, early) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        run_on(&mut runtime(workers), async |cx| {
+            cx.region(async |scope| {
+                for number in 0..SLEEPS {
+                    let (ended, early) = (Arc::clone(&ended), Arc::clone(&early));
+                    let duration = Duration::from_micros(1000 + number * 7919 % 9000);
+                    scope.spawn(async move |cx: Cx| {
+                        let start = cx.now();
+                        cx.sleep(duration).await?;
+                        if cx.now() < start + duration {
+                            early.fetch_add(1, Ordering::Relaxed);
+                        }
+                        ended.fetch_add(1, Ordering::Relaxed);
+                        End::Ok(())
+                    });
+                }
+                End::Ok(())
+            })
+            .await
+            .flatten()
+        });
+        assert_eq!(ended.load(Ordering::Relaxed), SLEEPS);
+        assert_eq!(early.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[derive(Default)]
+struct CountWakes(AtomicU64);
+
+impl Wake for CountWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_dropped_sleep_never_fires_and_leaves_nothing() {
+    for workers in [1, 2] {
+        let wakes = Arc::new(CountWakes::default());
+        run_on(&mut runtime(workers), async |cx| {
+            for _ in 0..1000 {
+                let waker = Waker::from(Arc::clone(&wakes));
+                let mut sleep = pin!(cx.sleep(Duration::from_millis(5)));
+                let polled = sleep.as_mut().poll(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+            }
+            assert_eq!(
+                Arc::strong_count(&wakes),
+                1,
+                "a timer still holds its waker"
+            );
+            cx.sleep(Duration::from_millis(20)).await?;
+            End::Ok(())
+        });
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
+    }
+}

@@ -1,0 +1,114 @@
+//! No wake is lost, wherever it comes from.
+
+use std::sync::{Arc, Barrier, mpsc};
+use std::time::Duration;
+
+use asupersync_kernel::Cx;
+use asupersync_sync::{Notify, oneshot};
+
+use crate::support::{End, block, run_on, runtime};
+
+#[test]
+fn a_foreign_thread_wakes_a_parked_task_every_time() {
+    const ROUNDS: u32 = 2000;
+    for workers in [1, 2, 4] {
+        let (ask, asked) = mpsc::channel::<oneshot::Sender<u32>>();
+        let foreign = std::thread::Builder::new()
+            .spawn(move || {
+                for (reply, round) in asked.into_iter().zip(0..) {
+                    reply.send(round).unwrap();
+                }
+            })
+            .unwrap();
+        run_on(&mut runtime(workers), async move |cx| {
+            cx.region(async |scope| {
+                // A task and not the root body, so that any worker may have to be woken.
+                scope.spawn(async move |cx: Cx| {
+                    for round in 0..ROUNDS {
+                        let (tx, mut rx) = oneshot::channel();
+                        ask.send(tx).unwrap();
+                        assert_eq!(rx.recv(&cx).await.unwrap(), round);
+                    }
+                    End::Ok(())
+                });
+                End::Ok(())
+            })
+            .await
+            .flatten()
+        });
+        foreign.join().unwrap();
+    }
+}
+
+#[test]
+fn every_sleeping_worker_is_woken_when_there_is_work_for_all() {
+    const WORKERS: usize = 4;
+    let (ask, asked) = mpsc::channel::<Vec<oneshot::Sender<()>>>();
+    let foreign = std::thread::Builder::new()
+        .spawn(move || {
+            for tasks in asked {
+                // Meanwhile all workers go to sleep.
+                block(Duration::from_millis(3));
+                for task in tasks {
+                    task.send(()).unwrap();
+                }
+            }
+        })
+        .unwrap();
+    run_on(&mut runtime(WORKERS), async move |cx| {
+        for _ in 0..50 {
+            let all = Arc::new(Barrier::new(WORKERS));
+            let (starts, waits): (Vec<_>, Vec<_>) =
+                (0..WORKERS).map(|_| oneshot::channel()).unzip();
+            let end = cx
+                .region(async |scope| {
+                    for mut start in waits {
+                        let all = Arc::clone(&all);
+                        scope.spawn(async move |cx: Cx| {
+                            start.recv(&cx).await.unwrap();
+                            // It blocks its worker until every worker has one.
+                            all.wait();
+                            End::Ok(())
+                        });
+                    }
+                    ask.send(starts).unwrap();
+                    End::Ok(())
+                })
+                .await;
+            end.flatten()?;
+        }
+        End::Ok(())
+    });
+    foreign.join().unwrap();
+}
+
+#[test]
+fn tasks_that_wake_each_other_between_workers_never_stall() {
+    for workers in [1, 2, 4] {
+        run_on(&mut runtime(workers), async |cx| {
+            cx.region(async |scope| {
+                for _ in 0..4 {
+                    let (ping, pong) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+                    let (his, hers) = (Arc::clone(&ping), Arc::clone(&pong));
+                    scope.spawn(async move |cx: Cx| {
+                        for _ in 0..3000 {
+                            ping.notify_one();
+                            pong.notified(&cx).await.unwrap();
+                        }
+                        End::Ok(())
+                    });
+                    scope.spawn(async move |cx: Cx| {
+                        for _ in 0..3000 {
+                            his.notified(&cx).await.unwrap();
+                            hers.notify_one();
+                        }
+                        End::Ok(())
+                    });
+                }
+                End::Ok(())
+            })
+            .await
+            .flatten()
+        });
+    }
+}
