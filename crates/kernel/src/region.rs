@@ -375,10 +375,6 @@ impl OpenRegion {
 
     fn hand_over(&mut self) {
         let heir_region = enclosing_region(&self.under);
-        if heir_region.lock().phase == Phase::Closed {
-            // The host gave the program up; an heir would be refused, and abandon the region again.
-            return;
-        }
         let node = self.node.clone();
         if node.lock().phase == Phase::Finalizing {
             // The finalizer that was under way is lost with its future; the rest run anew.
