@@ -283,7 +283,11 @@ fn failure(name: &str, log: &str, binary: &Path) -> String {
         .lines()
         .filter(|line| !line.starts_with(['#', '"']) && !line.starts_with("stat::"))
         .collect();
-    let told = &told[told.len().saturating_sub(LINES_SHOWN)..];
+    // A finding begins with what the code or the sanitizer said; without one the end tells most.
+    let begins = |line: &&str| line.contains("panicked at") || line.contains("ERROR: ");
+    let start = told.iter().position(begins);
+    let start = start.unwrap_or(told.len().saturating_sub(LINES_SHOWN));
+    let told = &told[start..told.len().min(start + LINES_SHOWN)];
     let mut text = told.join("\n");
     let written = log
         .lines()
@@ -358,7 +362,7 @@ const OVERTIME: Duration = Duration::from_secs(120);
 const INPUT_SECONDS_MAX: u64 = 30;
 const MEMORY_MIB_MAX: u64 = 2048;
 const LOG_BYTES_SHOWN: u64 = 8 * 1024;
-const LINES_SHOWN: usize = 40;
+const LINES_SHOWN: usize = 30;
 const INPUT_BYTES_SHOWN: usize = 512;
 const TO_STRING: &str = "writing to a string does not fail";
 
@@ -436,7 +440,7 @@ mod tests {
 
     #[test]
     fn an_input_that_fails_fails_the_run_and_is_shown() {
-        let crash = "path=${3#-artifact_prefix=}crash-1; printf 'a\\001' > $path\necho 'panicked at x'; echo \"artifact_prefix='y'; Test unit written to $path\"; exit 77";
+        let crash = "path=${3#-artifact_prefix=}crash-1; printf 'a\\001' > $path\necho 'panicked at x'; for i in $(seq 100); do echo frame; done; echo \"artifact_prefix='y'; Test unit written to $path\"; exit 77";
         let (end, folder) = run_script("crash", crash);
         assert!(!end.is_success);
         let log = process::tail(&folder.join("io-lines.log"), u64::MAX);

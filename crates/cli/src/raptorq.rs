@@ -60,8 +60,18 @@ pub(crate) enum CommandError {
     Stream(#[from] StreamError),
     #[error("the file cannot be recovered")]
     Object(#[from] ObjectError),
-    #[error("{recovered} of {blocks} blocks recovered; more packets are needed")]
-    Incomplete { recovered: usize, blocks: usize },
+    #[error("{} exists and is no regular file", path.display())]
+    NoFile { path: PathBuf },
+    #[error(
+        "{recovered} of {blocks} blocks recovered; more packets are needed than the {used} used, {dropped} dropped and {rejected} rejected as corrupt or sealed with another key"
+    )]
+    Incomplete {
+        recovered: usize,
+        blocks: usize,
+        used: u64,
+        dropped: u64,
+        rejected: u64,
+    },
     #[error("what was recovered differs from what was encoded")]
     Differs,
 }

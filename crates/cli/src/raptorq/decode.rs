@@ -1,15 +1,13 @@
 //! `asupersync raptorq decode`.
 
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use asupersync_raptorq::{ObjectDecoder, ObjectError, ObjectOptions, PlanCache, SymbolKey};
 use clap::Args;
 
-use super::file::{self, Packets};
-use super::{CommandError, about, progress};
+use super::file::{self, Packets, Partial};
+use super::{CommandError, progress};
 
 /// What to decode, and how.
 #[derive(Debug, Args)]
@@ -93,24 +91,15 @@ pub(super) fn recover(
         (false, Some(_)) => return Err(CommandError::KeyUnneeded),
         _ => {}
     }
-    // The file is written beside its place, so that a failure leaves no half of it.
-    let mut partial = output.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let outcome = recover_into(packets, &partial, key, loss, memory_mib);
-    match outcome {
-        Ok(summary) => about(std::fs::rename(&partial, output), "rename", output).map(|()| summary),
-        Err(error) => {
-            // The first error is the one to tell; what is left behind says `.partial`.
-            let _ = std::fs::remove_file(&partial);
-            Err(error)
-        }
-    }
+    let mut file = Partial::create(output)?;
+    let summary = recover_into(packets, &mut file, key, loss, memory_mib)?;
+    file.finish()?;
+    Ok(summary)
 }
 
 fn recover_into(
     mut packets: Packets,
-    output: &Path,
+    file: &mut Partial,
     key: Option<&SymbolKey>,
     mut loss: Loss,
     memory_mib: u64,
@@ -121,15 +110,20 @@ fn recover_into(
         ..ObjectOptions::default()
     };
     let mut decoder = ObjectDecoder::new(oti, Arc::new(PlanCache::new(0)), options);
-    let mut file = about(File::create(output), "create", output)?;
-    about(file.set_len(oti.fields().transfer_length), "extend", output)?;
+    file.set_len(oti.fields().transfer_length)?;
     let bar = progress(oti.fields().transfer_length, "decoding");
     let mut summary = Summary::default();
     let mut recovered = 0;
     while !decoder.is_finished() {
         let Some(packet) = packets.next()? else {
             let blocks = oti.fields().source_blocks.into();
-            return Err(CommandError::Incomplete { recovered, blocks });
+            return Err(CommandError::Incomplete {
+                recovered,
+                blocks,
+                used: summary.used,
+                dropped: summary.dropped,
+                rejected: summary.rejected,
+            });
         };
         if loss.strikes() {
             summary.dropped += 1;
@@ -145,8 +139,7 @@ fn recover_into(
             Err(_) => summary.rejected += 1,
         }
         while let Some(block) = decoder.take_block() {
-            about(file.seek(SeekFrom::Start(block.offset)), "write", output)?;
-            about(file.write_all(&block.bytes), "write", output)?;
+            file.write_at(block.offset, &block.bytes)?;
             bar.inc(block.bytes.len() as u64);
             recovered += 1;
         }

@@ -1,14 +1,14 @@
 //! `asupersync raptorq encode`.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, IntoInnerError, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use asupersync_raptorq::{Derivation, Oti, PlanCache, StreamEncoder};
 use clap::Args;
 
-use super::file::{self, Header};
+use super::file::{self, Header, Partial};
 use super::{CommandError, about, progress};
 
 /// What to encode, and how.
@@ -35,7 +35,12 @@ const PLAN_BYTES: usize = 64 << 20;
 
 pub(super) fn run(options: &Options) -> Result<(), CommandError> {
     let input = about(File::open(&options.input), "open", &options.input)?;
-    let len = about(input.metadata(), "examine", &options.input)?.len();
+    let found = about(input.metadata(), "examine", &options.input)?;
+    if !found.is_file() {
+        let path = options.input.clone();
+        return Err(CommandError::NoFile { path });
+    }
+    let len = found.len();
     if len == 0 {
         return Err(CommandError::Empty {
             path: options.input.clone(),
@@ -52,9 +57,8 @@ pub(super) fn run(options: &Options) -> Result<(), CommandError> {
         oti,
         is_sealed: key.is_some(),
     };
-    let output = about(File::create(&options.output), "create", &options.output)?;
-    let mut output = BufWriter::new(output);
-    let write = |output: &mut BufWriter<File>, bytes: &[u8]| {
+    let mut output = BufWriter::new(Partial::create(&options.output)?);
+    let write = |output: &mut BufWriter<Partial>, bytes: &[u8]| {
         about(output.write_all(bytes), "write", &options.output)
     };
     write(&mut output, &header.to_bytes())?;
@@ -76,7 +80,8 @@ pub(super) fn run(options: &Options) -> Result<(), CommandError> {
         packets += u64::from(count);
         bar.inc(block.shape().len() as u64);
     }
-    about(output.flush(), "write", &options.output)?;
+    let output = output.into_inner().map_err(IntoInnerError::into_error);
+    about(output, "write", &options.output)?.finish()?;
     bar.finish_and_clear();
     println!("{packets} packets in {} blocks", oti.fields().source_blocks);
     Ok(())

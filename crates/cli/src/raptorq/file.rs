@@ -1,7 +1,8 @@
-//! The packet file: 8 octets of magic, one of flags, 12 of transmission information, then packets.
+//! The packet file: 8 octets of magic, one of flags, 12 of transmission information, then packets;
+//! and files that appear only when they are whole.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use asupersync_raptorq::{BlockShape, Oti, PayloadId, SymbolKey, TAG_BYTES};
@@ -89,6 +90,71 @@ impl Packets {
             }
         }
         Ok(Some(&self.packet))
+    }
+}
+
+/// A file that is written beside its place and moved there when it is whole, so that a failure
+/// leaves no half of it, and a file of that name stays until then.
+#[derive(Debug)]
+pub(super) struct Partial {
+    file: File,
+    path: PathBuf,
+    place: PathBuf,
+}
+
+impl Partial {
+    pub(super) fn create(place: &Path) -> Result<Self, CommandError> {
+        // A device or a folder would be replaced, or not, by the last step.
+        if place.metadata().is_ok_and(|found| !found.is_file()) {
+            let path = place.to_owned();
+            return Err(CommandError::NoFile { path });
+        }
+        let mut path = place.as_os_str().to_owned();
+        path.push(".partial");
+        let path = PathBuf::from(path);
+        Ok(Self {
+            file: about(File::create(&path), "create", &path)?,
+            path,
+            place: place.to_owned(),
+        })
+    }
+
+    pub(super) fn set_len(&self, len: u64) -> Result<(), CommandError> {
+        about(self.file.set_len(len), "extend", &self.path)
+    }
+
+    pub(super) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), CommandError> {
+        let sought = self.file.seek(SeekFrom::Start(offset));
+        about(
+            sought.and_then(|_| self.file.write_all(bytes)),
+            "write",
+            &self.path,
+        )
+    }
+
+    pub(super) fn finish(self) -> Result<(), CommandError> {
+        about(
+            std::fs::rename(&self.path, &self.place),
+            "rename",
+            &self.path,
+        )
+    }
+}
+
+impl Write for Partial {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After `finish` nothing is there; else the first error is the one to tell.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -74,9 +74,39 @@ fn sealed_packets_need_their_key_and_reject_forgeries() {
     let said = good(folder, "decode packets -o copy --key key");
     assert!(said.contains("1 rejected"), "{said}");
     assert_eq!(fs::read(folder.join("copy")).unwrap(), file);
-    assert!(bad(folder, "decode packets -o no --key other").contains("0 of 1 blocks"));
+    let said = bad(folder, "decode packets -o no --key other");
+    assert!(said.contains("0 of 1 blocks"), "{said}");
+    assert!(said.contains("0 used, 0 dropped and 20 rejected"), "{said}");
     assert!(bad(folder, "decode packets -o no").contains("give their key"));
     assert!(bad(folder, "decode packets -o no --key short").contains("31 octets"));
+}
+
+#[test]
+fn outputs_appear_whole_or_not_at_all() {
+    let (folder, file) = folder_with_file(20_000);
+    let folder = folder.path();
+    // A symbol of 8 octets needs one block of 2,500; a file in its own place is replaced at the end.
+    good(folder, "encode file -o file --symbol-size 8");
+    good(folder, "decode file -o copy");
+    assert_eq!(fs::read(folder.join("copy")).unwrap(), file);
+    fs::create_dir(folder.join("place")).unwrap();
+    for command in [
+        "encode copy -o place",
+        "encode place -o new",
+        "decode file -o place",
+    ] {
+        let said = bad(folder, command);
+        assert!(
+            said.contains("place exists and is no regular file"),
+            "{said}"
+        );
+    }
+    assert!(!folder.join("new").exists());
+    let left = fs::read_dir(folder).unwrap();
+    let left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut left: Vec<String> = left.collect();
+    left.sort();
+    assert_eq!(left, ["copy", "file", "place"]);
 }
 
 #[test]
