@@ -191,7 +191,7 @@ impl<T: std::marker::Send + 'static> Sender<T> {
     ///
     /// The permit is an obligation of `cx`'s task: it is used, aborted by dropping it, or reported as leaked when the task ends.
     /// # Errors
-    /// [`ReserveError::Closed`] if the receiver has gone or was closed, [`ReserveError::Cancelled`] if the context being polled must stop.
+    /// [`ReserveError::Closed`](super::ReserveError::Closed) if the receiver has gone or was closed, [`ReserveError::Cancelled`](super::ReserveError::Cancelled) if the context being polled must stop.
     /// # Cancel safety
     /// Requeues: a slot that it had got goes to the next in line.
     #[track_caller]
