@@ -341,3 +341,40 @@ fn a_hundred_tasks_under_deep_regions_all_hear_of_one_request() {
         assert_eq!(count.load(Ordering::SeqCst), 100);
     });
 }
+
+#[test]
+fn a_request_kept_back_by_a_mask_reaches_the_children_when_it_lifts() {
+    on_both_hosts(async |cx| {
+        let end = cx
+            .region(async |outer| {
+                let task = outer.spawn(async |cx: Cx| {
+                    cx.region(async |scope| {
+                        let mask = scope.cx().mask();
+                        let child = scope.spawn(async |cx: Cx| {
+                            cx.sleep(FOREVER).await?;
+                            End::Ok(())
+                        });
+                        while !scope.cx().is_cancel_requested() {
+                            scope.cx().sleep(TICK).await?;
+                        }
+                        scope.cx().sleep(TICK).await?;
+                        assert!(!child.is_finished(), "the mask holds for the children");
+                        drop(mask);
+                        // The body has not ended, so nothing else tells the child.
+                        let ended = scope.cx().shield(child.wait(scope.cx())).await;
+                        assert!(ended.is_ok(), "the child was not told");
+                        End::Ok(child.join(scope.cx()).await.is_cancelled())
+                    })
+                    .await
+                });
+                outer.cx().sleep(TICK).await?;
+                task.cancel();
+                End::Ok(task.join(outer.cx()).await)
+            })
+            .await;
+        assert!(
+            matches!(&end, Outcome::Ok(Outcome::Ok(true) | Outcome::Cancelled(_))),
+            "{end:?}"
+        );
+    });
+}

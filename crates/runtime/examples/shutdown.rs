@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         .and_then(|text| text.parse().ok())
         .unwrap_or(10_000);
     let builder = RuntimeBuilder::new()
-        .worker_threads(2)
+        .worker_threads(4)
         .shutdown_timeout(Duration::from_millis(budget_ms));
     run_main(builder, async |cx| match mode.as_str() {
         "ok" => End::Ok(()),
@@ -69,11 +69,11 @@ async fn drain(cx: &Cx) -> End {
 /// A task that no runtime can stop, away from the thread that waits for it.
 async fn stubborn(cx: &Cx) -> End {
     let end = cx.region(async |scope| {
-        // Of two tasks the other worker takes one while this one is busy.
+        // Of two tasks another worker takes one while this one is busy; the first to come stays.
         for _ in 0..2 {
             scope.spawn_with(SpawnOptions::new().name("stubborn"), async |_: Cx| {
-                if std::thread::current().name() != Some("main") {
-                    STARTED.store(true, Ordering::Release);
+                let is_away = std::thread::current().name() != Some("main");
+                if is_away && !STARTED.swap(true, Ordering::AcqRel) {
                     println!("ready");
                     loop {
                         wait(FOREVER);
