@@ -8,7 +8,7 @@
 //!
 //! # Invariants
 //! - The stage only rises, and is published under the node's lock.
-//! - A node that was opened under a mask keeps a request back from what lives in it until the mask lifts or the budget is spent.
+//! - A node that was opened under a mask keeps a request back from what lives in it until its own body has ended or its cleanup budget is spent, also if the mask lifts before.
 //! - Whoever waits has left a waker: a task is woken itself, an inline node by the waker that it is polled with, a leaf below a combinator by the one that it registered.
 
 use std::cell::RefCell;
