@@ -32,11 +32,10 @@ const GRACE_TIME: Duration = Duration::from_secs(1);
 /// A requested cancellation.
 pub(crate) struct CancelState {
     reason: CancelReason,
-    /// Until when cleanup, or the grace, may take; the polls that are left count down on the node.
-    deadline: Time,
-    /// The whole cleanup, which bounds the children's.
+    /// The whole cleanup, or the grace, which bounds the children's; the polls that are left count down on the node.
     cleanup: Cleanup,
-    timer: Option<TimerKey>,
+    /// Boxed, since most nodes end without one and all of them have the room for it.
+    timer: Option<Box<TimerKey>>,
     /// Whether the request was handed on to what lives in the node.
     propagated: bool,
 }
@@ -154,17 +153,15 @@ fn accept(node: &NodeRef, reason: CancelReason, limit: Option<Cleanup>, now: Tim
                 state.reason = state.reason.clone().strengthen(reason);
                 state.cleanup = state.cleanup.meet(budget);
                 node.polls_left.fetch_min(budget.polls, Ordering::Relaxed);
-                state.deadline = state.deadline.min(budget.deadline);
             }
         }
         None => {
-            inner.cancel = Some(Box::new(CancelState {
+            inner.cancel = Some(CancelState {
                 reason,
-                deadline: budget.deadline,
                 cleanup: budget,
                 timer: None,
                 propagated: false,
-            }));
+            });
             node.polls_left.store(budget.polls, Ordering::Relaxed);
             node.set_stage(CancelStage::Requested);
         }
@@ -333,14 +330,14 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
         return;
     };
     node.polls_left.store(GRACE_POLLS, Ordering::Relaxed);
-    state.deadline = now + GRACE_TIME;
+    state.cleanup.deadline = now + GRACE_TIME;
     let kept_back = !state.propagated;
     let timer = state.timer.take();
     node.set_stage(stage);
     let mut step = step(node, &mut inner, false);
     drop(inner);
     if let Some(timer) = timer {
-        node.host().timer_cancel(timer);
+        node.host().timer_cancel(*timer);
     }
     node.record(|| Event::CancelEscalated {
         subject: node.subject(),
@@ -364,7 +361,7 @@ pub(crate) fn arm_cleanup(node: &NodeRef) {
     let (deadline, armed) = {
         let inner = node.lock();
         let Some(state) = &inner.cancel else { return };
-        (state.deadline, state.timer.is_some())
+        (state.cleanup.deadline, state.timer.is_some())
     };
     if armed || node.stage() == Some(CancelStage::Dropped) {
         return;
@@ -373,7 +370,7 @@ pub(crate) fn arm_cleanup(node: &NodeRef) {
     let mut inner = node.lock();
     match &mut inner.cancel {
         Some(state) if state.timer.is_none() => {
-            state.timer = Some(timer);
+            state.timer = Some(Box::new(timer));
             node.armed.store(true, Ordering::Relaxed);
         }
         Some(_) | None => {
@@ -391,7 +388,7 @@ pub(crate) fn on_alarm(node: &NodeRef) {
         return;
     }
     match &mut inner.cancel {
-        Some(state) if now >= state.deadline => {
+        Some(state) if now >= state.cleanup.deadline => {
             state.timer = None;
             escalate(node, inner, now);
             rearm_if_inline(node);
@@ -435,7 +432,10 @@ pub(crate) fn disarm(node: &NodeRef) {
     }
     let (cleanup, deadline) = {
         let mut inner = node.lock();
-        let cleanup = inner.cancel.as_mut().and_then(|state| state.timer.take());
+        let cleanup = inner
+            .cancel
+            .as_mut()
+            .and_then(|state| state.timer.take().map(|timer| *timer));
         (
             cleanup,
             inner

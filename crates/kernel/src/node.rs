@@ -111,7 +111,7 @@ pub(crate) struct Inner {
     pub(crate) phase: Phase,
     /// Some task of the region ended cancelled.
     pub(crate) child_cancelled: bool,
-    pub(crate) cancel: Option<Box<CancelState>>,
+    pub(crate) cancel: Option<CancelState>,
     pub(crate) extra: Option<Box<Extra>>,
     /// A task's joiner; for an inline node, whoever polls it.
     pub(crate) waiter: Option<Waker>,
