@@ -1,13 +1,13 @@
-//! Sleeps, intervals and timeouts.
+//! Sleeps and intervals.
 
 use std::time::Duration;
 
 use asupersync_conformance::on_both_hosts;
-use asupersync_core::{CancelKind, Outcome};
+use asupersync_core::Outcome;
 use asupersync_kernel::Cx;
-use asupersync_time::{MissedTick, TimeoutError, interval, timeout};
+use asupersync_time::{MissedTick, interval};
 
-use crate::support::{AppError, End, FOREVER, Live, Log, TICK, reason_of};
+use crate::support::{End, FOREVER, TICK, reason_of};
 
 #[test]
 fn a_sleep_is_never_early() {
@@ -45,99 +45,6 @@ fn an_interval_ticks_at_its_pace_and_hears_of_cancellation() {
                 let reason = reason_of(task.join(scope.cx()).await);
                 assert!(!reason.escalated());
                 End::Ok(())
-            })
-            .await;
-        assert_eq!(end, Outcome::Ok(()));
-    });
-}
-
-#[test]
-fn a_timeout_cancels_drains_and_then_returns() {
-    on_both_hosts(async |cx| {
-        let (log, live) = (Log::default(), Live::default());
-        let end = timeout(&cx, TICK, async |cx: Cx| {
-            let guard = live.enter();
-            let slept = cx.sleep(FOREVER).await;
-            assert!(slept.is_err());
-            let _mask = cx.mask();
-            cx.sleep(TICK).await?;
-            log.note("cleaned up");
-            drop(guard);
-            slept?;
-            End::Ok(())
-        })
-        .await;
-        assert_eq!(end, Outcome::Err(TimeoutError::Elapsed { after: TICK }));
-        assert_eq!(log.notes(), ["cleaned up"]);
-        assert_eq!(live.count(), 0);
-    });
-}
-
-#[test]
-fn a_timeout_leaves_no_task_behind() {
-    on_both_hosts(async |cx| {
-        let live = Live::default();
-        let end = timeout(&cx, TICK, async |cx: Cx| {
-            let guard = live.enter();
-            cx.region(async |scope| -> End {
-                scope.spawn(async move |cx: Cx| {
-                    let _guard = guard;
-                    cx.sleep(FOREVER).await?;
-                    End::Ok(())
-                });
-                End::Ok(())
-            })
-            .await
-        })
-        .await;
-        assert_eq!(end, Outcome::Err(TimeoutError::Elapsed { after: TICK }));
-        assert_eq!(
-            live.count(),
-            0,
-            "when the timeout returns, its work has ended"
-        );
-    });
-}
-
-#[test]
-fn work_that_ends_in_time_keeps_its_own_end() {
-    on_both_hosts(async |cx| {
-        let value = timeout(&cx, FOREVER, async |_: Cx| End::Ok(5)).await;
-        assert_eq!(value, Outcome::Ok(5));
-        let failed: Outcome<(), _> =
-            timeout(&cx, FOREVER, async |_: Cx| End::Err(AppError::Failed(1))).await;
-        assert_eq!(
-            failed,
-            Outcome::Err(TimeoutError::Failed(AppError::Failed(1)))
-        );
-    });
-}
-
-#[test]
-fn a_callers_own_cancellation_is_no_timeout() {
-    on_both_hosts(async |cx| {
-        let end = cx
-            .region(async |scope| {
-                let task = scope.spawn(async |cx: Cx| -> Outcome<(), TimeoutError<AppError>> {
-                    timeout(&cx, FOREVER, async |cx: Cx| -> End {
-                        cx.sleep(FOREVER).await?;
-                        End::Ok(())
-                    })
-                    .await
-                });
-                scope
-                    .cx()
-                    .sleep(TICK)
-                    .await
-                    .expect("nothing cancels the body");
-                task.cancel_with(CancelKind::RaceLost);
-                match task.join(scope.cx()).await {
-                    Outcome::Cancelled(reason) => {
-                        assert_eq!(reason.root_cause().kind(), CancelKind::RaceLost);
-                    }
-                    other => panic!("expected a cancellation, got {other:?}"),
-                }
-                Ok::<(), TimeoutError<AppError>>(())
             })
             .await;
         assert_eq!(end, Outcome::Ok(()));
