@@ -17,6 +17,7 @@ pub struct LabConfig {
     pub(crate) seed: u64,
     pub(crate) max_steps: u64,
     pub(crate) capture_trace: bool,
+    pub(crate) futurelock_max_idle_steps: Option<u64>,
     pub(crate) kernel: KernelConfig,
     pub(crate) net: NetConfig,
 }
@@ -27,6 +28,7 @@ impl Default for LabConfig {
             seed: 0,
             max_steps: 1_000_000,
             capture_trace: true,
+            futurelock_max_idle_steps: None,
             kernel: KernelConfig {
                 record: true,
                 record_obligations: true,
@@ -64,6 +66,15 @@ impl LabConfig {
     #[must_use]
     pub fn net(mut self, net: NetConfig) -> Self {
         self.net = net;
+        self
+    }
+
+    /// Reports whoever holds a lock or a permit that others wait for and is not polled for more than so many steps.
+    ///
+    /// In a run that stalls such holders are reported in any case.
+    #[must_use]
+    pub const fn futurelock_max_idle_steps(mut self, steps: u64) -> Self {
+        self.futurelock_max_idle_steps = Some(steps);
         self
     }
 

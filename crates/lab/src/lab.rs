@@ -13,7 +13,7 @@ use asupersync_kernel::{Cx, Host, Root, RootOptions, WorkerId, run_root};
 use crate::config::LabConfig;
 use crate::host::{Choice, LabHost};
 use crate::net::LabNet;
-use crate::oracle::check_laws;
+use crate::oracle::{Law, Violation, check_laws, idle_holders, stalled_holders};
 use crate::report::{LabEnd, LabReport};
 use crate::trace::Trace;
 
@@ -87,11 +87,7 @@ impl LabRuntime {
             }
         }
         let trace = Trace { events };
-        let violations = if end == LabEnd::Finished {
-            check_laws(&trace)
-        } else {
-            Vec::new()
-        };
+        let violations = violations(&trace, &end, self.config.futurelock_max_idle_steps);
         LabReport {
             outcome: root.outcome,
             end,
@@ -103,6 +99,31 @@ impl LabRuntime {
             violations,
         }
     }
+}
+
+/// The laws that a run broke; of a run that did not end only those that do not speak of its end.
+fn violations(trace: &Trace, end: &LabEnd, idle_steps_max: Option<u64>) -> Vec<Violation> {
+    let mut violations = match end {
+        LabEnd::Finished => check_laws(trace),
+        LabEnd::Stalled(_) | LabEnd::StepLimit(_) => Vec::new(),
+    };
+    let mut holders = match end {
+        LabEnd::Stalled(_) => stalled_holders(trace),
+        LabEnd::Finished | LabEnd::StepLimit(_) => Vec::new(),
+    };
+    holders.extend(
+        idle_steps_max
+            .into_iter()
+            .flat_map(|steps| idle_holders(trace, steps)),
+    );
+    holders.sort_unstable();
+    holders.dedup();
+    violations.extend(holders.iter().map(|futurelock| Violation {
+        law: Law::Futurelock,
+        message: futurelock.to_string(),
+        event: trace.events.len(),
+    }));
+    violations
 }
 
 enum Turn {

@@ -32,7 +32,7 @@ mod trace;
 pub use config::LabConfig;
 pub use lab::LabRuntime;
 pub use net::{LabNet, NetConfig};
-pub use oracle::{Law, Violation, check_laws};
+pub use oracle::{Futurelock, Law, Violation, check_laws, idle_holders, stalled_holders};
 pub use report::{LabEnd, LabReport};
 pub use seeds::{Seeds, check_seeds};
 pub use trace::{Trace, TraceEvent};

@@ -10,6 +10,10 @@ use asupersync_kernel::{Event, Settlement, Subject};
 
 use crate::trace::Trace;
 
+mod futurelock;
+
+pub use futurelock::{Futurelock, idle_holders, stalled_holders};
+
 /// A law that an oracle watches.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[non_exhaustive]
@@ -28,6 +32,8 @@ pub enum Law {
     CancelOrder,
     /// Every finalizer that started has ended before its region closed.
     Finalizers,
+    /// Nobody holds what others wait for without being polled.
+    Futurelock,
 }
 
 /// A broken law.

@@ -360,17 +360,27 @@ impl<'a, T: ?Sized> Waiting<'a, T> {
 
     fn poll_slow(&mut self, task: &mut Context<'_>) -> Poll<Result<(), LockError>> {
         if let Poll::Ready(cancelled) = self.cancel.poll(task) {
-            self.seize.leave(self.mutex.raw());
+            self.leave();
             return Poll::Ready(Err(cancelled.into()));
         }
         let seized = self.seize.poll(self.mutex.raw(), task.waker());
+        if seized.is_pending() {
+            self.mutex.resource.trace("mutex.wait");
+        }
         seized.map(|()| self.mutex.admit())
+    }
+
+    fn leave(&mut self) {
+        if self.seize.is_in_line() {
+            self.mutex.resource.trace("mutex.leave");
+        }
+        self.seize.leave(self.mutex.raw());
     }
 }
 
 impl<T: ?Sized> Drop for Waiting<'_, T> {
     fn drop(&mut self) {
-        self.seize.leave(self.mutex.raw());
+        self.leave();
     }
 }
 

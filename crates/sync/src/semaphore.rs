@@ -398,14 +398,24 @@ impl<'a, C> Waiting<'a, C> {
             return Poll::Ready(Ok(self.taken()));
         }
         if let Poll::Ready(cancelled) = self.cancel.poll(task) {
-            self.take.leave(&self.shared.counter);
+            self.leave();
             return Poll::Ready(Err(cancelled.into()));
         }
         match self.take.poll(&self.shared.counter, task.waker()) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                self.shared.resource.trace("semaphore.wait");
+                Poll::Pending
+            }
             Poll::Ready(Err(_)) => Poll::Ready(Err(AcquireError::Closed)),
             Poll::Ready(Ok(())) => Poll::Ready(Ok(self.taken())),
         }
+    }
+
+    fn leave(&mut self) {
+        if self.take.is_in_line() {
+            self.shared.resource.trace("semaphore.leave");
+        }
+        self.take.leave(&self.shared.counter);
     }
 
     fn taken(&self) -> Held {
@@ -416,7 +426,7 @@ impl<'a, C> Waiting<'a, C> {
 
 impl<C> Drop for Waiting<'_, C> {
     fn drop(&mut self) {
-        self.take.leave(&self.shared.counter);
+        self.leave();
     }
 }
 

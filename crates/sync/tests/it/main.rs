@@ -3,6 +3,7 @@
 
 mod cancel;
 mod conserve;
+mod futurelock;
 mod leaks;
 mod locks;
 mod mpsc;
