@@ -166,16 +166,6 @@ impl<C> Cx<C> {
         });
     }
 
-    /// Records an operation on a resource, for primitives built on the kernel.
-    pub fn trace_operation(&self, resource: u64, name: &'static str) {
-        let subject = Some(self.node.subject());
-        self.node.record(|| Event::Operation {
-            subject,
-            resource,
-            name,
-        });
-    }
-
     /// A driver of a higher layer, by its type, if the host has one.
     #[must_use]
     pub fn port<P: Send + Sync + 'static>(&self) -> Option<&P> {
