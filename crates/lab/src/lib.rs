@@ -22,6 +22,7 @@
 
 mod config;
 mod host;
+mod interrupt;
 mod lab;
 mod net;
 mod oracle;
@@ -30,6 +31,7 @@ mod seeds;
 mod trace;
 
 pub use config::LabConfig;
+pub use interrupt::{Probe, every_await};
 pub use lab::LabRuntime;
 pub use net::{LabNet, NetConfig};
 pub use oracle::{Futurelock, Law, Violation, check_laws, idle_holders, stalled_holders};

@@ -1,3 +1,4 @@
 //! The lab host, through its public interface.
 
 mod ends;
+mod interrupt;
