@@ -9,6 +9,7 @@
     reason = "a tool outside the runtime reads the clock and waits for child processes itself"
 )]
 
+mod awaits;
 mod bench;
 mod ci;
 mod deps;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         "layers" => layers::run(),
         "tidy" => tidy::run(rest),
         "spec" => spec::run(),
+        "awaits" => awaits::run(),
         "deps" => deps::run(),
         "loom" => loom::run(rest),
         "fuzz" => fuzz::run(rest),
@@ -70,6 +72,7 @@ cargo xtask <command>
   layers                         crates depend strictly downwards and say what they are
   tidy [--write]                 house style; --write regenerates the crate table
   spec                           every law names its check and its attack, and both exist
+  awaits                         every public function that waits is cut short at every await by a test
   deps                           no foreign runtime in the facade's tree; licences are allowed
   loom [--full | --fraction]     models of the lock-free code
   fuzz [TARGET] [--seconds N]    fuzz targets with the address sanitizer; TARGET is a crate, a target, or crate/target

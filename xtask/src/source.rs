@@ -241,6 +241,20 @@ fn is_test_attribute(attribute: &str) -> bool {
     path.rsplit("::").next() == Some("test")
 }
 
+/// The last part of the path that the head of an `impl` or `trait` block speaks of: `Sender` in `impl<T> Clone for mpsc::Sender<T>`.
+pub(crate) fn path_of_head(head: &str) -> &str {
+    let mut at = skip_space(head, leading_word(head).len());
+    if head[at..].starts_with('<') {
+        at = skip_space(head, matching_angle(head, at));
+    }
+    let bounds = words(&head[at..]).find(|(_, word)| *word == "where");
+    let named = &head[at..bounds.map_or(head.len(), |(found, _)| at + found)];
+    let named = named.rsplit_once(" for ").map_or(named, |(_, rest)| rest);
+    let path = named.trim().split(['<', ' ']).next().unwrap_or_default();
+    let name = path.trim_end_matches(':').rsplit("::").next();
+    leading_word(name.unwrap_or_default())
+}
+
 /// Identifiers and keywords of `code`, with their offsets.
 pub(crate) fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
