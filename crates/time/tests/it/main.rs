@@ -1,0 +1,3 @@
+//! Intervals and timeouts, through their public interface.
+
+mod every_await;
