@@ -151,6 +151,11 @@ impl WaitList {
         }
     }
 
+    /// Whether the waiter is out of the line.
+    pub(crate) fn is_granted(&self, place: &Place) -> bool {
+        self.entries[place.0 as usize].grant.is_some()
+    }
+
     /// Gives a queued waiter another waker, and the caller the old one to drop without the lock.
     pub(crate) fn replace_waker(&mut self, place: &Place, waker: Waker) -> Option<Waker> {
         self.entries[place.0 as usize].waker.replace(waker)
