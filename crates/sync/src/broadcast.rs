@@ -23,6 +23,8 @@
 mod chan;
 mod ends;
 mod error;
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 pub use ends::{Closed, Receiver, Recv, RecvMany, Sender, WeakSender, channel};
 pub use error::{RecvError, SendError, SendFailure, TryRecvError};

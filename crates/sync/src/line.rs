@@ -75,3 +75,63 @@ impl InLine {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::thread::wait;
+    use crate::waiters::Grant;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct State {
+        news: u32,
+        line: WaitList,
+    }
+
+    #[test]
+    fn loom_news_reach_everybody_in_line_also_beside_one_that_leaves() {
+        loom::model(|| {
+            let state = Arc::new(Mutex::new(State {
+                news: 0,
+                line: WaitList::new(),
+            }));
+            let teller = {
+                let state = Arc::clone(&state);
+                thread::spawn(move || {
+                    let wakers = {
+                        let mut state = lock(&state);
+                        state.news = 1;
+                        state.line.grant_all(Grant::All)
+                    };
+                    wakers.wake();
+                })
+            };
+            let leaver = {
+                let state = Arc::clone(&state);
+                thread::spawn(move || {
+                    let mut line = InLine::new();
+                    let _ = line.poll(
+                        &state,
+                        |state: &mut State| &mut state.line,
+                        Waker::noop(),
+                        |state| (state.news > 0).then_some(()),
+                    );
+                    line.leave(&state, |state| &mut state.line);
+                })
+            };
+            let mut line = InLine::new();
+            wait(|task| {
+                line.poll(
+                    &state,
+                    |state: &mut State| &mut state.line,
+                    task.waker(),
+                    |state| (state.news > 0).then_some(()),
+                )
+            });
+            teller.join().unwrap();
+            leaver.join().unwrap();
+            assert!(lock(&state).line.is_empty());
+        });
+    }
+}

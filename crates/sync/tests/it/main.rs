@@ -1,6 +1,7 @@
 //! The promises of channels and locks, mostly under the lab.
 #![cfg(not(loom))]
 
+mod batches;
 mod broadcast;
 mod cancel;
 mod conserve;
