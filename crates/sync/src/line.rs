@@ -76,6 +76,35 @@ impl InLine {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::waiters::Grant;
+
+    #[test]
+    fn whoever_found_what_it_waited_for_is_out_of_the_line() {
+        let list = Mutex::new(WaitList::new());
+        for is_granted in [false, true] {
+            let mut line = InLine::new();
+            let mut poll = |found: bool| {
+                let check = |_: &mut WaitList| found.then_some(());
+                line.poll(&list, |list| list, Waker::noop(), check)
+            };
+            assert!(poll(false).is_pending());
+            assert!(poll(false).is_pending());
+            assert!(!lock(&list).is_empty());
+            if is_granted {
+                lock(&list).grant_all(Grant::All).wake();
+                assert!(poll(false).is_pending(), "the news were no good");
+                assert!(!lock(&list).is_empty(), "so it is back in line");
+            }
+            assert!(poll(true).is_ready());
+            assert!(line.place.is_none());
+            assert!(lock(&list).is_unused());
+        }
+    }
+}
+
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;

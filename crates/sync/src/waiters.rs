@@ -82,6 +82,12 @@ impl WaitList {
         self.first == NONE
     }
 
+    /// Whether nobody has a place, in line or granted.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) const fn is_unused(&self) -> bool {
+        self.used == 0
+    }
+
     /// How much the first in line needs.
     pub(crate) fn front_need(&self) -> Option<u32> {
         self.entries

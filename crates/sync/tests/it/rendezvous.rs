@@ -225,6 +225,41 @@ fn a_forgotten_permit_lets_its_receiver_go_if_leaks_are_recovered() {
 }
 
 #[test]
+fn who_leaves_wakes_the_next_in_line() {
+    under_seeds(20, async |cx| {
+        within(&cx, async |scope| {
+            let cx = scope.cx();
+            let (tx, rx) = rendezvous::channel();
+            let second = |rx: rendezvous::Receiver<u32>| {
+                scope.spawn(async move |cx: Cx| End::Ok(rx.recv(&cx).await))
+            };
+            // A receiver that was woken for a value leaves.
+            let mut first = Box::pin(rx.recv(cx));
+            assert!(poll!(&mut first).is_pending());
+            let parked = second(rx.clone());
+            settle(cx).await;
+            let mut send = Box::pin(tx.send(cx, 1));
+            assert!(poll!(&mut send).is_pending());
+            drop(first);
+            assert_eq!(parked.join(cx).await.ok().unwrap(), Ok(1));
+            assert!(send.await.is_ok());
+            // A permit is dropped, and a send stands behind it.
+            let parked = second(rx.clone());
+            settle(cx).await;
+            let permit = tx.reserve(cx).await.unwrap();
+            let mut send = Box::pin(tx.send(cx, 2));
+            assert!(poll!(&mut send).is_pending());
+            settle(cx).await;
+            assert!(!parked.is_finished(), "it is bound");
+            drop(permit);
+            assert_eq!(parked.join(cx).await.ok().unwrap(), Ok(2));
+            assert!(send.await.is_ok());
+        })
+        .await;
+    });
+}
+
+#[test]
 fn values_in_are_values_out_wherever_waits_are_dropped() {
     const EACH: u64 = 10;
     under_seeds(150, async |cx| {
