@@ -155,6 +155,24 @@ struct Shared {
 }
 
 impl CancelReason {
+    /// The reason for the cancellation that an error stands for, if one is anywhere in its source chain.
+    ///
+    /// It is found behind an `#[error(transparent)]` variant too, where [`Cancelled::find_in`] has no [`Cancelled`] to give.
+    /// # Examples
+    /// ```
+    /// use asupersync_core::{CancelReason, CancelKind, Cancelled, Origin, Time};
+    /// let reason = CancelReason::new(CancelKind::User, Origin::default(), Time::ZERO);
+    /// let error = Cancelled::new(reason.clone());
+    /// assert_eq!(CancelReason::find_in(&error), Some(&reason));
+    /// ```
+    #[must_use]
+    pub fn find_in<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        crate::outcome::links(error).find_map(|link| {
+            let whole = link.downcast_ref::<Cancelled>().map(Cancelled::reason);
+            whole.or_else(|| link.downcast_ref())
+        })
+    }
+
     /// A reason without message and cause.
     #[must_use]
     pub fn new(kind: CancelKind, origin: Origin, at: Time) -> Self {

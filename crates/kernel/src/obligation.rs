@@ -8,6 +8,7 @@
 //! # Invariants
 //! - A holder's open obligations are counted on the holder; the count is closed when the holder ends, and whoever settles later learns that the obligation was leaked.
 //! - Records with creation sites are kept only if the host asks for them, or if leaks are to be recovered.
+//! - A resource on whose answer somebody else waits is told of a leak in any case.
 
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -52,6 +53,8 @@ pub(crate) struct Record {
     id: ObligationId,
     owed: Owed,
     recover: Option<(Weak<dyn Recover>, u64)>,
+    /// Whether the resource is told whatever the response to leaks is.
+    is_told_always: bool,
 }
 
 /// The guard of one obligation, held by whatever permit or ticket a primitive gives out.
@@ -70,6 +73,7 @@ pub struct Obligation {
     kind: ObligationKind,
     site: &'static Location<'static>,
     place: Option<(u32, ObligationId)>,
+    is_told_always: bool,
     settled: bool,
 }
 
@@ -79,7 +83,7 @@ impl Obligation {
     /// Cost: two atomic additions on the holder's own memory, and a lock with an entry where records are kept.
     #[track_caller]
     pub fn reserve<C>(cx: &Cx<C>, kind: ObligationKind) -> Self {
-        Self::new(cx.node(), kind, Location::caller(), || None)
+        Self::new(cx.node(), kind, Location::caller(), false, || None)
     }
 
     /// Like [`reserve`](Self::reserve); if the obligation is leaked and the host recovers leaks, `resource` is told with `ticket`.
@@ -101,7 +105,24 @@ impl Obligation {
         ticket: u64,
         site: &'static Location<'static>,
     ) -> Self {
-        Self::new(cx.node(), kind, site, || {
+        Self::new(cx.node(), kind, site, false, || {
+            let weak: Weak<R> = Arc::downgrade(resource);
+            Some((weak, ticket))
+        })
+    }
+
+    /// Like [`reserve_recoverable_at`](Self::reserve_recoverable_at); `resource` is told of a leak whatever the host does about leaks.
+    ///
+    /// For what somebody else waits for, such as a reply: it must be told that nothing will come.
+    /// Cost: a lock with an entry, in any case.
+    pub fn reserve_awaited_at<C, R: Recover + 'static>(
+        cx: &Cx<C>,
+        kind: ObligationKind,
+        resource: &Arc<R>,
+        ticket: u64,
+        site: &'static Location<'static>,
+    ) -> Self {
+        Self::new(cx.node(), kind, site, true, || {
             let weak: Weak<R> = Arc::downgrade(resource);
             Some((weak, ticket))
         })
@@ -111,12 +132,13 @@ impl Obligation {
         holder: &NodeRef,
         kind: ObligationKind,
         site: &'static Location<'static>,
+        is_told_always: bool,
         recover: impl FnOnce() -> Option<(Weak<dyn Recover>, u64)>,
     ) -> Self {
         holder.obligations.fetch_add(1, Ordering::Relaxed);
         let config = holder.host().config();
         gauge(holder, 1);
-        let place = keeps_records(config).then(|| {
+        let place = (is_told_always || keeps_records(config)).then(|| {
             let id = ObligationId::new(holder.host().next_number());
             let holder_name = holder.subject();
             holder.record(|| Event::ObligationReserved {
@@ -128,6 +150,7 @@ impl Obligation {
                 id,
                 owed: Owed { kind, site },
                 recover: recover(),
+                is_told_always,
             };
             let place = holder
                 .lock()
@@ -142,6 +165,7 @@ impl Obligation {
             kind,
             site,
             place,
+            is_told_always,
             settled: false,
         }
     }
@@ -230,14 +254,11 @@ impl Obligation {
     fn late(&mut self) -> Leaked {
         let recorded = self.place.is_some();
         let kept = self.take_record().is_some();
-        let recovered = recorded
-            && !kept
-            && self
-                .holder
-                .lock()
-                .extra
-                .as_ref()
-                .is_some_and(|extra| extra.recovered);
+        let all_told = || {
+            let inner = self.holder.lock();
+            inner.extra.as_ref().is_some_and(|extra| extra.recovered)
+        };
+        let recovered = recorded && !kept && (self.is_told_always || all_told());
         Leaked { recovered }
     }
 
@@ -317,26 +338,29 @@ fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
         });
     }
     let owed: Vec<Owed> = records.iter().map(|record| record.owed).collect();
+    let told = |record: &&Record| response == LeakResponse::Recover || record.is_told_always;
+    let recover = || {
+        for (resource, ticket) in records
+            .iter()
+            .filter(told)
+            .filter_map(|r| r.recover.as_ref())
+        {
+            if let Some(resource) = resource.upgrade() {
+                recover_contained(node, resource, *ticket);
+            }
+        }
+    };
     let report = || Report::ObligationLeaked {
         holder: node.subject(),
         owed: owed.clone(),
         count,
     };
+    if matches!(response, LeakResponse::Log | LeakResponse::Recover) {
+        host.report(report());
+    }
+    recover();
     match response {
-        LeakResponse::Silent => None,
-        LeakResponse::Log => {
-            host.report(report());
-            None
-        }
-        LeakResponse::Recover => {
-            host.report(report());
-            for (resource, ticket) in records.iter().filter_map(|record| record.recover.as_ref()) {
-                if let Some(resource) = resource.upgrade() {
-                    recover_contained(node, resource, *ticket);
-                }
-            }
-            None
-        }
+        LeakResponse::Silent | LeakResponse::Log | LeakResponse::Recover => None,
         LeakResponse::Panic if std::thread::panicking() => {
             host.report(report());
             None

@@ -3,6 +3,11 @@
 //! # What is here
 //! - [`mpsc`]: many senders, one receiver; bounded with reserve and commit, or unbounded.
 //! - [`oneshot`]: one value, one allocation, no lock.
+//! - [`rendezvous`]: no buffer; a send completes when a receiver takes the value.
+//! - [`broadcast`]: every receiver sees every message, or learns how many it missed.
+//! - [`watch`]: the latest value, and the news that it changed.
+//! - [`session`]: requests with replies, each an obligation of who accepted it.
+//! - [`SingleFlight`]: concurrent calls by key are run once.
 //! - [`Semaphore`]: counted permits, each an obligation of its holder.
 //! - [`Mutex`]: fair, across waits, with a poison policy.
 //! - [`Notify`]: a wake-up without a value.
@@ -15,22 +20,32 @@
 //! - Wakers are called, cloned and dropped outside of every lock, and a panic in one does not keep the next from being woken.
 //!
 //! # What is not
-//! Reader-writer locks, broadcast, watch and what builds on these.
+//! Reader-writer locks and what builds on these.
 #![expect(
     unsafe_code,
     reason = "a value in a channel's slot or behind a lock is moved by whoever the lock-free state names"
 )]
 
 // tidy(contents-page): `Sender` and `Receiver` are named by their family, as everywhere in async Rust
+pub mod broadcast;
+mod line;
+// tidy(contents-page): for the same reason as `broadcast`, whose names it shares
 pub mod mpsc;
 mod mutex;
 mod notify;
 // tidy(contents-page): for the same reason as `mpsc`, whose names it shares
 pub mod oneshot;
 mod primitive;
+// tidy(contents-page): for the same reason as `mpsc`, whose names it shares
+pub mod rendezvous;
 mod semaphore;
+// tidy(contents-page): `Client` and `Server` say little without their family
+pub mod session;
+mod single_flight;
 mod thread;
 mod waiters;
+// tidy(contents-page): for the same reason as `mpsc`, whose names it shares
+pub mod watch;
 
 pub use mutex::{Lock, LockError, LockOwned, Mutex, MutexGuard, OwnedMutexGuard, TryLockError};
 pub use notify::{Notified, Notify};
@@ -38,3 +53,4 @@ pub use semaphore::{
     Acquire, AcquireError, AcquireOwned, OwnedSemaphorePermit, Semaphore, SemaphorePermit,
     TryAcquireError,
 };
+pub use single_flight::{FlightError, SingleFlight};

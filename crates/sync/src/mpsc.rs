@@ -6,6 +6,13 @@
 //! [`Sender::reserve`] waits for a slot and gives a [`SendPermit`], an obligation of the reserving task; [`SendPermit::send`] fills it and cannot fail for want of room.
 //! [`Sender::send`] is the fused form: no obligation outlives the call, and a message that was not sent is handed back.
 //!
+//! [`Sender::reserve_many`] and [`Sender::send_all`] are the same for many messages.
+//!
+//! # What an outcome means
+//! `Ok` of a send is *committed*: the message is received, or dropped with the receiver.
+//! Every error is *not started*: the message is in the error, in the hands of the caller, or still in the channel.
+//! Nothing here is *unknown*; the errors say so by `effect()`.
+//!
 //! # States
 //! open → closed to new reservations ([`Receiver::close`]) → gone (the receiver was dropped).
 //! Permits that were given before `close` still deliver; with the receiver gone they hand the message back, and what was buffered is dropped at once.
@@ -15,6 +22,7 @@
 //! - buffered + reserved <= capacity; a slot is free again as soon as its message is taken.
 //! - Messages of one sender arrive in the order in which they were sent, and those who wait for a slot are served first come, first served.
 
+mod batch;
 mod bounded;
 mod chan;
 mod error;
@@ -24,12 +32,13 @@ mod permit;
 mod ring;
 mod unbounded;
 
+pub use batch::SendAll;
 pub use bounded::{Closed, Receiver, Recv, RecvMany, Send, Sender, WeakSender, channel};
 pub use error::{
     RecvError, ReserveError, SendError, SendFailure, TryRecvError, TryReserveError, TrySendError,
 };
-pub use permit::{OwnedSendPermit, Reserve, ReserveOwned, SendPermit};
+pub use permit::{OwnedSendPermit, Reserve, ReserveMany, ReserveOwned, SendPermit, SendPermits};
 pub use unbounded::{
-    UnboundedReceiver, UnboundedRecv, UnboundedRecvMany, UnboundedSender, WeakUnboundedSender,
-    unbounded_channel,
+    UnboundedClosed, UnboundedReceiver, UnboundedRecv, UnboundedRecvMany, UnboundedSender,
+    WeakUnboundedSender, unbounded_channel,
 };

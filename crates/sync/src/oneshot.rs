@@ -23,7 +23,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use asupersync_core::Cancelled;
+use asupersync_core::{Cancelled, Effect};
 use asupersync_kernel::{CancelWait, Cx};
 
 use self::ends::{Look, Rx, Tx};
@@ -41,6 +41,14 @@ pub enum RecvError {
     Cancelled(#[from] Cancelled),
 }
 
+impl RecvError {
+    /// Whether the value may have been taken by the call that failed: it was not.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        Effect::NotStarted
+    }
+}
+
 /// Why no value could be received without waiting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -51,6 +59,14 @@ pub enum TryRecvError {
     /// Nothing will be sent any more.
     #[error("the sender has gone without a value")]
     Closed,
+}
+
+impl TryRecvError {
+    /// Whether the value may have been taken by the call that failed: it was not.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        Effect::NotStarted
+    }
 }
 
 /// A channel for one value.
@@ -68,8 +84,9 @@ pub struct Sender<T>(Tx<T>);
 impl<T> Sender<T> {
     /// Sends the value; never waits.
     ///
+    /// The effect is *committed*: the receiver takes the value, or drops it with itself.
     /// # Errors
-    /// Hands the value back if the receiver has gone or was closed.
+    /// Hands the value back, *not started*, if the receiver has gone or was closed.
     pub fn send(self, value: T) -> Result<(), T> {
         self.0.send(value)
     }

@@ -82,6 +82,12 @@ impl WaitList {
         self.first == NONE
     }
 
+    /// Whether nobody has a place, in line or granted.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) const fn is_unused(&self) -> bool {
+        self.used == 0
+    }
+
     /// How much the first in line needs.
     pub(crate) fn front_need(&self) -> Option<u32> {
         self.entries
@@ -149,6 +155,11 @@ impl WaitList {
             (None, Some(known)) if known.will_wake(waker) => Stand::Queued,
             (None, _) => Stand::OtherWaker,
         }
+    }
+
+    /// Whether the waiter is out of the line.
+    pub(crate) fn is_granted(&self, place: &Place) -> bool {
+        self.entries[place.0 as usize].grant.is_some()
     }
 
     /// Gives a queued waiter another waker, and the caller the old one to drop without the lock.

@@ -1,5 +1,6 @@
 //! The handles of a bounded channel.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,11 +9,12 @@ use std::task::{Context, Poll};
 use asupersync_core::Cancelled;
 use asupersync_kernel::{CancelWait, Cx};
 
+use super::batch::SendAll;
 use super::chan::{AwaitClosed, Chan, Enter};
 use super::error::{
     RecvError, SendError, SendFailure, TryRecvError, TryReserveError, TrySendError,
 };
-use super::permit::{self, Reserve, ReserveOwned, SendPermit};
+use super::permit::{self, Reserve, ReserveMany, ReserveOwned, SendPermit};
 use super::ring::{CAPACITY_MAX, Consumer, Refusal};
 use crate::thread;
 
@@ -83,6 +85,19 @@ impl<T> Sender<T> {
             enter: Enter::new(),
             cancel: CancelWait::new(),
         }
+    }
+
+    /// Sends `values` from the front on, waiting for room as it is needed; what was not sent stays there.
+    ///
+    /// What has left `values` is *committed*, what is left is *not started*.
+    /// Other senders may come in between.
+    /// # Errors
+    /// [`SendFailure::Closed`] if the receiver has gone or was closed, [`SendFailure::Cancelled`] if the context being polled must stop.
+    /// # Cancel safety
+    /// Safe: what was not sent stays in `values`.
+    pub fn send_all<'a, C>(&'a self, cx: &'a Cx<C>, values: &'a mut VecDeque<T>) -> SendAll<'a, T> {
+        let _ = cx;
+        SendAll::new(&self.chan, values)
     }
 
     /// Sends `value` if there is room and nobody waits.
@@ -197,6 +212,21 @@ impl<T: std::marker::Send + 'static> Sender<T> {
     #[track_caller]
     pub fn reserve<'a, C>(&'a self, cx: &'a Cx<C>) -> Reserve<'a, T, C> {
         Reserve::new(self, cx)
+    }
+
+    /// Waits for `count` slots and reserves them, all at once.
+    ///
+    /// Each permit is an obligation of `cx`'s task, as one from [`reserve`](Self::reserve).
+    /// Who waits for many slots stands in line as everybody else, so nobody overtakes it with less.
+    /// # Shape and units
+    /// `count` counts messages, 0..=[`max_capacity`](Self::max_capacity).
+    /// # Errors
+    /// As [`reserve`](Self::reserve), and [`ReserveError::TooMany`](super::ReserveError::TooMany) if the channel has fewer slots.
+    /// # Cancel safety
+    /// Requeues: slots that it had got go to the next in line.
+    #[track_caller]
+    pub fn reserve_many<'a, C>(&'a self, cx: &'a Cx<C>, count: usize) -> ReserveMany<'a, T, C> {
+        ReserveMany::new(self, cx, count)
     }
 
     /// Like [`reserve`](Self::reserve); the permit owns this sender and gives it back when it is used.
@@ -324,6 +354,34 @@ impl<T> Receiver<T> {
     /// [`RecvError::Closed`] if none will come.
     pub fn blocking_recv(&mut self) -> Result<T, RecvError> {
         thread::wait(|task| self.poll_next(task)).ok_or(RecvError::Closed)
+    }
+
+    /// Blocks the thread until there are messages, and takes up to `limit` of them; for threads outside the runtime.
+    ///
+    /// # Errors
+    /// [`RecvError::Closed`] if none will come.
+    pub fn blocking_recv_many(
+        &mut self,
+        into: &mut Vec<T>,
+        limit: usize,
+    ) -> Result<usize, RecvError> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        let Self { chan, consumer } = self;
+        let count = thread::wait(|task| {
+            chan.poll_recv(consumer, task.waker(), |chan, consumer| {
+                let count = chan.take_many(consumer, into, limit);
+                (count > 0).then_some(count)
+            })
+        });
+        count.ok_or(RecvError::Closed)
+    }
+
+    /// How many senders there are.
+    #[must_use]
+    pub fn sender_strong_count(&self) -> usize {
+        self.chan.sender_count()
     }
 
     /// Makes no more room: who waits for a slot fails, and permits that were given before still deliver.

@@ -149,8 +149,8 @@ impl<T> Chan<T> {
 
     fn serve(&self, lines: &mut Lines) -> Wakers {
         let mut wakers = Wakers::default();
-        while !lines.senders.is_empty() {
-            let Ok(reserved) = self.ring.reserve_for_line() else {
+        while let Some(need) = lines.senders.front_need() {
+            let Ok(reserved) = self.ring.reserve_for_line(need) else {
                 return wakers;
             };
             // The waiter resumes it when it finds its grant.
@@ -290,7 +290,7 @@ impl<T> Chan<T> {
 impl<T: Send + 'static> Recover for Chan<T> {
     fn recover(&self, ticket: u64) {
         // SAFETY: the kernel calls this instead of letting the leaked permit give its slot back.
-        let reserved = unsafe { Ring::<T>::resume() };
+        let reserved = unsafe { Ring::<T>::resume(1) };
         self.give_back(reserved);
         if ticket == OWNED {
             self.remove_sender();
@@ -317,11 +317,17 @@ impl<T> Drop for Batch<'_, T> {
 #[derive(Debug)]
 pub(super) struct Enter {
     place: Option<Place>,
+    /// How many slots, all or none.
+    need: u32,
 }
 
 impl Enter {
     pub(super) const fn new() -> Self {
-        Self { place: None }
+        Self::for_many(1)
+    }
+
+    pub(super) const fn for_many(need: u32) -> Self {
+        Self { place: None, need }
     }
 
     pub(super) const fn is_in_line(&self) -> bool {
@@ -336,7 +342,7 @@ impl Enter {
         if self.place.is_some() {
             return self.look(chan, waker);
         }
-        match chan.ring.reserve() {
+        match chan.ring.reserve(self.need) {
             Err(Refusal::Full) => {}
             end => return Poll::Ready(end),
         }
@@ -346,7 +352,7 @@ impl Enter {
         chan.flags.tx_waiting.store(true, Ordering::SeqCst);
         total_order();
         let end = if lines.senders.is_empty() {
-            chan.ring.reserve_for_line()
+            chan.ring.reserve_for_line(self.need)
         } else if chan.ring.is_closed() {
             Err(Refusal::Closed)
         } else {
@@ -354,7 +360,7 @@ impl Enter {
         };
         if matches!(end, Err(Refusal::Full)) {
             // `close` locks the lines after its flag, so it finds whoever did not see it.
-            self.place = Some(lines.senders.enqueue(waker, 1));
+            self.place = Some(lines.senders.enqueue(waker, self.need));
             return Poll::Pending;
         }
         if lines.senders.is_empty() {
@@ -391,8 +397,8 @@ impl Enter {
                     }
                     drop(lines);
                     return Poll::Ready(match grant {
-                        // SAFETY: `serve` reserved a slot with this grant, which was just used up.
-                        Grant::One | Grant::All => Ok(unsafe { Ring::<T>::resume() }),
+                        // SAFETY: `serve` reserved the slots with this grant, which was just used up.
+                        Grant::One | Grant::All => Ok(unsafe { Ring::<T>::resume(self.need) }),
                         Grant::Closed => Err(Refusal::Closed),
                     });
                 }
@@ -400,23 +406,28 @@ impl Enter {
         }
     }
 
-    /// Leaves the line; a slot that was reserved goes to the next.
+    /// Leaves the line; slots that were reserved go to the next.
     pub(super) fn leave<T>(&mut self, chan: &Chan<T>) {
         let Some(place) = self.place.take() else {
             return;
         };
+        let mut wakers = Wakers::default();
         let (grant, old) = {
             let mut lines = lock(&chan.lines);
             let (grant, old) = lines.senders.remove(place);
             if lines.senders.is_empty() {
                 chan.line_is_empty();
+            } else if grant.is_none() {
+                // There may be too few slots for this one, and enough for the next.
+                wakers = chan.serve(&mut lines);
             }
             (grant, old)
         };
+        wakers.wake();
         drop(old);
         if grant == Some(Grant::One) {
-            // SAFETY: `serve` reserved a slot with this grant, which was just used up.
-            chan.give_back(unsafe { Ring::<T>::resume() });
+            // SAFETY: `serve` reserved the slots with this grant, which was just used up.
+            chan.give_back(unsafe { Ring::<T>::resume(self.need) });
         }
     }
 }

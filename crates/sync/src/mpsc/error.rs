@@ -20,6 +20,14 @@ pub enum SendFailure {
     Leaked,
 }
 
+impl SendFailure {
+    /// Whether the message that failed may have arrived: it has not.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        Effect::NotStarted
+    }
+}
+
 /// A message was not sent; it is handed back.
 ///
 /// `?` keeps the reason as the source, so that a cancellation stays one.
@@ -114,9 +122,25 @@ pub enum ReserveError {
     /// The receiver has gone or was closed.
     #[error("the channel is closed")]
     Closed,
+    /// More slots than the channel has.
+    #[error("{count} slots were asked for, and the channel has {capacity}")]
+    TooMany {
+        /// How many were asked for.
+        count: usize,
+        /// How many there are at all.
+        capacity: usize,
+    },
     /// The context had to stop.
     #[error("cancelled while waiting for a slot in a channel")]
     Cancelled(#[from] Cancelled),
+}
+
+impl ReserveError {
+    /// Whether a slot may be reserved: none is.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        Effect::NotStarted
+    }
 }
 
 /// Why no slot could be reserved without waiting.
@@ -131,6 +155,14 @@ pub enum TryReserveError {
     Closed,
 }
 
+impl TryReserveError {
+    /// Whether a slot may be reserved: none is.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        Effect::NotStarted
+    }
+}
+
 /// Why no message was received; none was taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -143,6 +175,14 @@ pub enum RecvError {
     Cancelled(#[from] Cancelled),
 }
 
+impl RecvError {
+    /// Whether a message may have been taken: none was.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        Effect::NotStarted
+    }
+}
+
 /// Why no message could be received without waiting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -153,4 +193,12 @@ pub enum TryRecvError {
     /// The channel is empty, and nothing more will come.
     #[error("the channel is closed and empty")]
     Closed,
+}
+
+impl TryRecvError {
+    /// Whether a message may have been taken: none was.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        Effect::NotStarted
+    }
 }

@@ -122,7 +122,7 @@ fn loom_a_waiter_that_leaves_gives_its_slot_to_the_next() {
 fn loom_close_waits_for_the_last_reservation() {
     loom::model(|| {
         let (chan, mut consumer) = channel(1);
-        let reserved = chan.ring.reserve().unwrap();
+        let reserved = chan.ring.reserve(1).unwrap();
         let holder = {
             let chan = Arc::clone(&chan);
             thread::spawn(move || chan.give_back(reserved))

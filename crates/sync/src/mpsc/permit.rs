@@ -126,6 +126,56 @@ impl<T> Drop for SendPermit<'_, T> {
     }
 }
 
+/// Several reserved slots: an iterator of [`SendPermit`]s; dropping it gives those that are left back.
+#[must_use = "dropping the permits gives the slots back"]
+pub struct SendPermits<'a, T> {
+    chan: &'a Chan<T>,
+    promises: Vec<Promise>,
+}
+
+impl<'a, T> Iterator for SendPermits<'a, T> {
+    type Item = SendPermit<'a, T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let promise = self.promises.pop()?;
+        Some(SendPermit {
+            chan: self.chan,
+            promise: Some(promise),
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.promises.len(), Some(self.promises.len()))
+    }
+}
+
+impl<T> ExactSizeIterator for SendPermits<'_, T> {}
+
+impl<T> SendPermits<'_, T> {
+    /// Gives the slots that are left back, on purpose: strict mode does not report it.
+    pub fn abort(mut self) {
+        while let Some(promise) = self.promises.pop() {
+            promise.abort(self.chan);
+        }
+    }
+}
+
+impl<T> Drop for SendPermits<'_, T> {
+    fn drop(&mut self) {
+        while let Some(promise) = self.promises.pop() {
+            promise.discard(self.chan);
+        }
+    }
+}
+
+impl<T> fmt::Debug for SendPermits<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendPermits")
+            .field("len", &self.promises.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// A reserved slot that owns its sender; dropping it gives the slot back.
 #[must_use = "dropping the permit gives the slot back"]
 pub struct OwnedSendPermit<T> {
@@ -194,7 +244,7 @@ pub(super) fn try_reserve<'a, T: Send + 'static, C>(
     cx: &Cx<C>,
 ) -> Result<SendPermit<'a, T>, TryReserveError> {
     let chan = sender.chan();
-    match chan.ring.reserve() {
+    match chan.ring.reserve(1) {
         Ok(reserved) => {
             let promise = Promise::new(cx, chan, reserved, BORROWED, Location::caller());
             Ok(SendPermit {
@@ -217,10 +267,10 @@ struct Waiting<'a, C> {
 
 impl<'a, C> Waiting<'a, C> {
     #[track_caller]
-    const fn new(cx: &'a Cx<C>) -> Self {
+    const fn new(cx: &'a Cx<C>, need: u32) -> Self {
         Self {
             cx,
-            enter: Enter::new(),
+            enter: Enter::for_many(need),
             cancel: CancelWait::new(),
             site: Location::caller(),
         }
@@ -232,14 +282,21 @@ impl<'a, C> Waiting<'a, C> {
         ticket: u64,
         task: &mut Context<'_>,
     ) -> Poll<Result<Promise, ReserveError>> {
+        self.poll_slots(chan, task)
+            .map_ok(|reserved| Promise::new(self.cx, chan, reserved, ticket, self.site))
+    }
+
+    fn poll_slots<T>(
+        &mut self,
+        chan: &Chan<T>,
+        task: &mut Context<'_>,
+    ) -> Poll<Result<Reserved, ReserveError>> {
         if let Poll::Ready(cancelled) = self.cancel.poll(task) {
             self.enter.leave(chan);
             return Poll::Ready(Err(cancelled.into()));
         }
-        self.enter.poll(chan, task.waker()).map(|reserved| {
-            let reserved = reserved.map_err(|_| ReserveError::Closed)?;
-            Ok(Promise::new(self.cx, chan, reserved, ticket, self.site))
-        })
+        let reserved = self.enter.poll(chan, task.waker());
+        reserved.map_err(|_| ReserveError::Closed)
     }
 }
 
@@ -258,7 +315,7 @@ impl<'a, T, C> Reserve<'a, T, C> {
     pub(super) const fn new(sender: &'a Sender<T>, cx: &'a Cx<C>) -> Self {
         Self {
             sender,
-            waiting: Waiting::new(cx),
+            waiting: Waiting::new(cx, 1),
         }
     }
 }
@@ -283,6 +340,59 @@ impl<T, C> Drop for Reserve<'_, T, C> {
     }
 }
 
+/// Waits for several slots; from [`Sender::reserve_many`].
+///
+/// # Cancel safety
+/// Requeues: slots that it had got go to the next in line.
+#[must_use = "futures do nothing unless polled"]
+pub struct ReserveMany<'a, T, C> {
+    sender: &'a Sender<T>,
+    count: usize,
+    waiting: Waiting<'a, C>,
+}
+
+impl<'a, T, C> ReserveMany<'a, T, C> {
+    #[track_caller]
+    pub(super) fn new(sender: &'a Sender<T>, cx: &'a Cx<C>, count: usize) -> Self {
+        // What is more than that fails before it waits.
+        let need = u32::try_from(count).unwrap_or(u32::MAX);
+        Self {
+            sender,
+            count,
+            waiting: Waiting::new(cx, need),
+        }
+    }
+}
+
+impl<'a, T: Send + 'static, C> Future for ReserveMany<'a, T, C> {
+    type Output = Result<SendPermits<'a, T>, ReserveError>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let chan = this.sender.chan();
+        let (count, capacity) = (this.count, chan.ring.capacity());
+        if count > capacity {
+            return Poll::Ready(Err(ReserveError::TooMany { count, capacity }));
+        }
+        let Waiting { cx, site, .. } = this.waiting;
+        let reserved = this.waiting.poll_slots(chan, task);
+        reserved.map_ok(|reserved| {
+            let slots = reserved.split();
+            let promises = slots.map(|slot| Promise::new(cx, chan, slot, BORROWED, site));
+            SendPermits {
+                chan,
+                promises: promises.collect(),
+            }
+        })
+    }
+}
+
+impl<T, C> Drop for ReserveMany<'_, T, C> {
+    fn drop(&mut self) {
+        self.waiting.enter.leave(self.sender.chan());
+    }
+}
+
 /// Waits for a slot; from [`Sender::reserve_owned`].
 ///
 /// # Cancel safety
@@ -298,7 +408,7 @@ impl<'a, T, C> ReserveOwned<'a, T, C> {
     pub(super) const fn new(sender: Sender<T>, cx: &'a Cx<C>) -> Self {
         Self {
             sender: Some(sender),
-            waiting: Waiting::new(cx),
+            waiting: Waiting::new(cx, 1),
         }
     }
 }

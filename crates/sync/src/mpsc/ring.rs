@@ -51,10 +51,17 @@ pub(super) enum Refusal {
     Closed,
 }
 
-/// A slot that is promised; it is spent or given back.
+/// Slots that are promised, mostly one; each is spent or given back.
 #[derive(Debug)]
 #[must_use = "a reservation that is dropped takes its slot along"]
-pub(super) struct Reserved(());
+pub(super) struct Reserved(u32);
+
+impl Reserved {
+    /// One reservation for each of the slots.
+    pub(super) fn split(self) -> impl Iterator<Item = Self> {
+        (0..self.0).map(|_| Self(1))
+    }
+}
 
 /// A position that must be filled.
 #[derive(Debug)]
@@ -167,23 +174,25 @@ impl<T> Ring<T> {
     /// Claims a position if that overtakes nobody.
     #[inline]
     pub(super) fn claim(&self) -> Result<Claim, Refusal> {
-        self.take_room(WAITERS, TAIL)
+        self.take_room(WAITERS, TAIL, 1)
             .map(|word| Claim(word >> TAIL_SHIFT))
     }
 
-    /// Reserves a slot if that overtakes nobody.
-    pub(super) fn reserve(&self) -> Result<Reserved, Refusal> {
-        self.take_room(WAITERS, RESERVED).map(|_| Reserved(()))
+    /// Reserves slots, all or none, if that overtakes nobody.
+    pub(super) fn reserve(&self, count: u32) -> Result<Reserved, Refusal> {
+        self.take_room(WAITERS, RESERVED * u64::from(count), u64::from(count))
+            .map(|_| Reserved(count))
     }
 
-    /// Reserves a slot for the first in line; called under the lock of the line.
-    pub(super) fn reserve_for_line(&self) -> Result<Reserved, Refusal> {
-        self.take_room(0, RESERVED).map(|_| Reserved(()))
+    /// Reserves slots for the first in line; called under the lock of the line.
+    pub(super) fn reserve_for_line(&self, count: u32) -> Result<Reserved, Refusal> {
+        self.take_room(0, RESERVED * u64::from(count), u64::from(count))
+            .map(|_| Reserved(count))
     }
 
-    /// Adds `step` to the word if there is room and no flag of `barrier` stands.
+    /// Adds `step`, which takes `need` slots, to the word if there is room and no flag of `barrier` stands.
     #[inline]
-    fn take_room(&self, barrier: u64, step: u64) -> Result<u64, Refusal> {
+    fn take_room(&self, barrier: u64, step: u64, need: u64) -> Result<u64, Refusal> {
         let mut word = self.send.word.load(Ordering::SeqCst);
         loop {
             if word & CLOSED != 0 {
@@ -193,7 +202,7 @@ impl<T> Ring<T> {
                 return Err(Refusal::Full);
             }
             let head = self.send.head_seen.load(Ordering::Acquire);
-            if in_flight(word, head) >= self.capacity && !self.look_for_room(word) {
+            if in_flight(word, head) + need > self.capacity && !self.look_for_room(word, need) {
                 let now = self.send.word.load(Ordering::SeqCst);
                 if now == word {
                     return Err(Refusal::Full);
@@ -213,14 +222,15 @@ impl<T> Ring<T> {
         }
     }
 
-    fn look_for_room(&self, word: u64) -> bool {
+    fn look_for_room(&self, word: u64, need: u64) -> bool {
         let head = self.head.load(Ordering::SeqCst);
         self.send.head_seen.store(head, Ordering::Release);
-        in_flight(word, head) < self.capacity
+        in_flight(word, head) + need <= self.capacity
     }
 
-    /// Turns a reservation into a position; the reservation is gone either way.
+    /// Turns a reservation of one slot into a position; the reservation is gone either way.
     pub(super) fn spend(&self, reserved: Reserved) -> Result<Claim, Refusal> {
+        debug_assert_eq!(reserved.0, 1, "a position is one slot");
         let mut word = self.send.word.load(Ordering::Relaxed);
         loop {
             if word & GONE != 0 {
@@ -240,21 +250,21 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Gives a slot back; says whether somebody is in line for it.
+    /// Gives slots back; says whether somebody is in line for it.
     pub(super) fn give_back(&self, reserved: Reserved) -> bool {
-        let Reserved(()) = reserved;
-        let before = self.send.word.fetch_sub(RESERVED, Ordering::SeqCst);
+        let slots = RESERVED * u64::from(reserved.0);
+        let before = self.send.word.fetch_sub(slots, Ordering::SeqCst);
         total_order();
-        debug_assert!(before & RESERVED_MASK > 0, "a slot is given back once");
+        debug_assert!(before & RESERVED_MASK >= slots, "a slot is given back once");
         before & WAITERS != 0
     }
 
     /// The reservation that was made for a waiter in line, or that a leaked permit held.
     ///
     /// # Safety
-    /// A [`Reserved`] of this ring was dropped for this call, and no other call stands for it.
-    pub(super) const unsafe fn resume() -> Reserved {
-        Reserved(())
+    /// A [`Reserved`] of this ring and count was dropped for this call, and no other call stands for it.
+    pub(super) const unsafe fn resume(count: u32) -> Reserved {
+        Reserved(count)
     }
 
     /// Fills a claimed position.

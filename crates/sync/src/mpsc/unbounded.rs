@@ -15,11 +15,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use asupersync_core::Cancelled;
 use asupersync_kernel::{CancelWait, Cx, Resource, wake_contained};
 
 use super::error::{RecvError, SendError, SendFailure, TryRecvError};
+use crate::line::InLine;
 use crate::primitive::{AtomicBool, AtomicUsize, Mutex, Ordering, lock, total_order};
 use crate::thread;
+use crate::waiters::{Grant, WaitList};
 
 /// An empty queue that grew larger than this is given back.
 const KEPT_MESSAGES: usize = 4096;
@@ -28,6 +31,8 @@ struct Inbox<T> {
     queue: VecDeque<T>,
     is_closed: bool,
     rx_waker: Option<Waker>,
+    /// Who waits for the end of the receiver.
+    closed: WaitList,
 }
 
 pub(super) struct Chan<T> {
@@ -46,6 +51,7 @@ impl<T> Chan<T> {
                 queue: VecDeque::new(),
                 is_closed: false,
                 rx_waker: None,
+                closed: WaitList::new(),
             }),
             rx_waiting: AtomicBool::new(false),
             count: AtomicUsize::new(0),
@@ -159,8 +165,13 @@ impl<T> Chan<T> {
     }
 
     fn close(&self) {
-        lock(&self.inbox).is_closed = true;
+        let wakers = {
+            let mut inbox = lock(&self.inbox);
+            inbox.is_closed = true;
+            inbox.closed.grant_all(Grant::All)
+        };
         self.resource.trace("mpsc.close");
+        wakers.wake();
     }
 }
 
@@ -204,10 +215,31 @@ impl<T> UnboundedSender<T> {
             .map_err(|value| SendError::new(value, SendFailure::Closed))
     }
 
+    /// Waits until the receiver has gone or was closed.
+    ///
+    /// # Errors
+    /// [`Cancelled`] if the context being polled must stop.
+    /// # Cancel safety
+    /// Safe: nothing happened.
+    pub fn closed<'a, C>(&'a self, cx: &'a Cx<C>) -> UnboundedClosed<'a, T> {
+        let _ = cx;
+        UnboundedClosed {
+            chan: &self.chan,
+            wait: InLine::new(),
+            cancel: CancelWait::new(),
+        }
+    }
+
     /// Whether the receiver has gone or was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         lock(&self.chan.inbox).is_closed
+    }
+
+    /// How many senders there are.
+    #[must_use]
+    pub fn strong_count(&self) -> usize {
+        self.chan.senders.load(Ordering::Acquire)
     }
 
     /// How many messages are buffered.
@@ -354,6 +386,40 @@ impl<T> UnboundedReceiver<T> {
         thread::wait(|task| chan.poll_recv(own, task.waker(), Chan::take)).ok_or(RecvError::Closed)
     }
 
+    /// Blocks the thread until there are messages, and takes up to `limit` of them; for threads outside the runtime.
+    ///
+    /// # Errors
+    /// [`RecvError::Closed`] if none will come.
+    pub fn blocking_recv_many(
+        &mut self,
+        into: &mut Vec<T>,
+        limit: usize,
+    ) -> Result<usize, RecvError> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        let Self { chan, own } = self;
+        let count = thread::wait(|task| {
+            chan.poll_recv(own, task.waker(), |chan, own| {
+                let count = chan.take_many(own, into, limit);
+                (count > 0).then_some(count)
+            })
+        });
+        count.ok_or(RecvError::Closed)
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        lock(&self.chan.inbox).is_closed
+    }
+
+    /// How many senders there are.
+    #[must_use]
+    pub fn sender_strong_count(&self) -> usize {
+        self.chan.senders.load(Ordering::Acquire)
+    }
+
     /// Accepts no more messages; those that are buffered can still be received.
     pub fn close(&mut self) {
         self.chan.close();
@@ -464,5 +530,41 @@ impl<T> Future for UnboundedRecvMany<'_, T> {
             (count > 0).then_some(count)
         });
         next.map(|count| count.ok_or(RecvError::Closed))
+    }
+}
+
+/// Waits for the end of the receiver; from [`UnboundedSender::closed`].
+///
+/// # Cancel safety
+/// Safe: nothing happened.
+#[must_use = "futures do nothing unless polled"]
+pub struct UnboundedClosed<'a, T> {
+    chan: &'a Chan<T>,
+    wait: InLine,
+    cancel: CancelWait,
+}
+
+impl<T> Future for UnboundedClosed<'_, T> {
+    type Output = Result<(), Cancelled>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Poll::Ready(cancelled) = this.cancel.poll(task) {
+            return Poll::Ready(Err(cancelled));
+        }
+        this.wait
+            .poll(
+                &this.chan.inbox,
+                |inbox| &mut inbox.closed,
+                task.waker(),
+                |inbox| inbox.is_closed.then_some(()),
+            )
+            .map(Ok)
+    }
+}
+
+impl<T> Drop for UnboundedClosed<'_, T> {
+    fn drop(&mut self) {
+        self.wait.leave(&self.chan.inbox, |inbox| &mut inbox.closed);
     }
 }
