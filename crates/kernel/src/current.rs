@@ -61,6 +61,11 @@ pub(crate) fn is_shielded() -> bool {
     FRAME.get().shielded
 }
 
+/// Whether this thread polls `node` right now, and nothing within it.
+pub(crate) fn is_polling(node: &NodeRef) -> bool {
+    FRAME.get().node == node.as_ptr().cast_const()
+}
+
 /// Calls `f` with the current context, whether `waker` is the one that it is polled with, and whether it is shielded.
 ///
 /// The reference is borrowed: a leaf's poll counts nothing.

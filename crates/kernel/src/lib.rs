@@ -13,6 +13,7 @@
     reason = "a task's context, state and future share one allocation behind one thin pointer"
 )]
 
+mod account;
 mod blocking;
 mod cancel;
 // tidy(contents-page): capability sets are named with their module, as in `caps::OnlyTime`.

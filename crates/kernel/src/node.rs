@@ -18,6 +18,7 @@ use std::task::Waker;
 
 use asupersync_core::{Budget, CancelStage, Origin, Policy, RegionId, TaskId, Time};
 
+use crate::account::Account;
 use crate::cancel::CancelState;
 use crate::event::{Event, Subject};
 use crate::extra::Extra;
@@ -80,7 +81,7 @@ pub(crate) struct Header {
     deadline: Time,
     pub(crate) mask: AtomicU32,
     pub(crate) polls_left: AtomicU32,
-    pub(crate) obligations: AtomicU32,
+    pub(crate) obligations: Account,
     index: AtomicU32,
     home: u16,
     priority: u8,
@@ -167,7 +168,7 @@ impl Header {
             deadline: init.budget.deadline.unwrap_or(Time::MAX),
             mask: AtomicU32::new(0),
             polls_left: AtomicU32::new(init.budget.poll_quota),
-            obligations: AtomicU32::new(0),
+            obligations: Account::new(),
             index: AtomicU32::new(0),
             home: init.home.map_or(NO_HOME, |worker| worker.0),
             priority: init.budget.priority,

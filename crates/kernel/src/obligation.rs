@@ -11,19 +11,16 @@
 //! - A resource on whose answer somebody else waits is told of a leak in any case.
 
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use asupersync_core::{LeakResponse, ObligationId, ObligationKind, PanicPayload};
 
+use crate::current;
 use crate::cx::Cx;
 use crate::event::{Event, Settlement};
 use crate::extra::Extra;
 use crate::host::{KernelConfig, LeakEscalation, Owed, Report};
 use crate::node::{Header, NodeRef};
-
-/// Set in the count when the holder has ended.
-const CLOSED: u32 = 1 << 31;
 
 /// The resource behind an obligation, which can take back what a leaked guard still holds.
 pub trait Recover: Send + Sync {
@@ -80,7 +77,7 @@ pub struct Obligation {
 impl Obligation {
     /// Makes `cx`'s task or region owe something of the given kind.
     ///
-    /// Cost: two atomic additions on the holder's own memory, and a lock with an entry where records are kept.
+    /// Cost: an atomic addition for the reference to the holder, and a lock with an entry where records are kept; another addition if somebody else than the holder reserves.
     #[track_caller]
     pub fn reserve<C>(cx: &Cx<C>, kind: ObligationKind) -> Self {
         Self::new(cx.node(), kind, Location::caller(), false, || None)
@@ -135,7 +132,7 @@ impl Obligation {
         is_told_always: bool,
         recover: impl FnOnce() -> Option<(Weak<dyn Recover>, u64)>,
     ) -> Self {
-        holder.obligations.fetch_add(1, Ordering::Relaxed);
+        holder.obligations.add(current::is_polling(holder));
         let config = holder.host().config();
         gauge(holder, 1);
         let place = (is_told_always || keeps_records(config)).then(|| {
@@ -203,25 +200,14 @@ impl Obligation {
     /// Whether the holder has ended, which makes the obligation leaked.
     #[must_use]
     pub fn is_leaked(&self) -> bool {
-        self.holder.obligations.load(Ordering::Acquire) & CLOSED != 0
+        self.holder.obligations.is_closed()
     }
 
     fn settle(&mut self, settlement: Settlement) -> Result<(), Leaked> {
         self.settled = true;
-        let mut current = self.holder.obligations.load(Ordering::Relaxed);
-        loop {
-            if current & CLOSED != 0 {
-                return Err(self.late());
-            }
-            match self.holder.obligations.compare_exchange_weak(
-                current,
-                current - 1,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => break,
-                Err(seen) => current = seen,
-            }
+        let is_polling = current::is_polling(&self.holder);
+        if !self.holder.obligations.remove(is_polling) {
+            return Err(self.late());
         }
         gauge(&self.holder, -1);
         if let Some(record) = self.take_record() {
@@ -304,13 +290,8 @@ const fn keeps_records(config: &KernelConfig) -> bool {
 
 /// Closes a holder's account at its end; gives the panic that the configured response demands.
 pub(crate) fn settle_leaks(node: &NodeRef) -> Option<PanicPayload> {
-    if node.obligations.load(Ordering::Relaxed) == 0 {
-        // Nobody but the holder reserves on its account, so it stays empty; close it for latecomers.
-        node.obligations.fetch_or(CLOSED, Ordering::AcqRel);
-        return None;
-    }
-    let open = node.obligations.fetch_or(CLOSED, Ordering::AcqRel);
-    if open & CLOSED != 0 || open == 0 {
+    let open = node.obligations.close();
+    if open == 0 {
         return None;
     }
     respond(node, open)

@@ -12,7 +12,6 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use asupersync_core::{Budget, CancelKind, CancelReason, Outcome, PanicPayload, Policy, Severity};
@@ -143,7 +142,7 @@ impl OpenRegion {
 
     /// Goes through the whole protocol at once if there is nothing to wait for, to run or to tell.
     fn try_close_empty(&mut self, body: Severity) -> bool {
-        if self.node.obligations.load(Ordering::Relaxed) != 0 {
+        if !self.node.obligations.is_clear() {
             return false;
         }
         {
