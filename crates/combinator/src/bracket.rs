@@ -102,10 +102,12 @@ impl<T> Place<T> {
 ///             open.fetch_add(1, Relaxed);
 ///             Ok::<_, Cancelled>(Arc::clone(&open))
 ///         },
-///         async |_: Cx, connection: Held<Arc<AtomicU32>>| Ok(connection.load(Relaxed)),
+///         async |_: Cx, connection: Held<Arc<AtomicU32>>| {
+///             Ok::<_, Cancelled>(connection.load(Relaxed))
+///         },
 ///         async |_: Cx, connection: Arc<AtomicU32>| {
 ///             connection.fetch_sub(1, Relaxed);
-///             Ok(())
+///             Ok::<_, Cancelled>(())
 ///         },
 ///     )
 ///     .await

@@ -27,9 +27,9 @@ use crate::branches::{Branches, Joinable, Rule, Verdict, lift};
 ///     let base = 40;
 ///     let number = async |cx: Cx| {
 ///         cx.sleep(Duration::from_secs(1)).await?;
-///         Ok(base + 2)
+///         Ok::<_, Cancelled>(base + 2)
 ///     };
-///     let word = async |_: Cx| Ok("two");
+///     let word = async |_: Cx| Ok::<_, Cancelled>("two");
 ///     join(cx, (number, word)).await
 /// }
 /// # use asupersync_lab::{LabConfig, LabRuntime};
@@ -72,7 +72,7 @@ where
 /// # use asupersync_lab::{LabConfig, LabRuntime};
 /// let report = LabRuntime::new(LabConfig::default()).run(async |cx: Cx| {
 ///     let user = async |_: Cx| Err::<(), _>(AppError::NoUser);
-///     let slow = async |cx: Cx| Ok(cx.sleep(Duration::from_secs(60)).await?);
+///     let slow = async |cx: Cx| Ok::<_, AppError>(cx.sleep(Duration::from_secs(60)).await?);
 ///     try_join(&cx, (user, slow)).await
 /// });
 /// assert_eq!(report.outcome, Outcome::Err(AppError::NoUser));

@@ -28,7 +28,9 @@ use crate::stages::{Received, Source, Stage, StageOptions, Stages, take};
 ///             cx.sleep(Duration::from_secs(7 - n)).await?;
 ///             Ok::<_, Cancelled>(n * 10)
 ///         })
-///         .stage(StageOptions::new(), |_: Cx, n: u64| async move { Ok(n + 1) })
+///         .stage(StageOptions::new(), |_: Cx, n: u64| async move {
+///             Ok::<_, Cancelled>(n + 1)
+///         })
 ///         .collect(&cx)
 ///         .await
 /// });

@@ -20,13 +20,13 @@ where
     bracket(
         cx,
         async |_: Cx| {
-            log.lock().unwrap().push("acquired");
+            log.lock().expect("no holder panics").push("acquired");
             End::Ok(Arc::clone(log))
         },
         consume,
         async |cx: Cx, log: Log| {
             assert!(cx.sleep(TICK).await.is_ok(), "the release is masked");
-            log.lock().unwrap().push("released");
+            log.lock().expect("no holder panics").push("released");
             End::Ok(())
         },
     )
@@ -34,7 +34,7 @@ where
 }
 
 fn notes(log: &Log) -> Vec<&'static str> {
-    log.lock().unwrap().clone()
+    log.lock().expect("no holder panics").clone()
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn the_release_runs_after_a_cancellation_and_before_a_race_returns() {
             })
             .await
         };
-        let quick = async |cx: Cx| {
+        let quick = |cx: Cx| async move {
             cx.sleep(TICK).await?;
             Ok::<_, AppError>(1)
         };
