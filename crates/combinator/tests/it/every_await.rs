@@ -44,8 +44,8 @@ impl Bench {
         }
     }
 
-    fn work_owned(&self, cx: Cx, n: u32) -> impl Future<Output = Result<u32, AppError>> + '_ {
-        async move { self.work(&cx, n, n).await }
+    async fn work_owned(&self, cx: Cx, n: u32) -> Result<u32, AppError> {
+        self.work(&cx, n, n).await
     }
 
     async fn fail(&self, cx: &Cx, ticks: u32) -> Result<u32, AppError> {
