@@ -4,6 +4,7 @@ mod admission;
 mod budgets;
 mod cancellation;
 mod capabilities;
+mod combinators;
 mod errors;
 mod finalizers;
 mod local;
