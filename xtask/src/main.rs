@@ -14,6 +14,7 @@ mod bench;
 mod ci;
 mod deps;
 mod fuzz;
+mod laws;
 mod layers;
 mod loom;
 mod process;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         "ci" => ci::run(rest),
         "test" => testing::run(rest),
         "layers" => layers::run(),
+        "laws" => laws::run(rest),
         "tidy" => tidy::run(rest),
         "spec" => spec::run(),
         "awaits" => awaits::run(),
@@ -70,6 +72,7 @@ cargo xtask <command>
   ci [--only a,b] [--skip a,b]   every bar, step by step; what a change must pass
   test [cargo test arguments]    all tests; arguments are passed through
   layers                         crates depend strictly downwards and say what they are
+  laws [--write]                 the combinators' law sheet on random programs; --write regenerates its page
   tidy [--write]                 house style; --write regenerates the crate table
   spec                           every law names its check and its attack, and both exist
   awaits                         every public function that waits is cut short at every await by a test

@@ -97,6 +97,41 @@ fn finalizers_run_after_a_dropped_region_future() {
 }
 
 #[test]
+fn a_finalizer_under_way_goes_on_when_its_regions_future_is_dropped() {
+    on_both_hosts(async |cx| {
+        let log = Log::default();
+        let end = cx
+            .region(async |outer| {
+                let (first, last) = (log.clone(), log.clone());
+                let inner = outer.cx().region(async |scope| {
+                    scope.defer(async move |_: Cx| first.note("first"));
+                    scope.defer(async move |cx: Cx| {
+                        last.note("begun");
+                        // It waits for what it has started, and that waits for it.
+                        let end = cx
+                            .region(async |scope| {
+                                let task = scope.spawn(async |cx: Cx| cx.sleep(TICK).await);
+                                cx.sleep(TICK).await?;
+                                task.join(scope.cx()).await.into_result()
+                            })
+                            .await;
+                        assert_eq!(end.severity(), Severity::Ok, "finalizers are masked");
+                        last.note("last");
+                    });
+                    End::Ok(())
+                });
+                let mut inner = pin!(inner);
+                let mut noop = Context::from_waker(Waker::noop());
+                assert!(inner.as_mut().poll(&mut noop).is_pending());
+                End::Ok(())
+            })
+            .await;
+        assert_eq!(end, Outcome::Ok(()));
+        assert_eq!(log.notes(), ["begun", "last", "first"]);
+    });
+}
+
+#[test]
 fn a_panicking_finalizer_stops_no_other_and_shows_in_the_outcome() {
     on_both_hosts(async |cx| {
         let log = Log::default();

@@ -5,6 +5,7 @@ mod budgets;
 mod cancellation;
 mod capabilities;
 mod channel_stress;
+mod combinators;
 mod errors;
 mod finalizers;
 mod local;

@@ -4,9 +4,11 @@
 //! The README's example, and the guarantees with their tests, stand at the root of the repository.
 //!
 //! # Features
-//! `runtime`, `lab`, `sync`, `time`, `io`, `net` and `macros` are on by default; each selects the crate of its name.
+//! `runtime`, `lab`, `sync`, `time`, `combinator`, `io`, `net` and `macros` are on by default; each selects the crate of its name.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "combinator")]
+pub use asupersync_combinator as combinator;
 pub use asupersync_core::{
     Budget, CancelKind, CancelReason, CancelStage, Cancelled, ChildEnd, Collect, Decision,
     DetHashMap, DetHashSet, Effect, FailFast, IntoOutcome, LeakResponse, ObligationId,
@@ -36,7 +38,9 @@ pub use asupersync_sync as sync;
 #[cfg(feature = "time")]
 pub mod time {
     //! Clock, intervals and timeouts.
-    pub use asupersync_time::{Interval, MissedTick, TimeoutError, interval, interval_at, timeout};
+    pub use asupersync_time::{
+        Interval, MissedTick, TimeoutError, deadline, interval, interval_at, timeout,
+    };
     pub use std::time::Duration;
 }
 

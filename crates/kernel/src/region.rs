@@ -10,7 +10,7 @@
 //! - An end that nobody joined reaches the region's outcome, or is reported as suppressed by a worse one.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -64,10 +64,15 @@ impl RegionOptions {
 
 /// An open region, until it is closed; dropping it leaves the closing to the enclosing region.
 pub(crate) struct OpenRegion {
+    /// The finalizer under way; it goes to the heir with the region.
+    cleanup: Option<Cleanup>,
     node: NodeRef,
     under: NodeRef,
     closed: bool,
 }
+
+/// A finalizer that has been started.
+type Cleanup = Pin<Box<dyn Future<Output = Outcome<(), Infallible>> + Send>>;
 
 impl OpenRegion {
     pub(crate) fn open(under: &NodeRef, options: RegionOptions) -> Self {
@@ -103,6 +108,7 @@ impl OpenRegion {
             cancel::arm_deadline(&node);
         }
         Self {
+            cleanup: None,
             node,
             under: under.clone(),
             closed: false,
@@ -129,6 +135,7 @@ impl OpenRegion {
         }
         self.body_ended(severity);
         self.wait_quiescent().await;
+        self.begin_finalizing();
         let cleanup = self.run_finalizers().await;
         self.wait_quiescent().await;
         let leak = obligation::settle_leaks(&self.node);
@@ -201,7 +208,7 @@ impl OpenRegion {
     }
 
     /// Waits until no task and no job lives in the region.
-    async fn wait_quiescent(&self) {
+    async fn wait_quiescent(&mut self) {
         std::future::poll_fn(|task| {
             let mut inner = self.node.lock();
             if inner.live == 0 {
@@ -223,14 +230,25 @@ impl OpenRegion {
         .await;
     }
 
-    async fn run_finalizers(&self) -> Option<PanicPayload> {
+    fn begin_finalizing(&self) {
         self.become_phase(Phase::Finalizing);
         let region = self.node.region().id;
         self.node.record(|| Event::RegionFinalizing { region });
+    }
+
+    /// Runs what is left of the finalizers, beginning with the one under way.
+    async fn run_finalizers(&mut self) -> Option<PanicPayload> {
+        let region = self.node.region().id;
         let mut panic = None;
-        while let Some(finalizer) = self.next_finalizer() {
-            self.node.record(|| Event::FinalizerStarted { region });
-            let end = self.run_finalizer(finalizer).await;
+        loop {
+            if self.cleanup.is_none() {
+                self.cleanup = self.start_finalizer();
+            }
+            let Some(cleanup) = &mut self.cleanup else {
+                return panic;
+            };
+            let end = cleanup.await;
+            self.cleanup = None;
             let severity = end.severity();
             self.node
                 .record(|| Event::FinalizerEnded { region, severity });
@@ -238,15 +256,17 @@ impl OpenRegion {
                 panic.get_or_insert(payload);
             }
         }
-        panic
     }
 
     fn next_finalizer(&self) -> Option<Finalizer> {
         self.node.lock().extra.as_mut()?.finalizers.pop()
     }
 
-    /// Runs one finalizer behind a mask that holds as long as its cleanup budget.
-    async fn run_finalizer(&self, finalizer: Finalizer) -> Outcome<(), Infallible> {
+    /// Starts the next finalizer behind a mask that holds as long as its cleanup budget.
+    fn start_finalizer(&self) -> Option<Cleanup> {
+        let finalizer = self.next_finalizer()?;
+        let region = self.node.region().id;
+        self.node.record(|| Event::FinalizerStarted { region });
         let fiber = FiberNode::open(&self.node, None);
         let reason = cancel::reason(&self.node).unwrap_or_else(|| {
             let now = self.node.host().now();
@@ -259,9 +279,11 @@ impl OpenRegion {
             finalizer(context).await;
             Outcome::<(), Infallible>::Ok(())
         };
-        let end = pin!(Inline::new(fiber.node().clone(), body)).await;
-        drop(fiber);
-        end
+        Some(Box::pin(async move {
+            let end = pin!(Inline::new(fiber.node().clone(), body)).await;
+            drop(fiber);
+            end
+        }))
     }
 
     /// Enters `Closed` and gathers what failed children left; the children's worst end comes back.
@@ -301,7 +323,11 @@ impl OpenRegion {
 
     /// Finishes the protocol for a region whose future was dropped; only a panic is left to tell.
     async fn close_abandoned(mut self) -> Outcome<(), Infallible> {
-        self.wait_quiescent().await;
+        // What a finalizer under way has spawned may wait for it, so that goes on first.
+        if self.cleanup.is_none() {
+            self.wait_quiescent().await;
+            self.begin_finalizing();
+        }
         let cleanup = self.run_finalizers().await;
         self.wait_quiescent().await;
         let leak = obligation::settle_leaks(&self.node);
@@ -363,6 +389,7 @@ impl OpenRegion {
         let inner = self.node.lock();
         let extra = inner.extra.as_ref();
         inner.live == 0
+            && self.cleanup.is_none()
             && extra.is_none_or(|extra| extra.finalizers.is_empty() && extra.failed.is_empty())
     }
 
@@ -376,8 +403,9 @@ impl OpenRegion {
     fn hand_over(&mut self) {
         let heir_region = enclosing_region(&self.under);
         let node = self.node.clone();
-        if node.lock().phase == Phase::Finalizing {
-            // The finalizer that was under way is lost with its future; the rest run anew.
+        let cleanup = self.cleanup.take();
+        if cleanup.is_none() && node.lock().phase == Phase::Finalizing {
+            // What finalizers have spawned is waited for, and the protocol goes on from there.
             node.lock().phase = Phase::Draining;
         }
         let init = SpawnInit {
@@ -391,6 +419,7 @@ impl OpenRegion {
         let heir = task::spawn::<_, Infallible>(&heir_region, init, move |under| {
             inline::link(&under, &orphan);
             let region = Self {
+                cleanup,
                 node: orphan,
                 under,
                 closed: false,

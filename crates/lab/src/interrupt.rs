@@ -121,10 +121,26 @@ impl Probe {
         F: Future,
         C: HasSpawn,
     {
+        self.run_with(cx, |_| operation).await
+    }
+
+    /// Like [`run`](Self::run), for an operation that opens regions: it is made with the context that is cancelled.
+    ///
+    /// What a dropped operation leaves behind is closed before this returns.
+    /// # Panics
+    /// As [`run`](Self::run).
+    /// # Cancel safety
+    /// Drains: as [`run`](Self::run).
+    pub async fn run_with<F, Fut, C>(&self, cx: &Cx<C>, operation: F) -> Option<Fut::Output>
+    where
+        F: FnOnce(Cx<C>) -> Fut,
+        Fut: Future,
+        C: HasSpawn,
+    {
         let mut output = None;
         let end = cx
             .region(async |scope: Scope<'_, std::convert::Infallible, C>| {
-                let operation = pin!(Some(operation));
+                let operation = pin!(Some(operation(scope.cx().clone())));
                 let probed = Probed {
                     operation,
                     scope: &scope,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use asupersync_combinator::{join, race};
 use asupersync_core::{Cancelled, Outcome, OutcomeError};
 use asupersync_kernel::{Cx, JoinHandle};
 use asupersync_runtime::RuntimeBuilder;
@@ -300,6 +301,35 @@ fn wakes_messages_and_contended_locks_allocate_nothing() {
         })
         .await
         .into_result()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_tuple_of_branches_is_its_region_and_one_node_for_each() {
+    async fn ready(_: Cx) -> Result<u32, Stop> {
+        Ok(1)
+    }
+    run(1, async |cx| {
+        let mut spent = [0; 3];
+        for _ in 0..2 {
+            // The first round sets up what the thread keeps.
+            let before = here();
+            let two = join(&cx, (ready, ready)).await.into_result()?;
+            let spent_on_two = here() - before;
+            let four = join(&cx, (ready, ready, ready, ready))
+                .await
+                .into_result()?;
+            let spent_on_four = here() - before - spent_on_two;
+            let raced = race(&cx, (ready, ready)).await.into_result()?;
+            let spent_on_race = here() - before - spent_on_two - spent_on_four;
+            assert_eq!((two, four, raced), ((1, 1), (1, 1, 1, 1), 1));
+            spent = [spent_on_two, spent_on_four, spent_on_race];
+        }
+        let [two, four, race] = spent;
+        assert_eq!((two, four), (3, 5));
+        // The loser's cancellation adds its reason.
+        assert!((3..=4).contains(&race), "{race} allocations");
         Ok(())
     });
 }

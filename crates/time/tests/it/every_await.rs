@@ -6,7 +6,7 @@ use std::time::Duration;
 use asupersync_core::{Cancelled, Outcome};
 use asupersync_kernel::Cx;
 use asupersync_lab::{Probe, every_await};
-use asupersync_time::{TimeoutError, interval, timeout};
+use asupersync_time::{TimeoutError, deadline, interval, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -62,5 +62,31 @@ fn a_timeout_leaves_nothing_of_its_body() {
         assert!(elapsed <= 1_010_000_000, "{elapsed} ns");
         let end: Outcome<(), Infallible> = cx.region(async |_| Outcome::Ok(())).await;
         assert!(end.is_ok());
+    });
+}
+
+#[test]
+fn a_deadline_leaves_nothing_of_its_body() {
+    every_await("deadline", async |cx: Cx, probe: Probe| {
+        let at = cx.now() + SECOND;
+        let body = async |cx: Cx| {
+            cx.region(async |scope| {
+                scope.spawn(async |cx: Cx| {
+                    let end = cx.sleep(4 * SECOND).await;
+                    cx.shield(cx.sleep(SECOND / 100)).await?;
+                    end
+                });
+                Ok::<_, Cancelled>(())
+            })
+            .await
+        };
+        let operation = async |cx: Cx| deadline(&cx, at, body).await;
+        match probe.run_with(&cx, operation).await {
+            Some(Outcome::Err(TimeoutError::Elapsed { after })) => assert_eq!(after, SECOND),
+            Some(Outcome::Cancelled(_)) | None => assert!(probe.was_interrupted()),
+            Some(other) => panic!("{other:?}"),
+        }
+        let elapsed = cx.now().as_nanos();
+        assert!(elapsed <= 1_010_000_000, "{elapsed} ns");
     });
 }
