@@ -22,18 +22,28 @@
 )]
 
 // tidy(contents-page): `Sender` and `Receiver` are named by their family, as everywhere in async Rust
+mod line;
 pub mod mpsc;
 mod mutex;
 mod notify;
 // tidy(contents-page): for the same reason as `mpsc`, whose names it shares
 pub mod oneshot;
 mod primitive;
+mod rwlock;
 mod semaphore;
 mod thread;
 mod waiters;
 
-pub use mutex::{Lock, LockError, LockOwned, Mutex, MutexGuard, OwnedMutexGuard, TryLockError};
+pub use mutex::{
+    Lock, LockError, LockOwned, MappedMutexGuard, Mutex, MutexGuard, OwnedMappedMutexGuard,
+    OwnedMutexGuard, TryLockError,
+};
 pub use notify::{Notified, Notify};
+pub use rwlock::{
+    OwnedRwLockMappedWriteGuard, OwnedRwLockReadGuard, OwnedRwLockUpgradableReadGuard,
+    OwnedRwLockWriteGuard, RwLock, RwLockMappedWriteGuard, RwLockReadGuard,
+    RwLockUpgradableReadGuard, RwLockWait, RwLockWriteGuard,
+};
 pub use semaphore::{
     Acquire, AcquireError, AcquireOwned, OwnedSemaphorePermit, Semaphore, SemaphorePermit,
     TryAcquireError,

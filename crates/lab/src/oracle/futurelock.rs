@@ -76,6 +76,38 @@ pub fn idle_holders(trace: &Trace, idle_steps_max: u64) -> Vec<Futurelock> {
     found.into_values().collect()
 }
 
+/// What an operation means to who waits and who holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    Wait,
+    Leave,
+    Take,
+    Release,
+    WaitToUpgrade,
+    EndUpgrade,
+}
+
+impl Step {
+    fn of(operation: &str) -> Option<Self> {
+        let (primitive, what) = operation.split_once('.')?;
+        if !LOCK_LIKE.contains(&primitive) {
+            return None;
+        }
+        Some(match what {
+            "wait" => Self::Wait,
+            "leave" => Self::Leave,
+            "lock" | "acquire" | "read" | "write" | "upgradable" => Self::Take,
+            "unlock" | "release" => Self::Release,
+            "upgrade" => Self::WaitToUpgrade,
+            "upgraded" | "keep" => Self::EndUpgrade,
+            _ => return None,
+        })
+    }
+}
+
+/// The primitives that somebody holds while others wait.
+const LOCK_LIKE: [&str; 5] = ["mutex", "semaphore", "rwlock", "once_cell", "pool"];
+
 #[derive(Default)]
 struct Locks {
     /// For each resource, who took it when.
@@ -115,34 +147,41 @@ impl Locks {
     }
 
     fn operation(&mut self, subject: Subject, resource: u64, name: &str, step: u64) {
-        match name {
-            "mutex.wait" | "semaphore.wait" => {
-                self.waiting
-                    .entry(resource)
-                    .or_default()
-                    .entry(subject)
-                    .or_insert(step);
+        let Some(step_of) = Step::of(name) else {
+            return;
+        };
+        let waiters = self.waiting.entry(resource).or_default();
+        let holders = self.held.entry(resource).or_default();
+        let own = holders.iter().position(|(holder, _)| *holder == subject);
+        match step_of {
+            Step::Wait => {
+                waiters.entry(subject).or_insert(step);
             }
-            "mutex.leave" | "semaphore.leave" => {
-                if let Some(waiters) = self.waiting.get_mut(&resource) {
-                    waiters.remove(&subject);
-                }
+            Step::Leave => {
+                waiters.remove(&subject);
             }
-            "mutex.lock" | "semaphore.acquire" => {
-                if let Some(waiters) = self.waiting.get_mut(&resource) {
-                    waiters.remove(&subject);
-                }
-                self.held.entry(resource).or_default().push((subject, step));
+            Step::Take => {
+                waiters.remove(&subject);
+                holders.push((subject, step));
             }
-            "mutex.unlock" | "semaphore.release" => {
-                let holders = self.held.entry(resource).or_default();
-                let own = holders.iter().position(|(holder, _)| *holder == subject);
+            Step::Release => {
                 // A guard may be dropped by somebody else than who took it.
                 if let Some(index) = own.or(holders.len().checked_sub(1)) {
                     holders.remove(index);
                 }
             }
-            _ => {}
+            Step::WaitToUpgrade => {
+                // It waits for the others; what it holds itself keeps nobody from moving but through them.
+                if let Some(index) = own {
+                    holders.remove(index);
+                }
+                waiters.entry(subject).or_insert(step);
+            }
+            Step::EndUpgrade => {
+                if waiters.remove(&subject).is_some() {
+                    holders.push((subject, step));
+                }
+            }
         }
     }
 

@@ -35,10 +35,12 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    pub(crate) fn new(permits: u64) -> Self {
-        Self {
-            state: AtomicU64::new(permits * ONE),
-            waiters: Mutex::new(WaitList::new()),
+    crate::primitive::const_unless_loom! {
+        pub(crate) fn new(permits: u64) -> Self {
+            Self {
+                state: AtomicU64::new(permits * ONE),
+                waiters: Mutex::new(WaitList::new()),
+            }
         }
     }
 

@@ -8,6 +8,7 @@ mod leaks;
 mod locks;
 mod mpsc;
 mod oneshot;
+mod rwlock;
 mod support;
 mod threads;
 mod wakers;
