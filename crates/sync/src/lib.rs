@@ -5,7 +5,11 @@
 //! - [`oneshot`]: one value, one allocation, no lock.
 //! - [`Semaphore`]: counted permits, each an obligation of its holder.
 //! - [`Mutex`]: fair, across waits, with a poison policy.
+//! - [`RwLock`]: many readers or one writer, fair, with an upgradable reader.
+//! - [`Condvar`]: waiting under a mutex for what it guards to change.
 //! - [`Notify`]: a wake-up without a value.
+//! - [`Barrier`], [`Latch`]: meeting points, again and again or once.
+//! - [`OnceCell`], [`Lazy`]: a value that is made once, by whoever comes first and succeeds.
 //!
 //! # What holds for all of them
 //! - A waiting operation takes `&Cx` and is a leaf future: a plain struct, without allocation once its primitive has seen as many waiters at once.
@@ -15,17 +19,21 @@
 //! - Wakers are called, cloned and dropped outside of every lock, and a panic in one does not keep the next from being woken.
 //!
 //! # What is not
-//! Reader-writer locks, broadcast, watch and what builds on these.
+//! Broadcast, watch and what builds on these.
 #![expect(
     unsafe_code,
     reason = "a value in a channel's slot or behind a lock is moved by whoever the lock-free state names"
 )]
 
-// tidy(contents-page): `Sender` and `Receiver` are named by their family, as everywhere in async Rust
+mod barrier;
+mod condvar;
+mod latch;
 mod line;
+// tidy(contents-page): `Sender` and `Receiver` are named by their family, as everywhere in async Rust
 pub mod mpsc;
 mod mutex;
 mod notify;
+mod once_cell;
 // tidy(contents-page): for the same reason as `mpsc`, whose names it shares
 pub mod oneshot;
 mod primitive;
@@ -34,11 +42,15 @@ mod semaphore;
 mod thread;
 mod waiters;
 
+pub use barrier::{Barrier, BarrierWait, BarrierWaitResult};
+pub use condvar::Condvar;
+pub use latch::{Latch, LatchWait};
 pub use mutex::{
     Lock, LockError, LockOwned, MappedMutexGuard, Mutex, MutexGuard, OwnedMappedMutexGuard,
     OwnedMutexGuard, TryLockError,
 };
 pub use notify::{Notified, Notify};
+pub use once_cell::{InitError, Lazy, OnceCell, SetError};
 pub use rwlock::{
     OwnedRwLockMappedWriteGuard, OwnedRwLockReadGuard, OwnedRwLockUpgradableReadGuard,
     OwnedRwLockWriteGuard, RwLock, RwLockMappedWriteGuard, RwLockReadGuard,

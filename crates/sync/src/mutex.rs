@@ -111,6 +111,14 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
+    /// Waits for the lock, for whoever has a context in another call.
+    pub(crate) const fn lock_again(&self) -> Lock<'_, T> {
+        Lock {
+            mutex: self,
+            waiting: Waiting::new(self.head()),
+        }
+    }
+
     /// Like [`lock`](Self::lock); the guard keeps the mutex alive instead of borrowing it.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod conserve;
 mod futurelock;
 mod leaks;
 mod locks;
+mod meet;
 mod mpsc;
 mod oneshot;
 mod rwlock;

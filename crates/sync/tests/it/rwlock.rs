@@ -351,12 +351,18 @@ type Waiter<'a> = Pin<Box<dyn Future<Output = Held<'a>> + 'a>>;
 
 fn arrive<'a>(lock: &'a RwLock<()>, cx: &'a Cx, kind: Kind) -> Waiter<'a> {
     match kind {
-        Kind::Read => Box::pin(lock.read(cx).map(|end| Held::Read(end.unwrap()))),
+        Kind::Read => Box::pin(
+            lock.read(cx)
+                .map(|end| Held::Read(end.expect("nobody cancels or panics"))),
+        ),
         Kind::Upgradable => Box::pin(
             lock.upgradable_read(cx)
-                .map(|end| Held::Upgradable(end.unwrap())),
+                .map(|end| Held::Upgradable(end.expect("nobody cancels or panics"))),
         ),
-        Kind::Write => Box::pin(lock.write(cx).map(|end| Held::Write(end.unwrap()))),
+        Kind::Write => Box::pin(
+            lock.write(cx)
+                .map(|end| Held::Write(end.expect("nobody cancels or panics"))),
+        ),
     }
 }
 
@@ -395,7 +401,9 @@ async fn play(cx: &Cx, steps: Vec<Step>) {
                 let (id, Held::Upgradable(guard)) = held.remove(at) else {
                     continue;
                 };
-                let upgrade = guard.upgrade(cx).map(|end| Held::Write(end.unwrap()));
+                let upgrade = guard
+                    .upgrade(cx)
+                    .map(|end| Held::Write(end.expect("nobody cancels or panics")));
                 waiting.push((id, Box::pin(upgrade)));
                 expected.upgrading = Some(id);
             }
