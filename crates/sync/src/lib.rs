@@ -10,6 +10,7 @@
 //! - [`Notify`]: a wake-up without a value.
 //! - [`Barrier`], [`Latch`]: meeting points, again and again or once.
 //! - [`OnceCell`], [`Lazy`]: a value that is made once, by whoever comes first and succeeds.
+//! - [`Pool`]: objects that are costly to make, lent and used again.
 //!
 //! # What holds for all of them
 //! - A waiting operation takes `&Cx` and is a leaf future: a plain struct, without allocation once its primitive has seen as many waiters at once.
@@ -36,6 +37,7 @@ mod notify;
 mod once_cell;
 // tidy(contents-page): for the same reason as `mpsc`, whose names it shares
 pub mod oneshot;
+mod pool;
 mod primitive;
 mod rwlock;
 mod semaphore;
@@ -51,6 +53,9 @@ pub use mutex::{
 };
 pub use notify::{Notified, Notify};
 pub use once_cell::{InitError, Lazy, OnceCell, SetError};
+pub use pool::{
+    Begun, MakeWith, Manager, Pool, PoolError, PoolOptions, PoolStats, Pooled, Reaped, TryPoolError,
+};
 pub use rwlock::{
     OwnedRwLockMappedWriteGuard, OwnedRwLockReadGuard, OwnedRwLockUpgradableReadGuard,
     OwnedRwLockWriteGuard, RwLock, RwLockMappedWriteGuard, RwLockReadGuard,

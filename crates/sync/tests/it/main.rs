@@ -9,6 +9,7 @@ mod locks;
 mod meet;
 mod mpsc;
 mod oneshot;
+mod pool;
 mod rwlock;
 mod support;
 mod threads;
