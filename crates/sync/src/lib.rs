@@ -6,6 +6,7 @@
 //! - [`Semaphore`]: counted permits, each an obligation of its holder.
 //! - [`Mutex`]: fair, across waits, with a poison policy.
 //! - [`RwLock`]: many readers or one writer, fair, with an upgradable reader.
+//! - [`ContendedMutex`]: a mutex that tells, under the feature `lock-metrics`, how long it was waited for and held.
 //! - [`Condvar`]: waiting under a mutex for what it guards to change.
 //! - [`Notify`]: a wake-up without a value.
 //! - [`Barrier`], [`Latch`]: meeting points, again and again or once.
@@ -28,6 +29,7 @@
 
 mod barrier;
 mod condvar;
+mod contended;
 mod latch;
 mod line;
 // tidy(contents-page): `Sender` and `Receiver` are named by their family, as everywhere in async Rust
@@ -46,6 +48,9 @@ mod waiters;
 
 pub use barrier::{Barrier, BarrierWait, BarrierWaitResult};
 pub use condvar::Condvar;
+pub use contended::{ContendedGuard, ContendedMutex};
+#[cfg(feature = "lock-metrics")]
+pub use contended::{Histogram, LockMetrics};
 pub use latch::{Latch, LatchWait};
 pub use mutex::{
     Lock, LockError, LockOwned, MappedMutexGuard, Mutex, MutexGuard, OwnedMappedMutexGuard,

@@ -3,9 +3,12 @@
 
 mod cancel;
 mod conserve;
+mod contended;
+mod every_await_locks;
 mod futurelock;
 mod leaks;
 mod locks;
+mod locks_more;
 mod meet;
 mod mpsc;
 mod oneshot;

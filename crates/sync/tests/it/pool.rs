@@ -15,7 +15,7 @@ use crate::support::{End, drop_after, settle, under_seeds, within};
 
 /// How many objects exist, and how many ever did.
 #[derive(Debug, Default)]
-pub(crate) struct Census {
+struct Census {
     alive: AtomicU64,
     made: AtomicU64,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Census {
 /// An object that knows whether it is in use.
 #[derive(Debug)]
 pub(crate) struct Object {
-    pub(crate) number: u64,
+    number: u64,
     is_used: AtomicBool,
     census: Arc<Census>,
 }
@@ -55,14 +55,14 @@ pub(crate) enum MakeError {
 /// Makes objects in a few polls; fails and panics as often as it is told.
 #[derive(Default)]
 pub(crate) struct Maker {
-    pub(crate) census: Arc<Census>,
+    census: Arc<Census>,
     /// One in so many fails; none if 0.
     fails: u64,
     /// One in so many panics; none if 0.
     panics: u64,
     /// One check in so many finds the object unfit; none if 0.
     unfit: u64,
-    pub(crate) polls: u64,
+    polls: u64,
 }
 
 fn one_in(cx: &Cx, many: u64) -> bool {
@@ -102,6 +102,14 @@ impl Manager for Maker {
 }
 
 impl Maker {
+    /// Makes and checks in so many polls, and never fails.
+    pub(crate) fn steady(polls: u64) -> Self {
+        Self {
+            polls,
+            ..Self::default()
+        }
+    }
+
     fn alive(&self) -> u64 {
         self.census.alive.load(Ordering::SeqCst)
     }
