@@ -7,6 +7,7 @@ mod capabilities;
 mod errors;
 mod finalizers;
 mod local;
+mod locks_stress;
 mod net;
 mod obligations;
 mod panics;

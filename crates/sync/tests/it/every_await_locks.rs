@@ -38,7 +38,7 @@ fn came<T, E: std::error::Error + 'static>(probe: &Probe, end: Option<Result<T, 
 
 /// Plays a lock: another task holds it first, the probed one waits, a third one is behind it and must get it in the end.
 macro_rules! lock_case {
-    ($name:ident, $item:literal, $lock:expr, |$held:ident, $cx:ident| $operation:expr, |$free:ident| $is_free:expr, $holder:expr) => {
+    ($name:ident, every_await($item:literal), $lock:expr, |$held:ident, $cx:ident| $operation:expr, |$free:ident| $is_free:expr, $holder:expr) => {
         #[test]
         fn $name() {
             every_await($item, async |cx: Cx, probe: Probe| {
@@ -87,7 +87,7 @@ async fn settle_some(cx: &Cx) {
 
 lock_case!(
     mutex_lock,
-    "Mutex::lock",
+    every_await("Mutex::lock"),
     Mutex::new(0),
     |lock, cx| lock.lock(&cx),
     |lock| lock.try_lock().is_ok(),
@@ -95,7 +95,7 @@ lock_case!(
 );
 lock_case!(
     mutex_lock_owned,
-    "Mutex::lock_owned",
+    every_await("Mutex::lock_owned"),
     Mutex::new(0),
     |lock, cx| lock.lock_owned(&cx),
     |lock| lock.try_lock().is_ok(),
@@ -103,7 +103,7 @@ lock_case!(
 );
 lock_case!(
     rwlock_read,
-    "RwLock::read",
+    every_await("RwLock::read"),
     RwLock::new(0),
     |lock, cx| lock.read(&cx),
     |lock| lock.try_write().is_ok(),
@@ -111,7 +111,7 @@ lock_case!(
 );
 lock_case!(
     rwlock_read_owned,
-    "RwLock::read_owned",
+    every_await("RwLock::read_owned"),
     RwLock::new(0),
     |lock, cx| lock.read_owned(&cx),
     |lock| lock.try_write().is_ok(),
@@ -119,7 +119,7 @@ lock_case!(
 );
 lock_case!(
     rwlock_write,
-    "RwLock::write",
+    every_await("RwLock::write"),
     RwLock::new(0),
     |lock, cx| lock.write(&cx),
     |lock| lock.try_write().is_ok(),
@@ -127,7 +127,7 @@ lock_case!(
 );
 lock_case!(
     rwlock_write_owned,
-    "RwLock::write_owned",
+    every_await("RwLock::write_owned"),
     RwLock::new(0),
     |lock, cx| lock.write_owned(&cx),
     |lock| lock.try_write().is_ok(),
@@ -135,7 +135,7 @@ lock_case!(
 );
 lock_case!(
     rwlock_upgradable_read,
-    "RwLock::upgradable_read",
+    every_await("RwLock::upgradable_read"),
     RwLock::new(0),
     |lock, cx| lock.upgradable_read(&cx),
     |lock| lock.try_write().is_ok(),
@@ -143,7 +143,7 @@ lock_case!(
 );
 lock_case!(
     rwlock_upgradable_read_owned,
-    "RwLock::upgradable_read_owned",
+    every_await("RwLock::upgradable_read_owned"),
     RwLock::new(0),
     |lock, cx| lock.upgradable_read_owned(&cx),
     |lock| lock.try_write().is_ok(),
@@ -151,7 +151,7 @@ lock_case!(
 );
 lock_case!(
     semaphore_acquire,
-    "Semaphore::acquire",
+    every_await("Semaphore::acquire"),
     Semaphore::new(2),
     |lock, cx| lock.acquire(&cx),
     |lock| lock.available_permits() == 2,
@@ -159,7 +159,7 @@ lock_case!(
 );
 lock_case!(
     semaphore_acquire_many,
-    "Semaphore::acquire_many",
+    every_await("Semaphore::acquire_many"),
     Semaphore::new(2),
     |lock, cx| lock.acquire_many(&cx, 2),
     |lock| lock.available_permits() == 2,
@@ -167,7 +167,7 @@ lock_case!(
 );
 lock_case!(
     semaphore_acquire_owned,
-    "Semaphore::acquire_owned",
+    every_await("Semaphore::acquire_owned"),
     Semaphore::new(2),
     |lock, cx| lock.acquire_owned(&cx),
     |lock| lock.available_permits() == 2,
@@ -175,7 +175,7 @@ lock_case!(
 );
 lock_case!(
     semaphore_acquire_many_owned,
-    "Semaphore::acquire_many_owned",
+    every_await("Semaphore::acquire_many_owned"),
     Semaphore::new(2),
     |lock, cx| lock.acquire_many_owned(&cx, 2),
     |lock| lock.available_permits() == 2,
@@ -184,7 +184,7 @@ lock_case!(
 
 /// An upgrade beside a reader, with a writer in line behind it.
 macro_rules! upgrade_case {
-    ($name:ident, $item:literal, $take:ident) => {
+    ($name:ident, every_await($item:literal), $take:ident) => {
         #[test]
         fn $name() {
             every_await($item, async |cx: Cx, probe: Probe| {
@@ -225,12 +225,12 @@ macro_rules! upgrade_case {
 
 upgrade_case!(
     rwlock_upgrade,
-    "RwLockUpgradableReadGuard::upgrade",
+    every_await("RwLockUpgradableReadGuard::upgrade"),
     upgradable_read
 );
 upgrade_case!(
     rwlock_upgrade_owned,
-    "OwnedRwLockUpgradableReadGuard::upgrade",
+    every_await("OwnedRwLockUpgradableReadGuard::upgrade"),
     upgradable_read_owned
 );
 
@@ -294,7 +294,7 @@ fn barrier_wait() {
 
 /// The latch is opened by another; who was cut short can wait again.
 macro_rules! latch_case {
-    ($name:ident, $item:literal, $wait:ident, $arrives:expr) => {
+    ($name:ident, every_await($item:literal), $wait:ident, $arrives:expr) => {
         #[test]
         fn $name() {
             every_await($item, async |cx: Cx, probe: Probe| {
@@ -323,17 +323,17 @@ macro_rules! latch_case {
     };
 }
 
-latch_case!(latch_wait, "Latch::wait", wait, 0);
+latch_case!(latch_wait, every_await("Latch::wait"), wait, 0);
 latch_case!(
     latch_arrive_and_wait,
-    "Latch::arrive_and_wait",
+    every_await("Latch::arrive_and_wait"),
     arrive_and_wait,
     1
 );
 
 /// A wake for one: the probed waiter uses it, or the one behind it gets it.
 macro_rules! condvar_case {
-    ($name:ident, $item:literal, |$condvar:ident, $cx:ident, $guard:ident| $wait:expr) => {
+    ($name:ident, every_await($item:literal), |$condvar:ident, $cx:ident, $guard:ident| $wait:expr) => {
         #[test]
         fn $name() {
             every_await($item, async |cx: Cx, probe: Probe| {
@@ -384,17 +384,20 @@ macro_rules! condvar_case {
     };
 }
 
-condvar_case!(condvar_wait, "Condvar::wait", |condvar, cx, guard| condvar
-    .wait(cx, guard));
+condvar_case!(
+    condvar_wait,
+    every_await("Condvar::wait"),
+    |condvar, cx, guard| condvar.wait(cx, guard)
+);
 condvar_case!(
     condvar_wait_while,
-    "Condvar::wait_while",
+    every_await("Condvar::wait_while"),
     |condvar, cx, guard| condvar.wait_while(cx, guard, |ready| *ready == 0)
 );
 
 /// The probed call makes the value first, or waits for who does; in the end there is one, and a later call finds it.
 macro_rules! once_case {
-    ($name:ident, $item:literal, $leads:expr, $cell:expr, |$of:ident, $cx:ident, $value:ident| $get:expr) => {
+    ($name:ident, every_await($item:literal), $leads:expr, $cell:expr, |$of:ident, $cx:ident, $value:ident| $get:expr) => {
         #[test]
         fn $name() {
             every_await($item, async |cx: Cx, probe: Probe| {
@@ -445,35 +448,35 @@ async fn make_surely(cx: Cx, value: u32) -> u32 {
 
 once_case!(
     once_cell_get_or_init,
-    "OnceCell::get_or_init",
+    every_await("OnceCell::get_or_init"),
     true,
     OnceCell::new(),
     |cell, cx, value| cell.get_or_init(&cx, || make_surely(cx.clone(), value))
 );
 once_case!(
     once_cell_get_or_try_init,
-    "OnceCell::get_or_try_init",
+    every_await("OnceCell::get_or_try_init"),
     true,
     OnceCell::new(),
     |cell, cx, value| cell.get_or_try_init(&cx, || make(cx.clone(), value))
 );
 once_case!(
     once_cell_wait_for_the_leader,
-    "OnceCell::get_or_try_init",
+    every_await("OnceCell::get_or_try_init"),
     false,
     OnceCell::new(),
     |cell, cx, value| cell.get_or_try_init(&cx, || make(cx.clone(), value))
 );
 once_case!(
     lazy_get,
-    "Lazy::get",
+    every_await("Lazy::get"),
     true,
     Lazy::new(async |cx: Cx| make_surely(cx, 1).await),
     |lazy, cx, _value| lazy.get(&cx)
 );
 once_case!(
     lazy_try_get,
-    "Lazy::try_get",
+    every_await("Lazy::try_get"),
     true,
     Lazy::new(async |cx: Cx| make(cx, 1).await),
     |lazy, cx, _value| lazy.try_get(&cx)
