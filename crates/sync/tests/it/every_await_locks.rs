@@ -273,6 +273,8 @@ fn barrier_wait() {
                 })
             };
             let end = probe.run(scope.cx(), barrier.wait(scope.cx())).await;
+            // It has counted out, or has met the peer.
+            assert_eq!(barrier.arrived(), 0);
             if let Came::Value(end) = came(&probe, end) {
                 assert_eq!((end.round(), end.is_leader()), (0, false));
             }
