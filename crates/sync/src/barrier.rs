@@ -17,8 +17,8 @@ use std::task::{Context, Poll, Waker};
 use asupersync_core::Cancelled;
 use asupersync_kernel::{CancelWait, Cx, Resource};
 
-use crate::line::InLine;
 use crate::primitive::{Mutex, lock};
+use crate::spot::Spot;
 use crate::thread;
 use crate::waiters::{Grant, WaitList};
 
@@ -139,7 +139,7 @@ impl BarrierWaitResult {
 #[derive(Debug)]
 struct Arrival {
     round: u64,
-    place: InLine,
+    place: Spot,
     end: Option<BarrierWaitResult>,
 }
 
@@ -147,7 +147,7 @@ impl Arrival {
     const fn new() -> Self {
         Self {
             round: 0,
-            place: InLine::new(),
+            place: Spot::new(),
             end: None,
         }
     }

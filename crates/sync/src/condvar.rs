@@ -10,7 +10,7 @@
 //!
 //! # Cancellation
 //! A cancelled wait does *not* take the lock again: that could take as long as others hold it, and a task that must stop must come to an end.
-//! `docs/design/sync.md` has the reasons.
+//! `docs/design/locks.md` has the reasons.
 
 use std::fmt;
 use std::pin::Pin;
@@ -19,9 +19,9 @@ use std::task::{Context, Poll};
 use asupersync_core::Cancelled;
 use asupersync_kernel::{CancelWait, Cx, Resource, wake_contained};
 
-use crate::line::InLine;
 use crate::mutex::{LockError, MutexGuard};
 use crate::primitive::{Mutex, lock};
+use crate::spot::Spot;
 use crate::waiters::{Grant, WaitList};
 
 /// Lets tasks wait for a change of what a [`Mutex`](crate::Mutex) guards.
@@ -159,7 +159,7 @@ impl Drop for Notification<'_> {
 struct Parked<'c, 'a, T: ?Sized> {
     condvar: &'c Condvar,
     guard: Option<MutexGuard<'a, T>>,
-    place: InLine,
+    place: Spot,
     cancel: CancelWait,
 }
 
@@ -168,7 +168,7 @@ impl<'c, 'a, T: ?Sized> Parked<'c, 'a, T> {
         Self {
             condvar,
             guard: Some(guard),
-            place: InLine::new(),
+            place: Spot::new(),
             cancel: CancelWait::new(),
         }
     }

@@ -19,8 +19,8 @@ use std::task::{Context, Poll, Waker};
 use asupersync_core::Cancelled;
 use asupersync_kernel::{CancelWait, Cx, Resource};
 
-use crate::line::InLine;
 use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
+use crate::spot::Spot;
 use crate::thread;
 use crate::waiters::{Grant, WaitList};
 
@@ -120,11 +120,11 @@ impl Latch {
 
     /// Blocks the thread until the latch is open; for threads outside the runtime.
     pub fn blocking_wait(&self) {
-        let mut place = InLine::new();
+        let mut place = Spot::new();
         thread::wait(|task| self.poll_open(&mut place, task.waker()));
     }
 
-    fn poll_open(&self, place: &mut InLine, waker: &Waker) -> Poll<()> {
+    fn poll_open(&self, place: &mut Spot, waker: &Waker) -> Poll<()> {
         if place.is_in_line() {
             return place.look(&self.line, |line| line, waker).map(drop);
         }
@@ -158,7 +158,7 @@ impl fmt::Debug for Latch {
 pub struct LatchWait<'a> {
     latch: &'a Latch,
     has_arrived: bool,
-    place: InLine,
+    place: Spot,
     cancel: CancelWait,
 }
 
@@ -167,7 +167,7 @@ impl<'a> LatchWait<'a> {
         Self {
             latch,
             has_arrived,
-            place: InLine::new(),
+            place: Spot::new(),
             cancel: CancelWait::new(),
         }
     }
@@ -240,7 +240,7 @@ mod loom_tests {
             let latch = Arc::new(Latch::new(1));
             let other = Arc::clone(&latch);
             let leaver = thread::spawn(move || {
-                let mut place = InLine::new();
+                let mut place = Spot::new();
                 let _ = other.poll_open(&mut place, Waker::noop());
                 let _ = place.leave(&mut lock(&other.line));
             });

@@ -31,7 +31,6 @@ mod barrier;
 mod condvar;
 mod contended;
 mod latch;
-mod line;
 // tidy(contents-page): `Sender` and `Receiver` are named by their family, as everywhere in async Rust
 pub mod mpsc;
 mod mutex;
@@ -43,6 +42,7 @@ mod pool;
 mod primitive;
 mod rwlock;
 mod semaphore;
+mod spot;
 mod thread;
 mod waiters;
 

@@ -14,8 +14,8 @@ use std::task::{Poll, Waker};
 
 use asupersync_kernel::Resource;
 
-use crate::line::InLine;
 use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
+use crate::spot::Spot;
 use crate::waiters::{Grant, WaitList, Wakers};
 
 const WRITER: u64 = 1;
@@ -231,14 +231,14 @@ impl Raw {
 #[derive(Debug)]
 pub(super) struct Seize {
     mode: Mode,
-    place: InLine,
+    place: Spot,
 }
 
 impl Seize {
     pub(super) const fn new(mode: Mode) -> Self {
         Self {
             mode,
-            place: InLine::new(),
+            place: Spot::new(),
         }
     }
 
@@ -295,14 +295,12 @@ impl Seize {
 /// One wait of the upgradable reader to become the writer.
 #[derive(Debug)]
 pub(super) struct Upgrade {
-    place: InLine,
+    place: Spot,
 }
 
 impl Upgrade {
     pub(super) const fn new() -> Self {
-        Self {
-            place: InLine::new(),
-        }
+        Self { place: Spot::new() }
     }
 
     pub(super) const fn is_in_line(&self) -> bool {

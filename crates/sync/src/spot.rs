@@ -3,7 +3,7 @@
 //! The problem: what a waiter does when it is polled again is the same for every primitive with a line, and it must clone and drop wakers outside of the lock.
 //!
 //! # States
-//! out → queued ([`InLine::enter`]) → granted → out.
+//! out → queued ([`Spot::enter`]) → granted → out.
 
 use std::task::{Poll, Waker};
 
@@ -12,11 +12,11 @@ use crate::waiters::{Grant, Place, Stand, WaitList};
 
 /// A waiter's place in a line, if it has one.
 #[derive(Debug)]
-pub(crate) struct InLine {
+pub(crate) struct Spot {
     place: Option<Place>,
 }
 
-impl InLine {
+impl Spot {
     pub(crate) const fn new() -> Self {
         Self { place: None }
     }
