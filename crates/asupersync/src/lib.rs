@@ -5,6 +5,7 @@
 //!
 //! # Features
 //! `runtime`, `lab`, `sync`, `time`, `combinator`, `io`, `net` and `macros` are on by default; each selects the crate of its name.
+//! `lock-metrics` makes `sync::ContendedMutex` record how long it is waited for and held.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "combinator")]

@@ -138,6 +138,18 @@ impl WaitList {
         entry.waker.take()
     }
 
+    /// Like [`grant_front`](Self::grant_front), for the last in line.
+    pub(crate) fn grant_back(&mut self, grant: Grant) -> Option<Waker> {
+        if self.is_empty() {
+            return None;
+        }
+        let index = self.last;
+        self.unlink(index);
+        let entry = &mut self.entries[index as usize];
+        entry.grant = Some(grant);
+        entry.waker.take()
+    }
+
     /// Takes everybody out of the line.
     pub(crate) fn grant_all(&mut self, grant: Grant) -> Wakers {
         let mut wakers = Wakers::with_capacity(self.queued as usize);
