@@ -4,9 +4,11 @@
 //! The README's example, and the guarantees with their tests, stand at the root of the repository.
 //!
 //! # Features
-//! `runtime`, `lab`, `sync`, `time`, `io`, `net` and `macros` are on by default; each selects the crate of its name.
+//! `runtime`, `lab`, `sync`, `time`, `io`, `net`, `combinator` and `macros` are on by default; each selects the crate of its name.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "combinator")]
+pub use asupersync_combinator as combinator;
 pub use asupersync_core::{
     Budget, CancelKind, CancelReason, CancelStage, Cancelled, ChildEnd, Collect, Decision,
     DetHashMap, DetHashSet, Effect, FailFast, IntoOutcome, LeakResponse, ObligationId,
@@ -24,6 +26,8 @@ pub use asupersync_kernel::{
 pub use asupersync_lab as lab;
 #[cfg(feature = "lab")]
 pub use asupersync_lab::{LabConfig, LabRuntime};
+#[cfg(all(feature = "macros", feature = "combinator"))]
+pub use asupersync_macros::{join, race, scope, select, spawn, try_join};
 #[cfg(feature = "macros")]
 pub use asupersync_macros::{main, test};
 #[cfg(feature = "net")]
