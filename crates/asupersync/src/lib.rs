@@ -27,6 +27,8 @@ pub use asupersync_kernel::{
 pub use asupersync_lab as lab;
 #[cfg(feature = "lab")]
 pub use asupersync_lab::{LabConfig, LabRuntime};
+#[cfg(all(feature = "macros", feature = "combinator"))]
+pub use asupersync_macros::{join, race, scope, select, spawn, try_join};
 #[cfg(feature = "macros")]
 pub use asupersync_macros::{main, test};
 #[cfg(feature = "net")]
