@@ -13,7 +13,7 @@
 //!
 //! # How
 //! Messages stand in a ring behind a lock, each with the number of receivers that have not taken it.
-//! A receiver takes up to a few dozen of them with one lock, and then checks with one load that what it hands out has not been overwritten meanwhile.
+//! A receiver takes a few of them with one lock, and then checks with one load that what it hands out has not been overwritten meanwhile.
 //! So cloning, which is the program's code, runs without a lock; the last receiver of a message gets it without a clone.
 //!
 //! # Absent

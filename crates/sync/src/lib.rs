@@ -14,6 +14,7 @@
 //!
 //! # What holds for all of them
 //! - A waiting operation takes `&Cx` and is a leaf future: a plain struct, without allocation once its primitive has seen as many waiters at once.
+//!   [`SingleFlight::run`] is not a leaf, since it runs the program's own work; a call of a [`session`] allocates its cell.
 //! - Once the context being polled must stop, the operation fails with `Cancelled`, at once and again.
 //! - Waiters are served first come, first served.
 //! - What was handed to a waiter that is then dropped or cancelled goes to the next one.

@@ -15,8 +15,8 @@ use super::error::SendFailure;
 use crate::primitive::{AtomicU64, Mutex, Ordering, Padded, lock};
 use crate::waiters::{Grant, WaitList};
 
-/// How many messages a receiver takes with one lock.
-const BATCH: u64 = 32;
+/// How many messages a receiver takes with one lock; more would keep the others from it for longer than they wait without spinning.
+const BATCH: u64 = 4;
 
 struct Kept<T> {
     /// Taken out with the last count.

@@ -248,7 +248,7 @@ impl<T> Receiver<T> {
 impl<T: Clone> Receiver<T> {
     /// Receives a message, waiting while there is none.
     ///
-    /// Cost: a clone of the message, and one lock for as many as 32 of them.
+    /// Cost: a clone of the message, and one lock for as many as four of them.
     /// # Errors
     /// [`RecvError::Lagged`] if messages were overwritten before this receiver took them; the next call goes on with the oldest kept.
     /// [`RecvError::Closed`] once there is nothing left, and every sender has gone or the channel was closed.
