@@ -7,11 +7,11 @@ use std::time::Duration;
 use asupersync_core::{Cancelled, Outcome};
 use asupersync_kernel::{Cx, JoinHandle, Scope};
 use asupersync_runtime::RuntimeBuilder;
-use asupersync_sync::{Mutex, Notify, mpsc, oneshot};
+use asupersync_sync::{Mutex, Notify, broadcast, mpsc, oneshot};
 
 use crate::WORKERS;
 use crate::meter::{Meter, Sample, Size, batches};
-use crate::rows::{CHANNEL_CAPACITY, sleep_ms};
+use crate::rows::{BROADCAST_RECEIVERS, BROADCAST_ROUND, CHANNEL_CAPACITY, sleep_ms};
 
 type End<T> = Result<T, Cancelled>;
 type Handle<T> = JoinHandle<T, Cancelled>;
@@ -229,6 +229,49 @@ pub(crate) fn mpsc_1_to_1(size: Size) -> Sample {
 
 pub(crate) fn mpsc_8_to_1(size: Size) -> Sample {
     channel(size, 8)
+}
+
+/// One task tells eight, who each take every message.
+pub(crate) fn broadcast_1_to_8(size: Size) -> Sample {
+    on_worker(async move |cx: Cx| {
+        batches(size, |ops| {
+            let cx = &cx;
+            async move {
+                let count: u64 = region!(cx, async |scope| {
+                    let (sender, receiver) = broadcast::channel::<u64>(BROADCAST_ROUND as usize);
+                    let receivers: Vec<_> = (0..BROADCAST_RECEIVERS)
+                        .map(|_| sender.subscribe())
+                        .map(|mut receiver| {
+                            scope.spawn(async move |cx: Cx| {
+                                let mut count = 0;
+                                while receiver.recv(&cx).await.is_ok() {
+                                    count += 1;
+                                }
+                                End::Ok(count)
+                            })
+                        })
+                        .collect();
+                    drop(receiver);
+                    for n in 0..ops / BROADCAST_RECEIVERS {
+                        if n % BROADCAST_ROUND == 0 {
+                            while !sender.is_empty() {
+                                let _ = scope.cx().yield_now().await;
+                            }
+                        }
+                        sender.send(n).expect("the receivers wait");
+                    }
+                    drop(sender);
+                    let mut count = 0;
+                    for receiver in receivers {
+                        count += receiver.join(scope.cx()).await.ok().unwrap_or(0);
+                    }
+                    End::Ok(count)
+                });
+                assert_eq!(count, ops / BROADCAST_RECEIVERS * BROADCAST_RECEIVERS);
+            }
+        })
+        .await
+    })
 }
 
 fn channel(size: Size, senders: u64) -> Sample {

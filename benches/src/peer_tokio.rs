@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, broadcast, mpsc, oneshot};
 use tokio::task::{self, JoinHandle};
 use tokio::time::sleep;
 
 use crate::WORKERS;
 use crate::meter::{Meter, Sample, Size, batches};
-use crate::rows::{CHANNEL_CAPACITY, sleep_ms};
+use crate::rows::{BROADCAST_RECEIVERS, BROADCAST_ROUND, CHANNEL_CAPACITY, sleep_ms};
 
 /// Runs the workload as a task on a worker of a fresh runtime.
 fn on_worker<Fut>(workload: Fut) -> Sample
@@ -121,6 +121,39 @@ pub(crate) fn mpsc_1_to_1(size: Size) -> Sample {
 
 pub(crate) fn mpsc_8_to_1(size: Size) -> Sample {
     channel(size, 8)
+}
+
+pub(crate) fn broadcast_1_to_8(size: Size) -> Sample {
+    on_worker(batches(size, move |ops| async move {
+        let (sender, receiver) = broadcast::channel::<u64>(BROADCAST_ROUND as usize);
+        let receivers: Vec<_> = (0..BROADCAST_RECEIVERS)
+            .map(|_| sender.subscribe())
+            .map(|mut receiver| {
+                task::spawn(async move {
+                    let mut count = 0;
+                    while receiver.recv().await.is_ok() {
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        drop(receiver);
+        for n in 0..ops / BROADCAST_RECEIVERS {
+            if n % BROADCAST_ROUND == 0 {
+                while !sender.is_empty() {
+                    task::yield_now().await;
+                }
+            }
+            sender.send(n).expect("the receivers wait");
+        }
+        drop(sender);
+        let mut count: u64 = 0;
+        for receiver in receivers {
+            count += receiver.await.expect("it does not panic");
+        }
+        assert_eq!(count, ops / BROADCAST_RECEIVERS * BROADCAST_RECEIVERS);
+    }))
 }
 
 fn channel(size: Size, senders: u64) -> Sample {

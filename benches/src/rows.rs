@@ -162,6 +162,13 @@ pub(crate) const ROWS: &[Row] = &[
         peer_tokio::mpsc_8_to_1,
     ),
     time(
+        "broadcast 1->8",
+        [400_000, 2],
+        2_048,
+        Some(ours::broadcast_1_to_8),
+        peer_tokio::broadcast_1_to_8,
+    ),
+    time(
         "mutex 8 tasks",
         [400_000, 2],
         2_000,
@@ -190,6 +197,12 @@ pub(crate) const ROWS: &[Row] = &[
         peer_tokio::idle_memory,
     ),
 ];
+
+/// Receivers in the `broadcast` row; an operation is one delivery.
+pub(crate) const BROADCAST_RECEIVERS: u64 = 8;
+
+/// Messages in the `broadcast` row between two waits for the receivers, so that none is overwritten.
+pub(crate) const BROADCAST_ROUND: u64 = 128;
 
 /// Capacity of the channels in the `mpsc` rows.
 pub(crate) const CHANNEL_CAPACITY: usize = 128;
