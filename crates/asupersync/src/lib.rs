@@ -29,7 +29,7 @@ pub use asupersync_macros::{main, test};
 #[cfg(feature = "net")]
 pub use asupersync_net as net;
 #[cfg(feature = "runtime")]
-pub use asupersync_runtime::{Runtime, RuntimeBuilder, exit_code, run_main};
+pub use asupersync_runtime::{MonitorConfig, Runtime, RuntimeBuilder, exit_code, run_main};
 #[cfg(feature = "sync")]
 pub use asupersync_sync as sync;
 

@@ -216,7 +216,7 @@ fn inherited(node: &Header, reason: &CancelReason, now: Time) -> CancelReason {
 fn notify(node: &NodeRef, wakers: Vec<Waker>) {
     if node.is_task() {
         waker::schedule(node);
-    } else if let Some(task) = enclosing_task(node) {
+    } else if let Some(task) = node.parent().and_then(|parent| enclosing_task(parent)) {
         task.urgent.store(true, Ordering::Release);
     }
     for leaf in wakers {
@@ -224,14 +224,13 @@ fn notify(node: &NodeRef, wakers: Vec<Waker>) {
     }
 }
 
-fn enclosing_task(node: &NodeRef) -> Option<NodeRef> {
-    let mut node = node.parent()?;
-    loop {
-        if node.is_task() {
-            return Some(node.clone());
-        }
+/// The task in whose poll `node` is polled: itself, or the next around it.
+pub(crate) fn enclosing_task(node: &Header) -> Option<&Header> {
+    let mut node = node;
+    while !node.is_task() {
         node = node.parent()?;
     }
+    Some(node)
 }
 
 /// Requests of one kind by one asker within this time share one reason, so that cancelling many tasks one by one allocates one.

@@ -4,8 +4,9 @@
 
 use std::any::{Any, TypeId};
 use std::task::Waker;
+use std::time::Duration;
 
-use asupersync_core::{LeakResponse, ObligationKind, RegionId, Time};
+use asupersync_core::{LeakResponse, ObligationKind, RegionId, TaskId, Time};
 
 use crate::event::{Event, Subject};
 use crate::task::Runnable;
@@ -46,6 +47,8 @@ pub struct TimerKey {
 pub struct KernelConfig {
     /// Whether [`Host::record`] wants events.
     pub record: bool,
+    /// Whether [`Host::record`] wants at least the operations on locks and permits, each under the task in whose poll it was done.
+    pub record_holds: bool,
     /// Whether each obligation is recorded with its creation site; otherwise only counted.
     pub record_obligations: bool,
     /// Whether an obligation that ends by dropping its guard is reported.
@@ -62,6 +65,7 @@ impl Default for KernelConfig {
     fn default() -> Self {
         Self {
             record: false,
+            record_holds: false,
             record_obligations: cfg!(debug_assertions),
             strict_obligations: false,
             gauge_obligations: false,
@@ -99,6 +103,34 @@ pub enum Report {
         holder: Subject,
         /// What was owed.
         owed: Owed,
+    },
+    /// A task holds what another waits for, and is not polled meanwhile.
+    Futurelock {
+        /// What is held: `mutex`, `semaphore`.
+        kind: &'static str,
+        /// Who holds it.
+        holder: TaskId,
+        /// The holder's name, if it was given one.
+        holder_name: Option<String>,
+        /// What the holder owes, as far as recorded.
+        owed: Vec<Owed>,
+        /// Who waits.
+        waiter: TaskId,
+        /// The waiter's name, if it was given one.
+        waiter_name: Option<String>,
+        /// For how long the holder has not been polled, at least.
+        idle: Duration,
+    },
+    /// A task has been in one poll for long: code that does not yield, and cannot be stopped.
+    NeverYields {
+        /// Which.
+        task: TaskId,
+        /// Its name, if it was given one.
+        name: Option<String>,
+        /// The worker that it keeps.
+        worker: WorkerId,
+        /// For how long, at least.
+        running: Duration,
     },
     /// Code of the program panicked where no outcome can carry it, such as in a waker.
     PanicContained {

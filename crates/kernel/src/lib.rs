@@ -49,7 +49,7 @@ pub use mask::{MaskGuard, Shield};
 pub use obligation::{Leaked, Obligation, Recover};
 pub use region::RegionOptions;
 pub use resource::Resource;
-pub use root::{Canceller, Root, RootEnd, RootOptions, Unfinished, run_root};
+pub use root::{Program, Root, RootEnd, RootOptions, Unfinished, run_root};
 pub use scope::{Scope, SpawnOptions};
 pub use sleep::Sleep;
 pub use task::Runnable;

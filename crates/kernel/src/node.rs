@@ -125,6 +125,8 @@ pub(crate) struct RegionTail {
     pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) budget: Budget,
     pub(crate) record: bool,
+    /// Whether the host wants operations at least.
+    pub(crate) record_operations: bool,
 }
 
 /// A region's allocation.

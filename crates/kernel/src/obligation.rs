@@ -18,6 +18,7 @@ use asupersync_core::{LeakResponse, ObligationId, ObligationKind, PanicPayload};
 
 use crate::cx::Cx;
 use crate::event::{Event, Settlement};
+use crate::extra::Extra;
 use crate::host::{KernelConfig, LeakEscalation, Owed, Report};
 use crate::node::{Header, NodeRef};
 
@@ -366,6 +367,11 @@ fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
         }
         LeakResponse::Panic => Some(PanicPayload::from_message(leak_message(node, &owed, count))),
     }
+}
+
+/// What stands open in a holder's list.
+pub(crate) fn owed(extra: &Extra) -> Vec<Owed> {
+    extra.owed.iter().map(|record| record.owed).collect()
 }
 
 /// Tells a resource; a panic in it is reported, and the other resources are told all the same.

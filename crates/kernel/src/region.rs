@@ -83,6 +83,7 @@ impl OpenRegion {
             policy: options.policy,
             budget,
             record: outer.record,
+            record_operations: outer.record_operations,
         };
         let init = NodeInit {
             state: State::new_idle(1),

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cancel;
 use crate::current;
 use crate::event::Event;
+use crate::node::Header;
 
 /// The name of one resource in the host's trace, given when the first operation on it is recorded.
 ///
@@ -33,15 +35,28 @@ impl Resource {
 
     /// Records that the context being polled did `operation` on this resource.
     ///
+    /// A host that records holds only is given the task in whose poll it was done; one that records everything, the context itself.
     /// Cost: three loads and a branch while the host does not record.
     #[inline]
     pub fn trace(&self, operation: &'static str) {
         current::with(|node, _| {
-            node.record(|| Event::Operation {
-                subject: Some(node.subject()),
-                resource: self.number(|| node.host().next_number()),
-                name: operation,
-            });
+            if node.region().record_operations {
+                self.record(node, operation);
+            }
+        });
+    }
+
+    #[cold]
+    fn record(&self, node: &Header, operation: &'static str) {
+        let named = if node.region().record {
+            node
+        } else {
+            cancel::enclosing_task(node).unwrap_or(node)
+        };
+        node.host().record(Event::Operation {
+            subject: Some(named.subject()),
+            resource: self.number(|| node.host().next_number()),
+            name: operation,
         });
     }
 

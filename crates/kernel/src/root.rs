@@ -11,8 +11,9 @@ use asupersync_core::{
 use crate::cancel;
 use crate::cx::Cx;
 use crate::event::{Event, Subject};
-use crate::host::{Host, WorkerId};
+use crate::host::{Host, Owed, WorkerId};
 use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionNode, RegionTail};
+use crate::obligation;
 use crate::state::State;
 use crate::task::{self, InlineVtable, SpawnInit, read_outcome};
 
@@ -43,6 +44,8 @@ pub struct Unfinished {
     pub running: bool,
     /// Why it was asked to stop, if it was.
     pub reason: Option<CancelReason>,
+    /// What it owes, as far as recorded.
+    pub owed: Vec<Owed>,
 }
 
 impl Root {
@@ -65,10 +68,10 @@ impl Root {
         cancel::request(&self.region, reason);
     }
 
-    /// Something through which another thread, such as a signal's, can cancel the program.
+    /// The program, for another thread, such as a signal's.
     #[must_use]
-    pub fn canceller(&self) -> Canceller {
-        Canceller {
+    pub fn program(&self) -> Program {
+        Program {
             region: self.region.clone(),
         }
     }
@@ -76,13 +79,36 @@ impl Root {
     /// Everything that has not ended, parents before children.
     #[must_use]
     pub fn unfinished(&self) -> Vec<Unfinished> {
+        self.program().unfinished()
+    }
+}
+
+/// A running program, in the hands of any thread.
+#[derive(Clone)]
+pub struct Program {
+    region: NodeRef,
+}
+
+impl Program {
+    /// Cancels the whole program; without effect once it has ended.
+    pub fn cancel(&self, kind: CancelKind, message: &'static str) {
+        let now = self.region.host().now();
+        let reason = CancelReason::new(kind, Origin::default(), now).with_message(message);
+        cancel::request(&self.region, reason);
+    }
+
+    /// Everything that has not ended, parents before children; what changes meanwhile may be missed.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<Unfinished> {
         let mut found = Vec::new();
         let mut work = NodeRef::children(&self.region.lock());
         while let Some(node) = work.pop() {
-            let (children, name) = {
+            let (children, name, owed) = {
                 let inner = node.lock();
-                let name = inner.extra.as_ref().and_then(|extra| extra.name.clone());
-                (NodeRef::children(&inner), name)
+                let extra = inner.extra.as_ref();
+                let name = extra.and_then(|extra| extra.name.clone());
+                let owed = extra.map_or_else(Vec::new, |extra| obligation::owed(extra));
+                (NodeRef::children(&inner), name, owed)
             };
             work.extend(children.into_iter().rev());
             found.push(Unfinished {
@@ -90,24 +116,10 @@ impl Root {
                 name,
                 running: node.state.is_running(),
                 reason: cancel::reason(&node),
+                owed,
             });
         }
         found
-    }
-}
-
-/// Cancels a running program from any thread.
-#[derive(Clone)]
-pub struct Canceller {
-    region: NodeRef,
-}
-
-impl Canceller {
-    /// Cancels the whole program; without effect once it has ended.
-    pub fn cancel(&self, kind: CancelKind, message: &'static str) {
-        let now = self.region.host().now();
-        let reason = CancelReason::new(kind, Origin::default(), now).with_message(message);
-        cancel::request(&self.region, reason);
     }
 }
 
@@ -166,14 +178,15 @@ where
     F: FnOnce(Cx) -> Fut,
     Fut: Future<Output: IntoOutcome>,
 {
-    let record = host.config().record;
+    let config = *host.config();
     let id = host.next_region();
     let tail = RegionTail {
         host,
         id,
         policy: None,
         budget: options.budget,
-        record,
+        record: config.record,
+        record_operations: config.record || config.record_holds,
     };
     let init = NodeInit {
         state: State::new_idle(1),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use asupersync_core::LeakResponse;
+use asupersync_core::{LeakResponse, TaskId};
 use asupersync_kernel::{KernelConfig, LeakEscalation, Report};
 use asupersync_net::NetPort;
 use asupersync_reactor::{Reactor, ReactorHandle};
@@ -15,6 +15,7 @@ use asupersync_sched::{Counters, Parker, SchedConfig, Shared, WORKERS_MAX};
 use crate::blocking::{BlockingConfig, BlockingPool};
 use crate::clock::Clock;
 use crate::host::{OnReport, RuntimeHost};
+use crate::monitor::{Monitor, MonitorConfig};
 use crate::runtime::{Parts, Runtime};
 use crate::signal::Signals;
 use crate::timers::Timers;
@@ -38,6 +39,9 @@ pub enum BuildError {
     /// A signal handler could not be installed.
     #[error("the handlers for SIGINT and SIGTERM could not be installed")]
     Signals(#[source] io::Error),
+    /// The monitor's thread could not be started.
+    #[error("the monitor's thread could not be started")]
+    Monitor(#[source] io::Error),
     /// A worker thread could not be started.
     #[error("worker thread {index} could not be started")]
     Thread {
@@ -78,6 +82,7 @@ pub struct RuntimeBuilder {
     shutdown_timeout: Duration,
     signals: bool,
     governor_interval: u32,
+    monitor: Option<MonitorConfig>,
     on_report: OnReport,
     ports: Vec<MakePort>,
 }
@@ -99,6 +104,7 @@ impl RuntimeBuilder {
             shutdown_timeout: Duration::from_secs(30),
             signals: true,
             governor_interval: 0,
+            monitor: None,
             on_report: Arc::new(print_report),
             ports: Vec::new(),
         }
@@ -126,6 +132,16 @@ impl RuntimeBuilder {
     pub fn governor_interval(mut self, dispatches: u32) -> Self {
         self.governor_interval = dispatches;
         self.kernel.gauge_obligations = dispatches > 0;
+        self
+    }
+
+    /// Looks for tasks that do not yield and for futurelocks, on a thread of its own; off unless set.
+    ///
+    /// What is found goes to [`on_report`](Self::on_report), as [`Report::NeverYields`] and [`Report::Futurelock`].
+    /// Cost while it is on: two uncontended writes a poll, and a shared lock with each operation on a lock or channel.
+    pub fn deadline_monitoring(mut self, config: MonitorConfig) -> Self {
+        self.kernel.record_holds = true;
+        self.monitor = Some(config);
         self
     }
 
@@ -217,6 +233,7 @@ impl RuntimeBuilder {
             reactor: Mutex::new(reactor),
             blocking: BlockingPool::new(self.blocking),
             signals,
+            monitor: self.monitor.map(|config| Monitor::new(config, workers)),
             on_report: self.on_report,
             ports: make_ports(self.ports, &handle),
             reactor_handle: handle,
@@ -271,9 +288,45 @@ fn print_report(report: &Report) {
                 owed.kind, owed.site
             );
         }
+        Report::Futurelock {
+            kind,
+            holder,
+            holder_name,
+            owed,
+            waiter,
+            waiter_name,
+            idle,
+        } => {
+            eprintln!(
+                "asupersync: {} waits for a {kind} that {} holds and has not been polled for {idle:?}",
+                person(*waiter, waiter_name.as_deref()),
+                person(*holder, holder_name.as_deref()),
+            );
+            for owed in owed {
+                eprintln!("    a {} reserved at {}", owed.kind, owed.site);
+            }
+        }
+        Report::NeverYields {
+            task,
+            name,
+            worker,
+            running,
+        } => eprintln!(
+            "asupersync: {} has kept worker {} for {running:?} without yielding; let it await, or move its work to `cx.blocking`",
+            person(*task, name.as_deref()),
+            worker.0,
+        ),
         Report::PanicContained { place, message } => {
             eprintln!("asupersync: {place} panicked: {message}");
         }
         other => eprintln!("asupersync: {other:?}"),
+    }
+}
+
+/// A task for people: its name if it has one.
+fn person(task: TaskId, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("`{name}` ({task})"),
+        None => task.to_string(),
     }
 }

@@ -10,12 +10,15 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use asupersync_core::{PanicPayload, RegionId, Time};
-use asupersync_kernel::{Event, Host, KernelConfig, Lane, Report, Runnable, TimerKey, WorkerId};
+use asupersync_kernel::{
+    Event, Host, KernelConfig, Lane, Program, Report, Runnable, TimerKey, WorkerId,
+};
 use asupersync_reactor::{Reactor, ReactorHandle};
 use asupersync_sched::{Counters, Shared, Unparker, Worker};
 
 use crate::blocking::BlockingPool;
 use crate::clock::Clock;
+use crate::monitor::Monitor;
 use crate::signal::Signals;
 use crate::timers::Timers;
 
@@ -34,6 +37,7 @@ pub(crate) struct RuntimeHost {
     pub(crate) reactor_handle: ReactorHandle,
     pub(crate) blocking: BlockingPool,
     pub(crate) signals: Signals,
+    pub(crate) monitor: Option<Monitor>,
     pub(crate) on_report: OnReport,
     pub(crate) ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
     pub(crate) metrics: Mutex<Vec<Counters>>,
@@ -109,6 +113,14 @@ impl RuntimeHost {
         }
         let since = self.obligations_since.load(Ordering::Relaxed);
         now.saturating_since(Time::from_nanos(since))
+    }
+
+    /// Tells signals and the monitor which program runs now.
+    pub(crate) fn attach(&self, program: Option<Program>) {
+        if let Some(monitor) = &self.monitor {
+            monitor.attach(program.clone());
+        }
+        self.signals.attach(program);
     }
 
     fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
@@ -245,7 +257,11 @@ impl Host for RuntimeHost {
         self.blocking.run(job);
     }
 
-    fn record(&self, _event: Event) {}
+    fn record(&self, event: Event) {
+        if let Some(monitor) = &self.monitor {
+            monitor.see(self.clock.now(), &event);
+        }
+    }
 
     fn report(&self, report: Report) {
         // There is nobody left to tell that the listener panicked.

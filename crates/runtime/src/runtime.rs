@@ -13,6 +13,7 @@ use asupersync_sched::{Parker, Worker};
 
 use crate::builder::{BuildError, RuntimeBuilder};
 use crate::host::{self, Metrics, RuntimeHost, WakeWorker};
+use crate::monitor::Monitor;
 use crate::worker::Loop;
 
 /// Threads, clock, reactor and blocking pool for one program at a time.
@@ -23,6 +24,7 @@ pub struct Runtime {
     /// Worker 0, while no program runs.
     place: Option<(Worker<Runnable>, Parker)>,
     threads: Vec<JoinHandle<()>>,
+    monitor: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     shutdown_timeout: Duration,
     report: ShutdownReport,
@@ -72,6 +74,7 @@ impl Runtime {
             host,
             place,
             threads: Vec::new(),
+            monitor: None,
             stop: Arc::new(AtomicBool::new(false)),
             shutdown_timeout,
             report: ShutdownReport::default(),
@@ -83,6 +86,7 @@ impl Runtime {
                 .map_err(|source| BuildError::Thread { index, source })?;
             runtime.threads.push(thread);
         }
+        runtime.monitor = runtime.start_monitor().map_err(BuildError::Monitor)?;
         Ok(runtime)
     }
 
@@ -101,6 +105,16 @@ impl Runtime {
             // What is left was given up by the program; each entry ends its task.
             drop(host::leave(local).drain());
         })
+    }
+
+    fn start_monitor(&self) -> std::io::Result<Option<JoinHandle<()>>> {
+        if self.host.monitor.is_none() {
+            return Ok(None);
+        }
+        let host = Arc::clone(&self.host);
+        let name = "asupersync-monitor".to_owned();
+        let thread = std::thread::Builder::new().name(name);
+        thread.spawn(move || Monitor::run(&host)).map(Some)
     }
 
     /// Runs a program: `body` in the root region, on this thread, until nothing of the program is left.
@@ -141,7 +155,7 @@ impl Runtime {
             closing.turn(root, &mut work)
         });
         self.report = closing.report(end.unfinished);
-        self.host.signals.attach(None);
+        self.host.attach(None);
         work.publish_counters();
         let (local, parker) = work.into_parts();
         self.place = Some((host::leave(local), parker));
@@ -175,6 +189,13 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        if let Some(monitor) = &self.host.monitor {
+            monitor.stop();
+        }
+        if let Some(thread) = self.monitor.take() {
+            // Its listener's panics are contained, so it ends without one.
+            let _ = thread.join();
+        }
         for worker in 1..self.host.unparkers.len() {
             self.host.wake(worker);
         }
@@ -220,7 +241,7 @@ impl<'a> Closing<'a> {
 
     fn turn(&mut self, root: &Root, work: &mut Loop) -> ControlFlow<()> {
         if !self.attached {
-            self.host.signals.attach(Some(root.canceller()));
+            self.host.attach(Some(root.program()));
             self.attached = true;
         }
         let ran = work.run_some(|| root.body_ended() || self.signals() > 0);

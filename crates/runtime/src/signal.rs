@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use asupersync_core::{CancelKind, Time};
-use asupersync_kernel::Canceller;
+use asupersync_kernel::Program;
 use asupersync_reactor::os::{Interest, UnixStream as OsUnixStream};
 use asupersync_reactor::{IoSource, ReactorHandle};
 use signal_hook_registry::SigId;
@@ -25,7 +25,7 @@ struct State {
     registrations: Vec<SigId>,
     /// Keeps the pipe's reading end under the reactor's watch.
     pipe: Option<(IoSource<OsUnixStream>, UnixStream)>,
-    canceller: Option<Canceller>,
+    program: Option<Program>,
     delivered: u32,
     /// When the program was first asked to end.
     asked_at: Option<Time>,
@@ -38,7 +38,7 @@ impl Signals {
             state: Mutex::new(State {
                 registrations: Vec::new(),
                 pipe: None,
-                canceller: None,
+                program: None,
                 delivered: 0,
                 asked_at: None,
             }),
@@ -73,9 +73,9 @@ impl Signals {
     }
 
     /// Names the program that signals are for, while it runs.
-    pub(crate) fn attach(&self, canceller: Option<Canceller>) {
+    pub(crate) fn attach(&self, program: Option<Program>) {
         let mut state = self.lock();
-        state.canceller = canceller;
+        state.program = program;
         state.delivered = self.count.load(Ordering::Acquire);
         state.asked_at = None;
     }
@@ -85,7 +85,7 @@ impl Signals {
         if self.count.load(Ordering::Acquire) == 0 {
             return false;
         }
-        let canceller = {
+        let program = {
             let mut state = self.lock();
             let count = self.count.load(Ordering::Acquire);
             if count == state.delivered {
@@ -97,10 +97,10 @@ impl Signals {
                 let mut bytes = [0_u8; 64];
                 while matches!(reader.read(&mut bytes), Ok(1..)) {}
             }
-            state.canceller.clone()
+            state.program.clone()
         };
-        if let Some(canceller) = canceller {
-            canceller.cancel(CancelKind::Shutdown, "a signal asked the program to end");
+        if let Some(program) = program {
+            program.cancel(CancelKind::Shutdown, "a signal asked the program to end");
         }
         true
     }

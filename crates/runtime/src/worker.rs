@@ -65,7 +65,7 @@ impl Loop {
     pub(crate) fn run_some(&mut self, done: impl Fn() -> bool) -> bool {
         let mut ran = false;
         while let Some(task) = self.next_task() {
-            task.run();
+            self.poll(task);
             ran = true;
             self.dispatches += 1;
             if self.dispatches >= MAINTENANCE_INTERVAL {
@@ -80,6 +80,16 @@ impl Loop {
             }
         }
         ran
+    }
+
+    fn poll(&self, task: Runnable) {
+        let Some(monitor) = &self.host.monitor else {
+            return task.run();
+        };
+        let worker = self.local.worker.index();
+        monitor.poll_begins(worker, task.task_id());
+        task.run();
+        monitor.poll_ended(worker);
     }
 
     fn next_task(&self) -> Option<Runnable> {

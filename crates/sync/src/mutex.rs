@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use asupersync_core::Cancelled;
-use asupersync_kernel::{CancelWait, Cx, Resource};
+use asupersync_kernel::{CancelWait, Cx};
 
 use self::cell::Guarded;
 use self::raw::{RawLock, Seize};
@@ -64,7 +64,6 @@ pub enum TryLockError {
 /// }
 /// ```
 pub struct Mutex<T: ?Sized> {
-    resource: Resource,
     is_poisoning: bool,
     guarded: Guarded<T>,
 }
@@ -82,7 +81,6 @@ impl<T> Mutex<T> {
 
     fn with_policy(value: T, is_poisoning: bool) -> Self {
         Self {
-            resource: Resource::new(),
             is_poisoning,
             guarded: Guarded::new(value),
         }
@@ -181,10 +179,11 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     fn admit(&self) -> Result<(), LockError> {
         if self.raw().is_poisoned() {
+            self.raw().resource.trace("mutex.unlock");
             self.raw().unlock();
             return Err(LockError::Poisoned);
         }
-        self.resource.trace("mutex.lock");
+        self.raw().resource.trace("mutex.lock");
         Ok(())
     }
 
@@ -193,7 +192,7 @@ impl<T: ?Sized> Mutex<T> {
         if self.is_poisoning && !was_panicking && std::thread::panicking() {
             self.raw().poison();
         }
-        self.resource.trace("mutex.unlock");
+        self.raw().resource.trace("mutex.unlock");
         self.raw().unlock();
     }
 }
@@ -365,15 +364,12 @@ impl<'a, T: ?Sized> Waiting<'a, T> {
         }
         let seized = self.seize.poll(self.mutex.raw(), task.waker());
         if seized.is_pending() {
-            self.mutex.resource.trace("mutex.wait");
+            self.mutex.raw().resource.trace("mutex.wait");
         }
         seized.map(|()| self.mutex.admit())
     }
 
     fn leave(&mut self) {
-        if self.seize.is_in_line() {
-            self.mutex.resource.trace("mutex.leave");
-        }
         self.seize.leave(self.mutex.raw());
     }
 }

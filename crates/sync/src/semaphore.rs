@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use asupersync_core::{Cancelled, ObligationKind};
-use asupersync_kernel::{CancelWait, Cx, Obligation, Recover, Resource};
+use asupersync_kernel::{CancelWait, Cx, Obligation, Recover};
 
 use self::counter::{Counter, PERMITS_MAX, Refusal, Take};
 
@@ -182,7 +182,7 @@ impl Semaphore {
     /// # Panics
     /// If more than [`MAX_PERMITS`](Self::MAX_PERMITS) would be free.
     pub fn add_permits(&self, count: u64) {
-        self.shared.resource.trace("semaphore.add");
+        self.shared.counter.resource.trace("semaphore.add");
         let added = self.shared.counter.add(count);
         assert!(added, "a semaphore holds at most {PERMITS_MAX} permits");
     }
@@ -197,7 +197,7 @@ impl Semaphore {
     ///
     /// Permits that are held stay good.
     pub fn close(&self) {
-        self.shared.resource.trace("semaphore.close");
+        self.shared.counter.resource.trace("semaphore.close");
         self.shared.counter.close();
     }
 
@@ -221,21 +221,19 @@ impl fmt::Debug for Semaphore {
 #[derive(Debug)]
 struct Shared {
     counter: Counter,
-    resource: Resource,
 }
 
 impl Shared {
     fn new(permits: u64) -> Self {
         Self {
             counter: Counter::new(permits),
-            resource: Resource::new(),
         }
     }
 
     fn try_take(&self, count: u32) -> Result<(), TryAcquireError> {
         match self.counter.try_take(count) {
             Ok(()) => {
-                self.resource.trace("semaphore.acquire");
+                self.counter.resource.trace("semaphore.acquire");
                 Ok(())
             }
             Err(Refusal::Short) => Err(TryAcquireError::NoPermits),
@@ -244,7 +242,7 @@ impl Shared {
     }
 
     fn release(&self, count: u32) {
-        self.resource.trace("semaphore.release");
+        self.counter.resource.trace("semaphore.release");
         // Were there too many, `add_permits` was called while so many were out; they are capped.
         let _ = self.counter.add(u64::from(count));
     }
@@ -403,23 +401,23 @@ impl<'a, C> Waiting<'a, C> {
         }
         match self.take.poll(&self.shared.counter, task.waker()) {
             Poll::Pending => {
-                self.shared.resource.trace("semaphore.wait");
+                self.shared.counter.resource.trace("semaphore.wait");
                 Poll::Pending
             }
-            Poll::Ready(Err(_)) => Poll::Ready(Err(AcquireError::Closed)),
+            Poll::Ready(Err(_)) => {
+                self.shared.counter.resource.trace("semaphore.leave");
+                Poll::Ready(Err(AcquireError::Closed))
+            }
             Poll::Ready(Ok(())) => Poll::Ready(Ok(self.taken())),
         }
     }
 
     fn leave(&mut self) {
-        if self.take.is_in_line() {
-            self.shared.resource.trace("semaphore.leave");
-        }
         self.take.leave(&self.shared.counter);
     }
 
     fn taken(&self) -> Held {
-        self.shared.resource.trace("semaphore.acquire");
+        self.shared.counter.resource.trace("semaphore.acquire");
         Held::new(self.cx, self.shared, self.take.need(), self.site)
     }
 }

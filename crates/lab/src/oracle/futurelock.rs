@@ -9,6 +9,7 @@ use std::fmt;
 
 use asupersync_core::{RegionId, TaskId};
 use asupersync_kernel::{Event, Subject};
+use asupersync_trace::{Hold, Holds};
 
 use crate::trace::Trace;
 
@@ -54,7 +55,7 @@ pub fn stalled_holders(trace: &Trace) -> Vec<Futurelock> {
     for traced in &trace.events {
         locks.see(traced.step, &traced.event);
     }
-    locks.pairs().collect()
+    locks.found().map(|(found, _)| found).collect()
 }
 
 /// Finds the holders that were not polled for more than `idle_steps_max` steps while another waited.
@@ -65,8 +66,8 @@ pub fn idle_holders(trace: &Trace, idle_steps_max: u64) -> Vec<Futurelock> {
     for traced in &trace.events {
         locks.see(traced.step, &traced.event);
         if matches!(traced.event, Event::TaskPolled { .. }) {
-            for pair in locks.pairs() {
-                let since = pair.polled_at.unwrap_or(0).max(locks.waits_since(&pair));
+            for (pair, waits_since) in locks.found() {
+                let since = pair.polled_at.unwrap_or(0).max(waits_since);
                 if pair.polled_at.is_some() && traced.step.saturating_sub(since) > idle_steps_max {
                     found.entry((pair.resource, pair.holder)).or_insert(pair);
                 }
@@ -78,12 +79,10 @@ pub fn idle_holders(trace: &Trace, idle_steps_max: u64) -> Vec<Futurelock> {
 
 #[derive(Default)]
 struct Locks {
-    /// For each resource, who took it when.
-    held: BTreeMap<u64, Vec<(Subject, u64)>>,
-    /// For each resource, who waits since when.
-    waiting: BTreeMap<u64, BTreeMap<Subject, u64>>,
+    holds: Holds,
     polled: BTreeMap<TaskId, u64>,
     opener: BTreeMap<RegionId, Subject>,
+    ended: BTreeSet<TaskId>,
 }
 
 impl Locks {
@@ -99,76 +98,35 @@ impl Locks {
                 self.opener.insert(*region, *parent);
             }
             Event::TaskEnded { task, .. } => {
-                for waiters in self.waiting.values_mut() {
-                    waiters.remove(&Subject::Task(*task));
-                }
+                self.ended.insert(*task);
             }
             Event::Operation {
                 subject: Some(subject),
                 resource,
                 name,
-            } => {
-                self.operation(*subject, *resource, name, step);
-            }
+            } => self.holds.see(step, *subject, *resource, name),
             _ => {}
         }
     }
 
-    fn operation(&mut self, subject: Subject, resource: u64, name: &str, step: u64) {
-        match name {
-            "mutex.wait" | "semaphore.wait" => {
-                self.waiting
-                    .entry(resource)
-                    .or_default()
-                    .entry(subject)
-                    .or_insert(step);
-            }
-            "mutex.leave" | "semaphore.leave" => {
-                if let Some(waiters) = self.waiting.get_mut(&resource) {
-                    waiters.remove(&subject);
-                }
-            }
-            "mutex.lock" | "semaphore.acquire" => {
-                if let Some(waiters) = self.waiting.get_mut(&resource) {
-                    waiters.remove(&subject);
-                }
-                self.held.entry(resource).or_default().push((subject, step));
-            }
-            "mutex.unlock" | "semaphore.release" => {
-                let holders = self.held.entry(resource).or_default();
-                let own = holders.iter().position(|(holder, _)| *holder == subject);
-                // A guard may be dropped by somebody else than who took it.
-                if let Some(index) = own.or(holders.len().checked_sub(1)) {
-                    holders.remove(index);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn pairs(&self) -> impl Iterator<Item = Futurelock> {
-        self.waiting.iter().flat_map(move |(resource, waiters)| {
-            let holders = self.held.get(resource).into_iter().flatten();
-            holders.flat_map(move |(holder, held_since)| {
-                waiters.keys().map(move |waiter| Futurelock {
-                    waiter: *waiter,
-                    holder: *holder,
-                    resource: *resource,
-                    held_since: *held_since,
-                    polled_at: self
-                        .task_of(*holder)
-                        .and_then(|task| self.polled.get(&task).copied()),
-                })
-            })
+    /// Each holder with each who waits for it, and since when it waits.
+    fn found(&self) -> impl Iterator<Item = (Futurelock, u64)> {
+        let waits = |hold: &Hold| match hold.waiter {
+            Subject::Task(task) => !self.ended.contains(&task),
+            Subject::Region(_) => true,
+        };
+        self.holds.iter().filter(waits).map(|hold| {
+            let found = Futurelock {
+                waiter: hold.waiter,
+                holder: hold.holder,
+                resource: hold.resource,
+                held_since: hold.held_since,
+                polled_at: self
+                    .task_of(hold.holder)
+                    .and_then(|task| self.polled.get(&task).copied()),
+            };
+            (found, hold.waits_since)
         })
-    }
-
-    fn waits_since(&self, pair: &Futurelock) -> u64 {
-        let since = self
-            .waiting
-            .get(&pair.resource)
-            .and_then(|waiters| waiters.get(&pair.waiter));
-        since.copied().unwrap_or(0)
     }
 
     /// The task in whose poll a subject runs.

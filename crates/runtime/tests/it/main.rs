@@ -6,6 +6,7 @@
 
 mod blocking;
 mod entry;
+mod monitor;
 mod order;
 mod panics;
 mod regions;

@@ -12,6 +12,8 @@
 
 use std::task::{Poll, Waker};
 
+use asupersync_kernel::Resource;
+
 use crate::primitive::{AtomicU8, Mutex, Ordering, lock};
 use crate::waiters::{Grant, Place, Stand, WaitList};
 
@@ -27,6 +29,7 @@ const LOOKS: u32 = if cfg!(loom) { 0 } else { 16 };
 pub(super) struct RawLock {
     state: AtomicU8,
     waiters: Mutex<WaitList>,
+    pub(super) resource: Resource,
 }
 
 impl RawLock {
@@ -34,6 +37,7 @@ impl RawLock {
         Self {
             state: AtomicU8::new(0),
             waiters: Mutex::new(WaitList::new()),
+            resource: Resource::new(),
         }
     }
 
@@ -107,6 +111,7 @@ impl RawLock {
     fn pass_on(&self, waiters: &mut WaitList) -> Option<Waker> {
         let next = waiters.grant_front(Grant::One);
         if next.is_some() {
+            self.resource.trace("mutex.grant");
             self.state.fetch_or(HANDED, Ordering::AcqRel);
             if waiters.is_empty() {
                 self.state.fetch_and(!WAITERS, Ordering::AcqRel);
@@ -202,8 +207,12 @@ impl Seize {
             let mut waiters = lock(&raw.waiters);
             let (grant, old) = waiters.remove(place);
             let next = match grant {
-                Some(_) => raw.pass_on(&mut waiters),
+                Some(_) => {
+                    raw.resource.trace("mutex.unlock");
+                    raw.pass_on(&mut waiters)
+                }
                 None => {
+                    raw.resource.trace("mutex.leave");
                     if waiters.is_empty() {
                         raw.state.fetch_and(!WAITERS, Ordering::AcqRel);
                     }

@@ -9,6 +9,8 @@
 
 use std::task::{Poll, Waker};
 
+use asupersync_kernel::Resource;
+
 use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
 use crate::waiters::{Grant, Place, Stand, WaitList, Wakers};
 
@@ -32,6 +34,7 @@ pub(crate) enum Refusal {
 pub(crate) struct Counter {
     state: AtomicU64,
     waiters: Mutex<WaitList>,
+    pub(crate) resource: Resource,
 }
 
 impl Counter {
@@ -39,6 +42,7 @@ impl Counter {
         Self {
             state: AtomicU64::new(permits * ONE),
             waiters: Mutex::new(WaitList::new()),
+            resource: Resource::new(),
         }
     }
 
@@ -133,6 +137,7 @@ impl Counter {
                 return wakers;
             }
             wakers.push(waiters.grant_front(Grant::One));
+            self.resource.trace("semaphore.grant");
         }
         self.state.fetch_and(!WAITERS, Ordering::SeqCst);
         wakers
@@ -260,9 +265,12 @@ impl Take {
             let mut waiters = lock(&counter.waiters);
             let (grant, old) = waiters.remove(place);
             if grant == Some(Grant::One) {
+                counter.resource.trace("semaphore.release");
                 counter
                     .state
                     .fetch_add(u64::from(self.need) * ONE, Ordering::SeqCst);
+            } else {
+                counter.resource.trace("semaphore.leave");
             }
             // Also if nothing was granted: the next in line may need less.
             (old, counter.serve(&mut waiters))

@@ -110,3 +110,48 @@ fn a_waiter_that_leaves_waits_no_more() {
         .collect();
     assert!(subjects.is_empty());
 }
+
+/// Gets in line for the lock in a future that is polled once and then left, while the task waits for something else.
+async fn leaves_its_place_alone(cx: Cx, lock: Arc<Mutex<u32>>) -> Result<(), Cancelled> {
+    let mut queued = pin!(lock.lock(&cx));
+    let first_look = queued
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    assert!(first_look.is_pending(), "somebody else has the lock");
+    std::future::pending::<()>().await;
+    Ok(())
+}
+
+#[test]
+fn a_waiter_that_was_handed_the_lock_and_is_never_polled_is_named() {
+    for seed in 0..20 {
+        let report = LabRuntime::new(LabConfig::default().seed(seed)).run(async |cx| {
+            cx.region(async |scope| {
+                let lock = Arc::new(Mutex::new(0));
+                let guard = lock.lock(scope.cx()).await.map_err(|_| lost())?;
+                let own = Arc::clone(&lock);
+                let left = scope.spawn(async move |cx: Cx| leaves_its_place_alone(cx, own).await);
+                for _ in 0..20 {
+                    scope.cx().yield_now().await?;
+                }
+                drop(guard);
+                let _ = lock.lock(scope.cx()).await;
+                let _ = left;
+                Ok::<(), Cancelled>(())
+            })
+            .await
+        });
+        assert!(matches!(report.end, LabEnd::Stalled(_)));
+        let messages: Vec<_> = report
+            .violations
+            .iter()
+            .map(|found| &found.message)
+            .collect();
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(messages[0].contains("held by Task(T1.0)"), "{messages:?}");
+    }
+}
+
+fn lost() -> Cancelled {
+    unreachable!("nobody cancels this region before it has the lock")
+}
