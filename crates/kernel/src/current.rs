@@ -62,7 +62,7 @@ pub(crate) fn is_shielded() -> bool {
 }
 
 /// Whether this thread polls `node` right now, and nothing within it.
-pub(crate) fn is_polling(node: &NodeRef) -> bool {
+pub(crate) fn is_polling(node: NonNull<Header>) -> bool {
     FRAME.get().node == node.as_ptr().cast_const()
 }
 

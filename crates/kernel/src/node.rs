@@ -23,6 +23,7 @@ use crate::cancel::CancelState;
 use crate::event::{Event, Subject};
 use crate::extra::Extra;
 use crate::host::{Host, WorkerId};
+use crate::obligation;
 use crate::state::State;
 use crate::task::Vtable;
 
@@ -454,6 +455,9 @@ impl Drop for NodeRef {
             // SAFETY: the reference being dropped keeps the node alive up to here.
             let header = unsafe { node.as_ref() };
             if !header.state.release() {
+                return;
+            }
+            if !header.obligations.is_clear() && obligation::keep(node) {
                 return;
             }
             // SAFETY: that was the last reference, and `dealloc` belongs to the node's allocation.
