@@ -69,9 +69,9 @@ impl<C> Cx<C> {
     /// # Errors
     /// [`Cancelled`] with the reason.
     pub fn checkpoint(&self) -> Result<(), Cancelled> {
-        let shielded = current::is_shielded();
+        let shield = current::shield();
         let inner = current::with(cancel::observe).flatten();
-        match inner.or_else(|| cancel::observe(&self.node, shielded)) {
+        match inner.or_else(|| cancel::observe(&self.node, shield)) {
             None => Ok(()),
             Some(reason) => Err(Cancelled::new(reason)),
         }
