@@ -23,9 +23,15 @@ impl<C: 'static, T: Send, E: Send> Strategy<C, T, E> for Mark<'_> {
     where
         N: Call<C, Ok = T, Err = E>,
     {
-        self.1.lock().unwrap().push(format!("into {}", self.0));
+        self.1
+            .lock()
+            .expect("no test panics while it holds it")
+            .push(format!("into {}", self.0));
         let end = next.call(cx).await;
-        self.1.lock().unwrap().push(format!("out of {}", self.0));
+        self.1
+            .lock()
+            .expect("no test panics while it holds it")
+            .push(format!("out of {}", self.0));
         end
     }
 }
