@@ -12,6 +12,7 @@ mod local;
 mod net;
 mod obligations;
 mod panics;
+mod policies;
 mod quiescence;
 mod shared;
 mod support;
