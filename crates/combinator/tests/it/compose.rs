@@ -350,3 +350,24 @@ fn ten_strategies_are_not_too_many() {
         assert_eq!(end, Outcome::Ok(1));
     });
 }
+
+#[test]
+fn a_timeout_is_told_as_one_however_deep_the_call_is() {
+    fn nested(cx: Cx, depth: u32) -> std::pin::Pin<Box<dyn Future<Output = End> + Send>> {
+        Box::pin(async move {
+            if depth == 0 {
+                let end = cx.sleep(FOREVER).await;
+                return end.map_or_else(|c| Outcome::Cancelled(c.into_reason()), Outcome::Ok);
+            }
+            cx.region(|scope: Scope<'_, AppError>| nested(scope.cx().clone(), depth - 1))
+                .await
+        })
+    }
+    under_seeds(3, async |cx| {
+        let policy = Policy::builder().with(Timeout::new(TICK)).build();
+        for depth in [0, 5, 10, 40] {
+            let end = policy.run(&cx, |cx: Cx| nested(cx, depth)).await;
+            assert_eq!(end, Outcome::Err(PolicyError::TimedOut { after: TICK }));
+        }
+    });
+}
