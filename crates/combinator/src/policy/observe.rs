@@ -1,5 +1,6 @@
 //! What a policy tells about its calls.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use asupersync_core::{Severity, Time};
@@ -169,9 +170,16 @@ impl<'a, C: HasTime> Watch<'a, C> {
 
 impl<C: HasTime> Drop for Watch<'_, C> {
     fn drop(&mut self) {
-        self.observer.event(&PolicyEvent::Ended {
+        let event = PolicyEvent::Ended {
             severity: self.severity,
             took: self.cx.now() - self.started,
-        });
+        };
+        let tell = || self.observer.event(&event);
+        if std::thread::panicking() {
+            // The panic that unwinds here is the call's; a second one would end the process.
+            let _ = catch_unwind(AssertUnwindSafe(tell));
+        } else {
+            tell();
+        }
     }
 }

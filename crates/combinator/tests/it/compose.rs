@@ -371,3 +371,52 @@ fn a_timeout_is_told_as_one_however_deep_the_call_is() {
         }
     });
 }
+
+/// Panics when it hears of an end.
+struct Touchy;
+
+impl asupersync_combinator::Observer for Touchy {
+    fn event(&self, event: &PolicyEvent) {
+        if matches!(event, PolicyEvent::Ended { .. }) {
+            quiet_panic("it heard of an end");
+        }
+    }
+}
+
+#[test]
+fn an_observers_panic_is_the_calls_and_takes_no_place_along() {
+    under_seeds(5, async |cx| {
+        let bulkhead = Arc::new(asupersync_combinator::Bulkhead::new(
+            asupersync_combinator::BulkheadOptions::new(1),
+        ));
+        let policy = Policy::builder()
+            .with(Arc::clone(&bulkhead))
+            .observer(Arc::new(Touchy))
+            .build();
+        let end = cx
+            .region(async |scope: Scope<'_, PolicyError<AppError>>| {
+                policy
+                    .run(scope.cx(), async |_: Cx| Ok::<_, AppError>(1))
+                    .await
+            })
+            .await;
+        assert_eq!(end.severity(), Severity::Panicked);
+        assert_eq!(bulkhead.available(), 1);
+        // While another panic unwinds through the call, it is contained.
+        let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let call = policy.run(&cx, async |cx: Cx| {
+                cx.sleep(TICK).await.map_err(AppError::from)
+            });
+            let mut call = std::pin::pin!(call);
+            let task = &mut std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(call.as_mut().poll(task).is_pending());
+            quiet_panic("it unwinds");
+        }));
+        let payload = unwound.expect_err("it panicked");
+        assert_eq!(
+            payload.downcast_ref::<String>().map(String::as_str),
+            Some("it unwinds")
+        );
+        assert_eq!(bulkhead.available(), 1);
+    });
+}
