@@ -13,6 +13,7 @@ mod locks_stress;
 mod net;
 mod obligations;
 mod panics;
+mod policies;
 mod quiescence;
 mod shared;
 mod support;
