@@ -1,9 +1,9 @@
 //! Workloads of the kernel beside the same workloads on other runtimes.
 //!
-//! `bench-run list` prints the rows; `bench-run run --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object.
-//! `cargo xtask bench kernel` calls it, one process per run and runtime, and compares.
+//! `bench-run list SUITE` prints the rows; `bench-run run SUITE --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object.
+//! `cargo xtask bench kernel` and `bench sync` call it, one process per run and runtime, and compare.
 //!
-//! Each runtime has a module with the same function names, one per row, and two worker threads.
+//! Each suite has a module for each runtime with the same function names, one per row; every runtime has two worker threads.
 //! A workload runs in a task on a worker, never on the thread that blocks, and checks its own result.
 //! Deliberately absent: statistics, limits and files; those are the caller's.
 #![expect(unsafe_code, reason = "counting allocations needs a global allocator")]
@@ -13,14 +13,16 @@
 )]
 
 mod alloc;
+mod kernel;
 mod meter;
-mod ours;
-mod peer_tokio;
+mod on_ours;
+mod on_tokio;
 mod rows;
+mod sync;
 
 use std::process::ExitCode;
 
-use rows::ROWS;
+use rows::Row;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,17 +41,19 @@ fn main() -> ExitCode {
 /// The line to print.
 fn answer(arguments: &[String]) -> Result<String, String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (row, runtime, is_smoke) = match words.as_slice() {
-        ["list"] => return Ok(rows::list().to_string()),
-        ["run", "--row", row, "--runtime", runtime] => (*row, *runtime, false),
-        ["run", "--row", row, "--runtime", runtime, "--smoke"] => (*row, *runtime, true),
+    let (suite, row, runtime, is_smoke) = match words.as_slice() {
+        ["list", suite] => return Ok(rows::list(rows_of(suite)?).to_string()),
+        ["run", suite, "--row", row, "--runtime", runtime] => (*suite, *row, *runtime, false),
+        ["run", suite, "--row", row, "--runtime", runtime, "--smoke"] => {
+            (*suite, *row, *runtime, true)
+        }
         other => {
             return Err(format!(
-                "`list`, or `run --row ROW --runtime NAME [--smoke]`, not {other:?}"
+                "`list SUITE`, or `run SUITE --row ROW --runtime NAME [--smoke]`, not {other:?}"
             ));
         }
     };
-    let row = ROWS
+    let row = rows_of(suite)?
         .iter()
         .find(|known| known.name == row)
         .ok_or_else(|| format!("no row `{row}`"))?;
@@ -58,6 +62,10 @@ fn answer(arguments: &[String]) -> Result<String, String> {
         .ok_or_else(|| format!("`{runtime}` has no row `{}`", row.name))?;
     let size = if is_smoke { row.smoke } else { row.full };
     Ok(row.report(&workload(size)).to_string())
+}
+
+fn rows_of(suite: &str) -> Result<&'static [Row], String> {
+    rows::suite(suite).ok_or_else(|| format!("no suite `{suite}`"))
 }
 
 /// Worker threads of every runtime.
@@ -74,26 +82,34 @@ mod tests {
 
     #[test]
     fn every_row_runs_on_every_runtime_that_lists_it() {
-        for row in ROWS {
-            for runtime in row.runtimes() {
-                let name = row.name;
-                let printed = ask(&format!("run|--row|{name}|--runtime|{runtime}|--smoke"));
-                let value: serde_json::Value =
-                    serde_json::from_str(&printed.expect("runs")).expect("prints JSON");
-                let figure = value["figure"].as_f64().expect("has a figure");
-                assert!(
-                    figure.is_finite() && figure >= 0.0,
-                    "{name} on {runtime}: {figure}"
-                );
-                assert!(value["cpu_ns_per_op"].as_f64().expect("has processor time") > 0.0);
+        for suite in rows::SUITES {
+            for row in rows_of(suite).expect("the suite exists") {
+                row.runtimes()
+                    .iter()
+                    .for_each(|runtime| check(suite, row.name, runtime));
             }
         }
     }
 
+    fn check(suite: &str, row: &str, runtime: &str) {
+        let printed = ask(&format!(
+            "run|{suite}|--row|{row}|--runtime|{runtime}|--smoke"
+        ));
+        let value: serde_json::Value =
+            serde_json::from_str(&printed.expect("runs")).expect("prints JSON");
+        let figure = value["figure"].as_f64().expect("has a figure");
+        assert!(
+            figure.is_finite() && figure >= 0.0,
+            "{row} on {runtime}: {figure}"
+        );
+        assert!(value["cpu_ns_per_op"].as_f64().expect("has processor time") > 0.0);
+    }
+
     #[test]
     fn unknown_rows_runtimes_and_arguments_are_errors() {
-        assert!(ask("run|--row|nothing|--runtime|tokio").is_err());
-        assert!(ask("run|--row|yield 2 tasks|--runtime|nothing").is_err());
+        assert!(ask("run|kernel|--row|nothing|--runtime|tokio").is_err());
+        assert!(ask("run|kernel|--row|yield 2 tasks|--runtime|nothing").is_err());
+        assert!(ask("run|nothing|--row|yield 2 tasks|--runtime|tokio").is_err());
         assert!(ask("").is_err());
         assert!(ask("run|--row").is_err());
     }

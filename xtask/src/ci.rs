@@ -74,11 +74,12 @@ fn last_line(rows: &[Vec<String>], tally: Option<&Tally>) -> String {
 
 type Step = fn(&Ci) -> Result<End, Box<dyn std::error::Error>>;
 
-const STEPS: [(&str, Step); 13] = [
+const STEPS: [(&str, Step); 14] = [
     ("fmt", |ci| ci.cargo("fmt", &["fmt", "--all", "--check"])),
     ("layers", |ci| ci.own(&["layers"])),
     ("tidy", |ci| ci.own(&["tidy"])),
     ("spec", |ci| ci.own(&["spec"])),
+    ("awaits", |ci| ci.own(&["awaits"])),
     ("deps", |ci| ci.own(&["deps"])),
     ("clippy", |ci| {
         ci.cargo(
@@ -343,7 +344,10 @@ impl Ci {
             return Ok(End::failed(UNBUILT.to_owned()));
         }
         let smoke = bench::Options::smoke();
-        let mut is_success = bench::run_built(&bench::KERNEL, &smoke, &self.workspace.target)?;
+        let mut is_success = true;
+        for suite in [&bench::KERNEL, &bench::SYNC] {
+            is_success &= bench::run_built(suite, &smoke, &self.workspace.target)?;
+        }
         let mut raptorq = self.binary("asupersync-bench-raptorq");
         is_success &= self
             .logged("bench-raptorq", raptorq.arg("--smoke"), STEP_LIMIT)?
@@ -367,7 +371,7 @@ impl Ci {
                     .is_success;
             }
         }
-        let detail = format!("kernel, raptorq and {targets} bench targets, briefly");
+        let detail = format!("kernel, sync, raptorq and {targets} bench targets, briefly");
         Ok(if is_success {
             End::passed(detail)
         } else {

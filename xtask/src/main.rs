@@ -80,6 +80,6 @@ cargo xtask <command>
   loom [--full | --fraction]     models of the lock-free code
   fuzz [TARGET] [--seconds N]    fuzz targets with the address sanitizer; TARGET is a crate, a target, or crate/target
   bench <suite> [--rounds N] [--only ROW] [--json FILE] [--smoke]
-                                 suites: kernel, raptorq (arguments after it are passed through)
+                                 suites: kernel, sync, raptorq (arguments after it are passed through)
   conformance <suite> [args]     suites: raptorq (arguments are passed through)
 ";

@@ -211,6 +211,75 @@ fn a_region_opened_behind_a_shield_runs_undisturbed() {
     });
 }
 
+/// Opens a region whose body waits for ever, cancels it from within, and says whether it was told before its cleanup was spent.
+async fn tells_a_region_of_its_own(cx: &Cx) -> bool {
+    let end = cx
+        .region(async |scope| {
+            scope.spawn(async |cx: Cx| {
+                cx.sleep(FOREVER).await?;
+                End::Ok(())
+            });
+            scope.cancel(CancelKind::User);
+            scope.cx().sleep(FOREVER).await?;
+            End::Ok(())
+        })
+        .await;
+    let reason = reason_of(end);
+    reason.kind() == CancelKind::User && !reason.escalated()
+}
+
+#[test]
+fn what_is_asked_behind_a_mask_or_shield_is_not_held_back_by_it() {
+    on_both_hosts(async |cx| {
+        let body = async |cx: Cx| {
+            assert!(cx.shield(tells_a_region_of_its_own(&cx)).await);
+            let mask = cx.mask();
+            assert!(tells_a_region_of_its_own(&cx).await);
+            // Nor when the task itself was asked, and holds that back.
+            while !cx.is_cancel_requested() {
+                cx.sleep(TICK / 4).await?;
+            }
+            assert!(tells_a_region_of_its_own(&cx).await);
+            assert!(cx.shield(tells_a_region_of_its_own(&cx)).await);
+            cx.checkpoint()?;
+            drop(mask);
+            cx.checkpoint()?;
+            panic!("the request was lost behind the mask");
+        };
+        let end = cancelled_while(&cx, body).await;
+        assert_eq!(reason_of(end).kind(), CancelKind::Timeout);
+    });
+}
+
+#[test]
+fn a_mask_between_who_is_asked_and_who_waits_holds() {
+    on_both_hosts(async |cx| {
+        let end = cx
+            .region(async |scope| {
+                let fiber = scope.fiber(async |cx: Cx| {
+                    let held = cx.shield(async {
+                        let slept = cx.region(async |inner| {
+                            inner.cx().sleep(TICK).await?;
+                            End::Ok(())
+                        });
+                        slept.await.is_ok()
+                    });
+                    let held = held.await;
+                    End::Ok((held, cx.checkpoint().is_err()))
+                });
+                scope.cancel(CancelKind::User);
+                End::Ok(fiber.await.ok())
+            })
+            .await;
+        let seen = end.ok().flatten();
+        assert_eq!(
+            seen,
+            Some((true, true)),
+            "held within the shield, and told after it"
+        );
+    });
+}
+
 #[test]
 fn when_the_cleanup_budget_is_spent_shields_no_longer_hold() {
     on_both_hosts(async |cx| {

@@ -9,6 +9,7 @@ mod combinators;
 mod errors;
 mod finalizers;
 mod local;
+mod locks_stress;
 mod net;
 mod obligations;
 mod panics;

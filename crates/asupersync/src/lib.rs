@@ -5,6 +5,7 @@
 //!
 //! # Features
 //! `runtime`, `lab`, `sync`, `time`, `combinator`, `io`, `net` and `macros` are on by default; each selects the crate of its name.
+//! `lock-metrics` makes `sync::ContendedMutex` record how long it is waited for and held.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "combinator")]
@@ -26,6 +27,8 @@ pub use asupersync_kernel::{
 pub use asupersync_lab as lab;
 #[cfg(feature = "lab")]
 pub use asupersync_lab::{LabConfig, LabRuntime};
+#[cfg(all(feature = "macros", feature = "combinator"))]
+pub use asupersync_macros::{join, race, scope, select, spawn, try_join};
 #[cfg(feature = "macros")]
 pub use asupersync_macros::{main, test};
 #[cfg(feature = "net")]

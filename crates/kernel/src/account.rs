@@ -6,9 +6,10 @@
 //! # Invariants
 //! - What is open is the sum of both; either may be negative alone, if one side reserved what the other settled.
 //! - A node is polled by one thread at a time, and what one poll wrote the next one sees; so the poller's count needs no exchange.
-//! - The account is closed once, by whoever ends the holder; from then on nothing can be settled.
+//! - The account is closed once, by whoever ends the holder; from then on it counts who still has to hear that.
+//! - What is open does not keep its holder alive, since the holder's end is what it waits for; after that the last to hear of it does.
 
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use crate::primitive::{AtomicI32, AtomicU32, Ordering};
 
 /// Set in the count of the others when the holder has ended.
 const CLOSED: u32 = 1 << 31;
@@ -22,36 +23,94 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             own: AtomicI32::new(0),
             afar: AtomicU32::new(ZERO),
         }
     }
 
-    /// One more; `is_poller` says that the caller polls the holder right now.
-    pub(crate) fn add(&self, is_poller: bool) {
-        if is_poller {
+    /// One more; false if the account is closed. `is_poller` says that the caller polls the holder right now.
+    pub(crate) fn add(&self, is_poller: bool) -> bool {
+        if is_poller && !self.is_closed() {
             self.change_own(1);
-        } else {
-            self.afar.fetch_add(1, Ordering::Relaxed);
+            return true;
+        }
+        self.change_afar(1)
+    }
+
+    /// One less; false if the account is closed.
+    pub(crate) fn remove(&self, is_poller: bool) -> bool {
+        if is_poller && !self.is_closed() {
+            self.change_own(-1);
+            return true;
+        }
+        self.change_afar(-1)
+    }
+
+    /// Ends the account; what was open, or nothing if it was closed before.
+    ///
+    /// If something is open, `keep` is called before anybody can hear of the end.
+    pub(crate) fn close(&self, keep: impl FnOnce()) -> Closing {
+        let mut keep = Some(keep);
+        let mut afar = self.afar.load(Ordering::Acquire);
+        loop {
+            if afar & CLOSED != 0 {
+                let is_kept = keep.is_none();
+                return Closing { open: 0, is_kept };
+            }
+            let open = self.open(afar);
+            if open > 0
+                && let Some(keep) = keep.take()
+            {
+                keep();
+            }
+            let closed = CLOSED | open;
+            match self
+                .afar
+                .compare_exchange_weak(afar, closed, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => {
+                    let is_kept = keep.is_none();
+                    return Closing { open, is_kept };
+                }
+                Err(seen) => afar = seen,
+            }
         }
     }
 
-    /// One less; false if the account was closed before.
-    pub(crate) fn remove(&self, is_poller: bool) -> bool {
-        if is_poller {
-            let is_open = !self.is_closed();
-            if is_open {
-                self.change_own(-1);
-            }
-            return is_open;
-        }
+    /// One of those that were open at the end has heard of it; true for the last.
+    pub(crate) fn heard(&self) -> bool {
+        let before = self.afar.fetch_sub(1, Ordering::AcqRel);
+        before == CLOSED | 1
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.afar.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// Whether nothing is open; asked by the poller, or by who alone is left.
+    pub(crate) fn is_clear(&self) -> bool {
+        let afar = self.afar.load(Ordering::Acquire);
+        afar & CLOSED != 0 || self.open(afar) == 0
+    }
+
+    fn open(&self, afar: u32) -> u32 {
+        let own = self.own.load(Ordering::Relaxed);
+        own.cast_unsigned().wrapping_add(afar).wrapping_sub(ZERO)
+    }
+
+    fn change_own(&self, change: i32) {
+        let own = self.own.load(Ordering::Relaxed);
+        self.own.store(own.wrapping_add(change), Ordering::Relaxed);
+    }
+
+    fn change_afar(&self, change: i32) -> bool {
         let mut current = self.afar.load(Ordering::Relaxed);
         while current & CLOSED == 0 {
             match self.afar.compare_exchange_weak(
                 current,
-                current - 1,
+                current.wrapping_add_signed(change),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
@@ -61,34 +120,17 @@ impl Account {
         }
         false
     }
-
-    /// Ends the account; what was open, or nothing if it was closed before.
-    pub(crate) fn close(&self) -> u32 {
-        let afar = self.afar.fetch_or(CLOSED, Ordering::AcqRel);
-        if afar & CLOSED != 0 {
-            return 0;
-        }
-        let open = self.own.load(Ordering::Relaxed).wrapping_add_unsigned(afar);
-        u32::try_from(open.wrapping_sub_unsigned(ZERO)).unwrap_or(0)
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.afar.load(Ordering::Acquire) & CLOSED != 0
-    }
-
-    /// Whether nothing is open; asked by the poller.
-    pub(crate) fn is_clear(&self) -> bool {
-        let own = self.own.load(Ordering::Relaxed);
-        own.wrapping_add_unsigned(self.afar.load(Ordering::Acquire) & !CLOSED) == ZERO.cast_signed()
-    }
-
-    fn change_own(&self, change: i32) {
-        let own = self.own.load(Ordering::Relaxed);
-        self.own.store(own.wrapping_add(change), Ordering::Relaxed);
-    }
 }
 
-#[cfg(test)]
+/// How an account ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Closing {
+    pub(crate) open: u32,
+    /// Whether `keep` was called, also if all was settled after that.
+    pub(crate) is_kept: bool,
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
@@ -97,16 +139,22 @@ mod tests {
         let account = Account::new();
         for step in steps.split_whitespace() {
             let is_poller = step.ends_with('o');
-            if step.starts_with('+') {
-                account.add(is_poller);
+            let done = if step.starts_with('+') {
+                account.add(is_poller)
             } else {
-                assert!(account.remove(is_poller));
-            }
+                account.remove(is_poller)
+            };
+            assert!(done);
         }
         let is_clear = account.is_clear();
-        let open = account.close();
+        let mut kept = 0;
+        let Closing { open, is_kept } = account.close(|| kept += 1);
         assert_eq!(is_clear, open == 0, "{steps}");
-        assert_eq!(account.close(), 0, "it is closed once");
+        assert_eq!(kept, u32::from(open > 0));
+        assert_eq!(is_kept, kept > 0);
+        assert_eq!(account.close(|| ()).open, 0, "it is closed once");
+        let heard = (0..open).map(|_| account.heard());
+        assert_eq!(heard.filter(|last| *last).count(), kept as usize);
         open
     }
 
@@ -129,10 +177,94 @@ mod tests {
     #[test]
     fn a_closed_account_settles_nothing() {
         let account = Account::new();
-        account.add(true);
-        assert_eq!(account.close(), 1);
-        assert!(!account.remove(true));
-        assert!(!account.remove(false));
+        assert!(account.add(true));
+        assert_eq!(account.close(|| ()).open, 1);
+        for is_poller in [true, false] {
+            assert!(!account.remove(is_poller));
+            assert!(!account.add(is_poller));
+        }
+        assert!(account.heard(), "none of these has changed the count");
         assert!(account.is_closed());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A holder that is freed when it has ended and nobody has to hear of that any more.
+    struct Holder {
+        account: Account,
+        references: AtomicU32,
+        freed: AtomicU32,
+    }
+
+    impl Holder {
+        /// With one reference, and two obligations.
+        fn new() -> Arc<Self> {
+            let holder = Self {
+                account: Account::new(),
+                references: AtomicU32::new(1),
+                freed: AtomicU32::new(0),
+            };
+            assert!(holder.account.add(true) && holder.account.add(true));
+            Arc::new(holder)
+        }
+
+        fn release(&self) {
+            if self.references.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.freed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        fn end(&self) -> u32 {
+            let keep = || {
+                self.references.fetch_add(1, Ordering::Relaxed);
+            };
+            let Closing { open, is_kept } = self.account.close(keep);
+            if open == 0 && is_kept {
+                self.release();
+            }
+            self.release();
+            open
+        }
+
+        /// Settles from afar; whether it was in time.
+        fn settle(&self) -> bool {
+            let in_time = self.account.remove(false);
+            if !in_time {
+                assert_eq!(
+                    self.freed.load(Ordering::Relaxed),
+                    0,
+                    "it is kept until then"
+                );
+                if self.account.heard() {
+                    self.release();
+                }
+            }
+            in_time
+        }
+    }
+
+    #[test]
+    fn loom_a_holder_is_freed_once_and_not_before_the_last_has_heard_of_its_end() {
+        loom::model(|| {
+            let holder = Holder::new();
+            let settlers: Vec<_> = (0..2)
+                .map(|_| {
+                    let holder = Arc::clone(&holder);
+                    thread::spawn(move || holder.settle())
+                })
+                .collect();
+            let open = holder.end();
+            let in_time = settlers
+                .into_iter()
+                .map(|settler| u32::from(settler.join().unwrap()))
+                .sum::<u32>();
+            assert_eq!(in_time + open, 2);
+            assert_eq!(holder.freed.load(Ordering::Relaxed), 1);
+        });
     }
 }

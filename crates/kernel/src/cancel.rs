@@ -8,7 +8,8 @@
 //!
 //! # Invariants
 //! - The stage only rises, and is published under the node's lock.
-//! - A node that was opened under a mask keeps a request back from what lives in it until its own body has ended or its cleanup budget is spent, also if the mask lifts before.
+//! - A mask or shield holds back what is asked of its own node and of those above it, and not what is asked of nodes below it: a race that is run behind a shield can tell its losers.
+//! - A node that was opened under a mask keeps such a request back from what lives in it until its own body has ended or its cleanup budget is spent, also if the mask lifts before.
 //! - Whoever waits has left a waker: a task is woken itself, an inline node by the waker that it is polled with, a leaf below a combinator by the one that it registered.
 
 use std::cell::RefCell;
@@ -21,7 +22,7 @@ use asupersync_core::{CancelKind, CancelReason, CancelStage, Cancelled, Time};
 use crate::current;
 use crate::event::Event;
 use crate::host::TimerKey;
-use crate::node::{Header, Inner, NodeRef, Phase};
+use crate::node::{Depth, Header, Inner, NodeRef, Phase};
 use crate::waker;
 
 /// After the cleanup budget: so many polls, or so long, without masks; then the future is dropped.
@@ -32,6 +33,8 @@ const GRACE_TIME: Duration = Duration::from_secs(1);
 /// A requested cancellation.
 pub(crate) struct CancelState {
     reason: CancelReason,
+    /// The deepest node that was asked; only a mask or shield that is as deep keeps that back.
+    depth: Depth,
     /// The whole cleanup, or the grace, which bounds the children's; the polls that are left count down on the node.
     cleanup: Cleanup,
     /// Boxed, since most nodes end without one and all of them have the room for it.
@@ -74,39 +77,54 @@ struct Step {
 struct Children {
     nodes: Vec<NodeRef>,
     reason: CancelReason,
+    depth: Depth,
     cleanup: Cleanup,
 }
 
 /// Requests cancellation of `node` and of everything in it; the reason is of this moment.
 pub(crate) fn request(node: &NodeRef, reason: CancelReason) {
-    let now = reason.at();
-    let mut work = request_one(node, reason, None, now);
-    while let Some(Inherited {
-        node,
-        reason,
-        limit,
-    }) = work.pop()
-    {
-        work.append(&mut request_one(&node, reason, Some(limit), now));
+    let depth = node.depth();
+    request_inherited(node, Asked::new(reason, depth));
+}
+
+/// Requests cancellation of `node` because one above it was asked.
+pub(crate) fn request_inherited(node: &NodeRef, asked: Asked) {
+    let now = asked.reason.at();
+    let mut work = request_one(node, asked, now);
+    while let Some(Inherited { node, asked }) = work.pop() {
+        work.append(&mut request_one(&node, asked, now));
+    }
+}
+
+/// What is asked of a node.
+pub(crate) struct Asked {
+    reason: CancelReason,
+    /// How deep the node is that was asked first.
+    depth: Depth,
+    /// The cleanup of the parent, which bounds the node's own.
+    limit: Option<Cleanup>,
+}
+
+impl Asked {
+    const fn new(reason: CancelReason, depth: Depth) -> Self {
+        Self {
+            reason,
+            depth,
+            limit: None,
+        }
     }
 }
 
 /// A child that must hear of its parent's cancellation.
 struct Inherited {
     node: NodeRef,
-    reason: CancelReason,
-    limit: Cleanup,
+    asked: Asked,
 }
 
 /// Requests cancellation of one node; gives its children, the oldest last.
-fn request_one(
-    node: &NodeRef,
-    reason: CancelReason,
-    limit: Option<Cleanup>,
-    now: Time,
-) -> Vec<Inherited> {
-    let kind = reason.kind();
-    let Some(step) = accept(node, reason, limit, now) else {
+fn request_one(node: &NodeRef, asked: Asked, now: Time) -> Vec<Inherited> {
+    let kind = asked.reason.kind();
+    let Some(step) = accept(node, asked, now) else {
         return Vec::new();
     };
     node.record(|| Event::CancelRequested {
@@ -121,6 +139,7 @@ fn inherit(node: &Header, children: Option<Children>, now: Time) -> Vec<Inherite
     let Some(Children {
         nodes,
         reason,
+        depth,
         cleanup,
     }) = children
     else {
@@ -129,14 +148,22 @@ fn inherit(node: &Header, children: Option<Children>, now: Time) -> Vec<Inherite
     let reason = inherited(node, &reason, now);
     let tell = |child| Inherited {
         node: child,
-        reason: reason.clone(),
-        limit: cleanup,
+        asked: Asked {
+            reason: reason.clone(),
+            depth,
+            limit: Some(cleanup),
+        },
     };
     nodes.into_iter().rev().map(tell).collect()
 }
 
 /// Records a request at one node; `None` if it changes nothing.
-fn accept(node: &NodeRef, reason: CancelReason, limit: Option<Cleanup>, now: Time) -> Option<Step> {
+fn accept(node: &NodeRef, asked: Asked, now: Time) -> Option<Step> {
+    let Asked {
+        reason,
+        depth,
+        limit,
+    } = asked;
     let mut inner = node.lock();
     if node.state.is_complete() || inner.phase == Phase::Closed {
         return None;
@@ -146,7 +173,8 @@ fn accept(node: &NodeRef, reason: CancelReason, limit: Option<Cleanup>, now: Tim
     match &mut inner.cancel {
         Some(state) => {
             let stronger = state.reason.is_weaker_than(&reason);
-            if !stronger && (state.propagated || holds_back(node)) {
+            state.depth = state.depth.max(depth);
+            if !stronger && (state.propagated || holds_back(node, state.depth)) {
                 return None;
             }
             if stronger {
@@ -158,6 +186,7 @@ fn accept(node: &NodeRef, reason: CancelReason, limit: Option<Cleanup>, now: Tim
         None => {
             inner.cancel = Some(CancelState {
                 reason,
+                depth,
                 cleanup: budget,
                 timer: None,
                 propagated: false,
@@ -167,13 +196,14 @@ fn accept(node: &NodeRef, reason: CancelReason, limit: Option<Cleanup>, now: Tim
         }
     }
     // After the stage is published: an unmasking that misses it is seen here, and the other way round.
-    let holds = holds_back(node);
+    let depth = inner.cancel.as_ref().map_or(depth, |state| state.depth);
+    let holds = holds_back(node, depth);
     Some(step(node, &mut inner, holds))
 }
 
-/// Whether a mask keeps the request from what lives in the node.
-fn holds_back(node: &Header) -> bool {
-    node.stage() <= Some(CancelStage::Requested) && node.is_masked()
+/// Whether a mask keeps what was asked of a node of this depth from what lives in the node.
+fn holds_back(node: &Header, depth: Depth) -> bool {
+    node.stage() <= Some(CancelStage::Requested) && node.shield() >= depth
 }
 
 /// What to wake and whom to tell, for a node whose cancellation has just changed.
@@ -198,6 +228,7 @@ fn step(node: &NodeRef, inner: &mut Inner, holds: bool) -> Step {
     let children = (!nodes.is_empty()).then(|| Children {
         nodes,
         reason: state.reason.clone(),
+        depth: state.depth,
         cleanup: state.cleanup,
     });
     Step { wakers, children }
@@ -259,16 +290,20 @@ pub(crate) fn reason_now(asked: &Header, kind: CancelKind) -> CancelReason {
 }
 
 /// The cancellation that a new child of `inner`'s node is born with.
-pub(crate) fn inherited_at_birth(node: &NodeRef, inner: &Inner) -> Option<CancelReason> {
+pub(crate) fn inherited_at_birth(node: &NodeRef, inner: &Inner) -> Option<Asked> {
     let state = inner.cancel.as_ref().filter(|state| state.propagated)?;
-    Some(inherited(node, &state.reason, state.reason.at()))
+    let reason = inherited(node, &state.reason, state.reason.at());
+    Some(Asked::new(reason, state.depth))
 }
 
-/// Why `node` must stop now, if it must: a request stands and no mask holds it back.
-pub(crate) fn observe(node: &Header, shielded: bool) -> Option<CancelReason> {
+/// Why `node` must stop now, if it must: a request stands, and no mask or shield as deep as the node that was asked holds it back.
+pub(crate) fn observe(node: &Header, shield: Depth) -> Option<CancelReason> {
     let stage = node.stage()?;
-    if stage == CancelStage::Requested && (shielded || node.is_masked()) {
-        return None;
+    if stage == CancelStage::Requested {
+        let asked = node.lock().cancel.as_ref().map_or(0, |state| state.depth);
+        if shield.max(node.shield()) >= asked {
+            return None;
+        }
     }
     reason(node)
 }
@@ -351,7 +386,10 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
 /// Hands a request that was kept back on to what lives in the node.
 fn tell_children(node: &NodeRef, step: Step, now: Time) {
     for child in inherit(node, step.children, now) {
-        request(&child.node, child.reason);
+        request_inherited(
+            &child.node,
+            Asked::new(child.asked.reason, child.asked.depth),
+        );
     }
 }
 
@@ -452,7 +490,8 @@ pub(crate) fn disarm(node: &NodeRef) {
 pub(crate) fn begin_cleanup(node: &NodeRef, reason: &CancelReason) {
     node.mask.fetch_add(1, Ordering::SeqCst);
     let now = node.host().now();
-    if accept(node, reason.clone(), None, now).is_some() {
+    let asked = Asked::new(reason.clone(), node.depth());
+    if accept(node, asked, now).is_some() {
         node.record(|| Event::CancelRequested {
             subject: node.subject(),
             kind: reason.kind(),
@@ -475,11 +514,14 @@ pub(crate) fn release_held(node: &NodeRef) {
 
 /// Ends a mask; a request that it kept back now goes to what lives in the node.
 pub(crate) fn unmask(node: &NodeRef) {
-    if node.mask.fetch_sub(1, Ordering::SeqCst) == 1
-        && node.stage().is_some()
+    if node.mask.fetch_sub(1, Ordering::SeqCst) > 1 || node.stage().is_none() {
+        return;
+    }
+    let standing = node.lock().cancel.as_ref().map(|state| state.depth);
+    if let Some(depth) = standing
         && let Some(reason) = reason(node)
     {
-        request(node, reason);
+        request_inherited(node, Asked::new(reason, depth));
     }
 }
 
@@ -515,8 +557,8 @@ impl CancelWait {
 
     /// Ready once the context being polled must stop; the waker is woken when that changes.
     pub fn poll(&mut self, task: &mut Context<'_>) -> Poll<Cancelled> {
-        let polled = current::with_node(task.waker(), |node, own, shielded| {
-            self.poll_node(node, own, shielded, task)
+        let polled = current::with_node(task.waker(), |node, own, shield| {
+            self.poll_node(node, own, shield, task)
         });
         polled.unwrap_or(Poll::Pending)
     }
@@ -531,10 +573,10 @@ impl CancelWait {
         &mut self,
         node: &NodeRef,
         own: bool,
-        shielded: bool,
+        shield: Depth,
         task: &Context<'_>,
     ) -> Poll<Cancelled> {
-        if let Some(reason) = observe(node, shielded) {
+        if let Some(reason) = observe(node, shield) {
             return Poll::Ready(Cancelled::new(reason));
         }
         if own {
@@ -542,7 +584,7 @@ impl CancelWait {
         }
         self.register(node, task.waker());
         // The request may have come between the look and the registration.
-        match observe(node, shielded) {
+        match observe(node, shield) {
             Some(reason) => Poll::Ready(Cancelled::new(reason)),
             None => Poll::Pending,
         }

@@ -8,19 +8,20 @@ use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
-use crate::node::{Header, NodeRef};
+use crate::node::{Depth, Header, NodeRef};
 
 /// The innermost context being polled.
 #[derive(Clone, Copy)]
 struct Frame {
     node: *const Header,
     waker: *const Waker,
-    shielded: bool,
+    /// The deepest node whose shield is being polled.
+    shield: Depth,
 }
 
 thread_local! {
     static FRAME: Cell<Frame> =
-        const { Cell::new(Frame { node: ptr::null(), waker: ptr::null(), shielded: false }) };
+        const { Cell::new(Frame { node: ptr::null(), waker: ptr::null(), shield: 0 }) };
 }
 
 /// Restores the previous frame when dropped.
@@ -36,40 +37,41 @@ impl Drop for Entered {
 #[must_use]
 pub(crate) fn enter(node: &NodeRef, waker: &Waker) -> Entered {
     let previous = FRAME.get();
-    let shielded = previous.shielded && !node.is_task();
+    let shield = if node.is_task() { 0 } else { previous.shield };
     FRAME.set(Frame {
         node: node.as_ptr(),
         waker,
-        shielded,
+        shield,
     });
     Entered(previous)
 }
 
-/// Makes the current context shielded.
+/// Makes the current context shielded from what is asked of it or of those around it.
 #[must_use]
 pub(crate) fn enter_shield() -> Entered {
     let previous = FRAME.get();
+    let depth = with(|node, _| node.depth()).unwrap_or(0);
     FRAME.set(Frame {
-        shielded: true,
+        shield: previous.shield.max(depth),
         ..previous
     });
     Entered(previous)
 }
 
-/// Whether the current context is shielded.
-pub(crate) fn is_shielded() -> bool {
-    FRAME.get().shielded
+/// The deepest node whose shield holds in the current context; 0 if there is none.
+pub(crate) fn shield() -> Depth {
+    FRAME.get().shield
 }
 
 /// Whether this thread polls `node` right now, and nothing within it.
-pub(crate) fn is_polling(node: &NodeRef) -> bool {
+pub(crate) fn is_polling(node: NonNull<Header>) -> bool {
     FRAME.get().node == node.as_ptr().cast_const()
 }
 
-/// Calls `f` with the current context, whether `waker` is the one that it is polled with, and whether it is shielded.
+/// Calls `f` with the current context, whether `waker` is the one that it is polled with, and its shield.
 ///
 /// The reference is borrowed: a leaf's poll counts nothing.
-pub(crate) fn with_node<R>(waker: &Waker, f: impl FnOnce(&NodeRef, bool, bool) -> R) -> Option<R> {
+pub(crate) fn with_node<R>(waker: &Waker, f: impl FnOnce(&NodeRef, bool, Depth) -> R) -> Option<R> {
     let frame = FRAME.get();
     let node = NonNull::new(frame.node.cast_mut())?;
     // SAFETY: a frame's pointers are valid until its guard is dropped, and the guard is dropped on
@@ -78,13 +80,13 @@ pub(crate) fn with_node<R>(waker: &Waker, f: impl FnOnce(&NodeRef, bool, bool) -
     let own = polled_with.is_some_and(|own| own.will_wake(waker));
     // SAFETY: as above, the node is alive; `ManuallyDrop` leaves its count as it is.
     let node = ManuallyDrop::new(unsafe { NodeRef::from_owned(node) });
-    Some(f(&node, own, frame.shielded))
+    Some(f(&node, own, frame.shield))
 }
 
 /// Calls `f` with the current context, without touching its reference count.
-pub(crate) fn with<R>(f: impl FnOnce(&Header, bool) -> R) -> Option<R> {
+pub(crate) fn with<R>(f: impl FnOnce(&Header, Depth) -> R) -> Option<R> {
     let frame = FRAME.get();
     // SAFETY: as in `with_node`; `f` gets a borrow that ends with this call.
     let node = unsafe { frame.node.as_ref() }?;
-    Some(f(node, frame.shielded))
+    Some(f(node, frame.shield))
 }

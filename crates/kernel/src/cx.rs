@@ -12,6 +12,7 @@ use crate::cancel;
 use crate::caps::{All, HasEntropy, HasIo, HasTime, Includes};
 use crate::current;
 use crate::event::{Event, Subject};
+use crate::host::WorkerId;
 use crate::mask::{MaskGuard, Shield};
 use crate::node::NodeRef;
 use crate::region::budget_of;
@@ -68,9 +69,9 @@ impl<C> Cx<C> {
     /// # Errors
     /// [`Cancelled`] with the reason.
     pub fn checkpoint(&self) -> Result<(), Cancelled> {
-        let shielded = current::is_shielded();
+        let shield = current::shield();
         let inner = current::with(cancel::observe).flatten();
-        match inner.or_else(|| cancel::observe(&self.node, shielded)) {
+        match inner.or_else(|| cancel::observe(&self.node, shield)) {
             None => Ok(()),
             Some(reason) => Err(Cancelled::new(reason)),
         }
@@ -156,6 +157,14 @@ impl<C> Cx<C> {
             .extra
             .as_ref()
             .and_then(|extra| extra.name.clone())
+    }
+
+    /// The worker on whose thread the call is made, if it is one of the host's.
+    ///
+    /// For caches of which each worker has its own part.
+    #[must_use]
+    pub fn current_worker(&self) -> Option<WorkerId> {
+        self.node.host().current_worker()
     }
 
     /// Leaves a mark in the host's trace, if it records.

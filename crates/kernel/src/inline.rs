@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use asupersync_core::{CancelReason, CancelStage, ErrOf, IntoOutcome, OkOf, Outcome, PanicPayload};
+use asupersync_core::{CancelStage, ErrOf, IntoOutcome, OkOf, Outcome, PanicPayload};
 
 use crate::cancel;
 use crate::current;
@@ -127,12 +127,12 @@ pub(crate) fn unlink(under: &NodeRef, node: &NodeRef) {
 
 /// Links an inline node into its surroundings, and gives it the cancellation that stands there.
 pub(crate) fn link(under: &NodeRef, node: &NodeRef) {
-    let inherited: Option<CancelReason> = {
+    let inherited = {
         let mut inner = under.lock();
         NodeRef::link(&mut inner, node);
         cancel::inherited_at_birth(under, &inner)
     };
-    if let Some(reason) = inherited {
-        cancel::request(node, reason);
+    if let Some(asked) = inherited {
+        cancel::request_inherited(node, asked);
     }
 }

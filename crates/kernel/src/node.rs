@@ -23,6 +23,7 @@ use crate::cancel::CancelState;
 use crate::event::{Event, Subject};
 use crate::extra::Extra;
 use crate::host::{Host, WorkerId};
+use crate::obligation;
 use crate::state::State;
 use crate::task::Vtable;
 
@@ -93,9 +94,14 @@ pub(crate) struct Header {
     pub(crate) armed: AtomicBool,
     /// The task ended in a way that its region must hear of; written before completion.
     pub(crate) failed: AtomicBool,
-    /// Opened where a mask or shield held, so a cancellation is kept back until it lifts.
-    shielded: bool,
+    /// How many nodes there are from the root to this one; at its maximum for all that are deeper.
+    depth: Depth,
+    /// The deepest node whose mask or shield held where this one was opened, if any; what was asked of nodes above it is kept back.
+    shield: Depth,
 }
+
+/// A node's distance from the root, which has 1; 0 stands for no node.
+pub(crate) type Depth = u16;
 
 #[derive(Default)]
 struct Links {
@@ -145,11 +151,12 @@ pub(crate) struct NodeInit {
     pub(crate) kind: Kind,
     pub(crate) budget: Budget,
     pub(crate) home: Option<WorkerId>,
-    pub(crate) shielded: bool,
+    pub(crate) shield: Depth,
 }
 
 impl Header {
     pub(crate) fn new(init: NodeInit) -> Self {
+        let above = init.parent.as_ref().map_or(0, |parent| parent.depth);
         Self {
             state: init.state,
             vtable: init.vtable,
@@ -177,7 +184,8 @@ impl Header {
             urgent: AtomicBool::new(false),
             armed: AtomicBool::new(false),
             failed: AtomicBool::new(false),
-            shielded: init.shielded,
+            depth: above.saturating_add(1),
+            shield: init.shield,
         }
     }
 
@@ -239,20 +247,29 @@ impl Header {
         self.stage.fetch_max(number, Ordering::SeqCst);
     }
 
-    /// Whether a mask of this node or of one that it is polled within holds.
-    pub(crate) fn is_masked(&self) -> bool {
+    pub(crate) const fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    /// The deepest mask or shield that holds here, of this node or of one that it is polled within; 0 if there is none.
+    pub(crate) fn shield(&self) -> Depth {
         let mut node = self;
+        let mut deepest = node.shield;
         loop {
-            if node.shielded || node.mask.load(Ordering::SeqCst) > 0 {
-                return true;
+            if node.depth <= deepest {
+                return deepest;
+            }
+            if node.mask.load(Ordering::SeqCst) > 0 {
+                return node.depth;
             }
             if node.is_task() {
-                return false;
+                return deepest;
             }
             match node.parent() {
                 Some(parent) => node = parent,
-                None => return false,
+                None => return deepest,
             }
+            deepest = deepest.max(node.shield);
         }
     }
 
@@ -454,6 +471,9 @@ impl Drop for NodeRef {
             // SAFETY: the reference being dropped keeps the node alive up to here.
             let header = unsafe { node.as_ref() };
             if !header.state.release() {
+                return;
+            }
+            if !header.obligations.is_clear() && obligation::keep(node) {
                 return;
             }
             // SAFETY: that was the last reference, and `dealloc` belongs to the node's allocation.

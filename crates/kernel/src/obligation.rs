@@ -11,10 +11,12 @@
 //! - A resource on whose answer somebody else waits is told of a leak in any case.
 
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::ptr::NonNull;
 use std::sync::{Arc, Weak};
 
 use asupersync_core::{LeakResponse, ObligationId, ObligationKind, PanicPayload};
 
+use crate::account::{Account, Closing};
 use crate::current;
 use crate::cx::Cx;
 use crate::event::{Event, Settlement};
@@ -66,18 +68,33 @@ pub(crate) struct Record {
 /// ```
 #[must_use = "dropping an obligation aborts it"]
 pub struct Obligation {
-    holder: NodeRef,
+    /// Alive while the obligation counts among the open ones.
+    holder: NonNull<Header>,
+    /// Only where more is wanted than a count.
+    full: Option<Box<Full>>,
     kind: ObligationKind,
+    settled: bool,
+}
+
+/// What an obligation has where it is recorded, gauged or reported.
+struct Full {
+    holder: NodeRef,
+    /// Not so if the holder had ended before.
+    is_counted: bool,
     site: &'static Location<'static>,
     place: Option<(u32, ObligationId)>,
     is_told_always: bool,
-    settled: bool,
 }
+
+// SAFETY: the holder's account is atomic, and everything else of it is reached through a `NodeRef`.
+unsafe impl Send for Obligation {}
+// SAFETY: as above.
+unsafe impl Sync for Obligation {}
 
 impl Obligation {
     /// Makes `cx`'s task or region owe something of the given kind.
     ///
-    /// Cost: an atomic addition for the reference to the holder, and a lock with an entry where records are kept; another addition if somebody else than the holder reserves.
+    /// Cost: a few instructions on the holder's own memory; an exchange there if somebody else than the holder reserves; an allocation and a lock where records are kept.
     #[track_caller]
     pub fn reserve<C>(cx: &Cx<C>, kind: ObligationKind) -> Self {
         Self::new(cx.node(), kind, Location::caller(), false, || None)
@@ -132,37 +149,31 @@ impl Obligation {
         is_told_always: bool,
         recover: impl FnOnce() -> Option<(Weak<dyn Recover>, u64)>,
     ) -> Self {
-        holder.obligations.add(current::is_polling(holder));
+        let is_counted = holder
+            .obligations
+            .add(current::is_polling(holder.as_non_null()));
         let config = holder.host().config();
-        gauge(holder, 1);
-        let place = (is_told_always || keeps_records(config)).then(|| {
-            let id = ObligationId::new(holder.host().next_number());
-            let holder_name = holder.subject();
-            holder.record(|| Event::ObligationReserved {
-                obligation: id,
-                holder: holder_name,
-                kind,
-            });
-            let record = Record {
-                id,
-                owed: Owed { kind, site },
-                recover: recover(),
+        let is_recorded = is_counted && (is_told_always || keeps_records(config));
+        let wants_full = config.gauge_obligations || config.strict_obligations;
+        let full = (is_recorded || wants_full || !is_counted).then(|| {
+            if is_counted {
+                gauge(holder, 1);
+            }
+            Box::new(Full {
+                holder: holder.clone(),
+                is_counted,
+                site,
+                place: is_recorded.then(|| {
+                    let owed = Owed { kind, site };
+                    record(holder, owed, recover(), is_told_always)
+                }),
                 is_told_always,
-            };
-            let place = holder
-                .lock()
-                .extra
-                .get_or_insert_default()
-                .owed
-                .insert(record);
-            (place, id)
+            })
         });
         Self {
-            holder: holder.clone(),
+            holder: holder.as_non_null(),
+            full,
             kind,
-            site,
-            place,
-            is_told_always,
             settled: false,
         }
     }
@@ -200,52 +211,82 @@ impl Obligation {
     /// Whether the holder has ended, which makes the obligation leaked.
     #[must_use]
     pub fn is_leaked(&self) -> bool {
-        self.holder.obligations.is_closed()
+        !self.is_counted() || self.account().is_closed()
+    }
+
+    fn is_counted(&self) -> bool {
+        self.full.as_ref().is_none_or(|full| full.is_counted)
+    }
+
+    /// For an obligation that counts, and is not settled.
+    fn account(&self) -> &Account {
+        // SAFETY: what is open is counted by its holder, and a holder whose count is not zero is not freed.
+        let holder = unsafe { self.holder.as_ref() };
+        &holder.obligations
     }
 
     fn settle(&mut self, settlement: Settlement) -> Result<(), Leaked> {
         self.settled = true;
-        let is_polling = current::is_polling(&self.holder);
-        if !self.holder.obligations.remove(is_polling) {
+        if !self.is_counted() {
+            return Err(Leaked { recovered: false });
+        }
+        // After this the holder may be gone, unless it is held in full.
+        if !self.account().remove(current::is_polling(self.holder)) {
             return Err(self.late());
         }
-        gauge(&self.holder, -1);
-        if let Some(record) = self.take_record() {
-            self.holder.record(|| Event::ObligationSettled {
-                obligation: record.id,
-                settlement,
-            });
+        if let Some(full) = &mut self.full {
+            gauge(&full.holder, -1);
+            if let Some(record) = full.take_record() {
+                full.holder.record(|| Event::ObligationSettled {
+                    obligation: record.id,
+                    settlement,
+                });
+            }
         }
         Ok(())
     }
 
     fn settle_dropped(&mut self) -> Result<(), Leaked> {
         self.settle(Settlement::Dropped)?;
-        if self.holder.host().config().strict_obligations {
+        if let Some(full) = &self.full
+            && full.holder.host().config().strict_obligations
+        {
             let owed = Owed {
                 kind: self.kind,
-                site: self.site,
+                site: full.site,
             };
-            let holder = self.holder.subject();
-            self.holder
+            let holder = full.holder.subject();
+            full.holder
                 .host()
                 .report(Report::ObligationDropped { holder, owed });
         }
         Ok(())
     }
 
-    /// What a settlement after the holder's end is told.
+    /// What a settlement after the holder's end is told; the last of them lets the holder go.
+    #[cold]
+    fn late(&mut self) -> Leaked {
+        let recovered = self.full.as_mut().is_some_and(|full| full.is_recovered());
+        if self.account().heard() {
+            // SAFETY: `settle_leaks` kept this reference for the last to hear of the end, which is this one.
+            drop(unsafe { NodeRef::from_owned(self.holder) });
+        }
+        Leaked { recovered }
+    }
+}
+
+impl Full {
+    /// Whether the resource was told of the leak.
     ///
     /// Whoever takes the record out of the list has the word: this guard, or the holder's end.
-    fn late(&mut self) -> Leaked {
+    fn is_recovered(&mut self) -> bool {
         let recorded = self.place.is_some();
         let kept = self.take_record().is_some();
         let all_told = || {
             let inner = self.holder.lock();
             inner.extra.as_ref().is_some_and(|extra| extra.recovered)
         };
-        let recovered = recorded && !kept && (self.is_told_always || all_told());
-        Leaked { recovered }
+        recorded && !kept && (self.is_told_always || all_told())
     }
 
     fn take_record(&mut self) -> Option<Record> {
@@ -265,6 +306,30 @@ impl Drop for Obligation {
         }
         let _ = self.settle_dropped();
     }
+}
+
+/// Enters an obligation in its holder's list; its place there.
+fn record(
+    holder: &NodeRef,
+    owed: Owed,
+    recover: Option<(Weak<dyn Recover>, u64)>,
+    is_told_always: bool,
+) -> (u32, ObligationId) {
+    let id = ObligationId::new(holder.host().next_number());
+    holder.record(|| Event::ObligationReserved {
+        obligation: id,
+        holder: holder.subject(),
+        kind: owed.kind,
+    });
+    let record = Record {
+        id,
+        owed,
+        recover,
+        is_told_always,
+    };
+    let mut inner = holder.lock();
+    let list = &mut inner.extra.get_or_insert_default().owed;
+    (list.insert(record), id)
 }
 
 /// Tells a host that governs how many obligations are open more or less.
@@ -290,11 +355,37 @@ const fn keeps_records(config: &KernelConfig) -> bool {
 
 /// Closes a holder's account at its end; gives the panic that the configured response demands.
 pub(crate) fn settle_leaks(node: &NodeRef) -> Option<PanicPayload> {
-    let open = node.obligations.close();
-    if open == 0 {
-        return None;
+    let Closing { open, is_kept } = close(node);
+    if open > 0 {
+        return respond(node, open);
     }
-    respond(node, open)
+    if is_kept {
+        // SAFETY: `close` has just kept this reference, and nobody is left who would let it go.
+        drop(unsafe { NodeRef::from_owned(node.as_non_null()) });
+    }
+    None
+}
+
+/// Ends a node's account; what is open then keeps the node until the last has heard of it.
+fn close(node: &NodeRef) -> Closing {
+    node.obligations.close(|| {
+        let _ = node.clone().into_raw();
+    })
+}
+
+/// For a node whose last reference was released: whether something open keeps it.
+///
+/// That is so if it never ended by the protocol, or if its context was used after its end.
+#[cold]
+pub(crate) fn keep(node: NonNull<Header>) -> bool {
+    // SAFETY: the caller has released the last reference and has not freed the node.
+    let header = unsafe { node.as_ref() };
+    let Closing { open, is_kept } = header.obligations.close(|| header.state.revive());
+    let is_settled = open == 0;
+    if is_settled && is_kept {
+        header.state.release();
+    }
+    !is_settled
 }
 
 #[cold]

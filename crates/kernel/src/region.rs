@@ -96,7 +96,7 @@ impl OpenRegion {
             kind: Kind::Region,
             budget,
             home: None,
-            shielded: current::is_shielded() || under.is_masked(),
+            shield: current::shield().max(under.shield()),
         };
         let node = NodeRef::new_region(init, tail);
         node.record(|| Event::RegionOpened {
@@ -533,7 +533,7 @@ impl FiberNode {
             kind: Kind::Fiber,
             budget: effective,
             home: None,
-            shielded: current::is_shielded(),
+            shield: current::shield(),
         });
         {
             let mut inner = region.lock();

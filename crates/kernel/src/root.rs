@@ -195,7 +195,7 @@ where
         kind: Kind::Region,
         budget: options.budget,
         home: None,
-        shielded: false,
+        shield: 0,
     };
     let region = NodeRef::new_region(init, tail);
     region.lock().waiter = Some(options.waker.clone());

@@ -227,6 +227,12 @@ impl State {
         debug_assert!(old / REF > 0, "a reference is made from a reference");
     }
 
+    /// Makes a reference from none, for whoever has just released the last.
+    pub(crate) fn revive(&self) {
+        let old = self.0.fetch_add(REF, Ordering::Relaxed);
+        debug_assert!(old / REF == 0, "there is a reference to make one from");
+    }
+
     /// Releases a reference; true if it was the last.
     pub(crate) fn release(&self) -> bool {
         let old = self.0.fetch_sub(REF, Ordering::Release);

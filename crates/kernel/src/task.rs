@@ -20,7 +20,7 @@ use asupersync_core::{
     IntoOutcome, OkOf, Outcome, PanicPayload, Policy, Severity,
 };
 
-use crate::cancel;
+use crate::cancel::{self, Asked};
 use crate::current;
 use crate::event::Event;
 use crate::extra::Failed;
@@ -266,7 +266,7 @@ where
             kind: Kind::Task,
             budget,
             home: init.home,
-            shielded: false,
+            shield: 0,
         }),
         body: UnsafeCell::new(Body::Empty),
     });
@@ -285,7 +285,7 @@ where
             refuse(&node);
             return node;
         }
-        Admission::Admitted { reason } => reason,
+        Admission::Admitted { asked } => asked,
     };
     node.record(|| Event::TaskSpawned {
         task: node.task_id(),
@@ -295,8 +295,8 @@ where
     if own_deadline {
         cancel::arm_deadline(&node);
     }
-    if let Some(reason) = born_cancelled {
-        cancel::request(&node, reason);
+    if let Some(asked) = born_cancelled {
+        cancel::request_inherited(&node, asked);
     }
     waker::enqueue(&node, Queue::Plain, Lane::Ready);
     node
@@ -315,7 +315,7 @@ fn start<Fut: Future<Output: IntoOutcome>>(node: &NodeRef, make: impl FnOnce(Nod
 }
 
 enum Admission {
-    Admitted { reason: Option<CancelReason> },
+    Admitted { asked: Option<Asked> },
     Refused,
 }
 
@@ -334,12 +334,12 @@ fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool) -> Admission {
     inner.next_index += 1;
     inner.live += 1;
     NodeRef::link(&mut inner, node);
-    let reason = if cleanup {
+    let asked = if cleanup {
         None
     } else {
         cancel::inherited_at_birth(region, &inner)
     };
-    Admission::Admitted { reason }
+    Admission::Admitted { asked }
 }
 
 /// Ends a task that its region did not admit: its body never runs.

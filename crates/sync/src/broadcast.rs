@@ -8,13 +8,14 @@
 //!
 //! # Invariants
 //! - A receiver sees each message that was sent after it subscribed, in order, or counts it in [`RecvError::Lagged`].
-//! - At most `capacity` messages are kept, and each only until every receiver has taken it.
+//! - Every receiver can get the last `capacity` messages, and no older one.
+//! - Messages are freed by blocks of 32, or of `capacity` if that is less: a block goes when it was overwritten as a whole or every receiver is past it, and when the last receiver goes; beyond that, each receiver keeps the block that it reads.
 //! - A receiver that lags goes on with the oldest of the last `capacity` messages.
 //!
 //! # How
-//! Messages stand in a ring behind a lock, each with the number of receivers that have not taken it.
-//! A receiver takes up to a few dozen of them with one lock, and then checks with one load that what it hands out has not been overwritten meanwhile.
-//! So cloning, which is the program's code, runs without a lock; the last receiver of a message gets it without a clone.
+//! A message is written into its block once, and then only looked at: a receiver holds the block that it reads, checks with one load that the message has not been overwritten, and clones it.
+//! The lock is taken once a block, and to wait.
+//! A receiver that has just got a message and finds no other gives the others their turn once before it gets in line: while a sender is busy, it need not be woken for each message.
 //!
 //! # Absent
 //! Reservations: a send never waits and cannot fail for want of room, since it overwrites the oldest; so there is nothing to reserve.

@@ -31,7 +31,8 @@ impl InLine {
         waker: &Waker,
         mut check: impl FnMut(&mut S) -> Option<R>,
     ) -> Poll<R> {
-        let mut spare: Option<Waker> = None;
+        // Who comes first comes to wait, mostly: its primitive has looked without the lock.
+        let mut spare: Option<Waker> = self.place.is_none().then(|| waker.clone());
         loop {
             let mut state = lock(mutex);
             if let Some(found) = check(&mut state) {
@@ -65,6 +66,11 @@ impl InLine {
             drop(state);
             spare = Some(waker.clone());
         }
+    }
+
+    /// Forgets a place that is known to be gone, without a look.
+    pub(crate) fn forget_released(&mut self) {
+        self.place = None;
     }
 
     /// Leaves the line.

@@ -11,11 +11,11 @@
 //! An obligation for each guard: a lock costs one compare-and-swap, and dropping the guard is all that its holder owes.
 
 mod cell;
+mod guard;
+mod head;
 mod raw;
 
 use std::fmt;
-use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,8 +24,11 @@ use asupersync_core::Cancelled;
 use asupersync_kernel::{CancelWait, Cx};
 
 use self::cell::Guarded;
-use self::raw::{RawLock, Seize};
+use self::head::Head;
+use self::raw::Seize;
 use crate::thread;
+
+pub use guard::{MappedMutexGuard, MutexGuard, OwnedMappedMutexGuard, OwnedMutexGuard};
 
 /// Why the lock was not taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -64,25 +67,25 @@ pub enum TryLockError {
 /// }
 /// ```
 pub struct Mutex<T: ?Sized> {
-    is_poisoning: bool,
     guarded: Guarded<T>,
 }
 
 impl<T> Mutex<T> {
-    /// An unlocked mutex that a panic of its holder poisons.
-    pub fn new(value: T) -> Self {
-        Self::with_policy(value, true)
+    crate::primitive::const_unless_loom! {
+        /// An unlocked mutex that a panic of its holder poisons.
+        pub fn new(value: T) -> Self {
+            Self {
+                guarded: Guarded::new(value, true),
+            }
+        }
     }
 
-    /// An unlocked mutex that ignores panics, for a value that no panic can leave half-changed.
-    pub fn new_unpoisoned(value: T) -> Self {
-        Self::with_policy(value, false)
-    }
-
-    fn with_policy(value: T, is_poisoning: bool) -> Self {
-        Self {
-            is_poisoning,
-            guarded: Guarded::new(value),
+    crate::primitive::const_unless_loom! {
+        /// An unlocked mutex that ignores panics, for a value that no panic can leave half-changed.
+        pub fn new_unpoisoned(value: T) -> Self {
+            Self {
+                guarded: Guarded::new(value, false),
+            }
         }
     }
 
@@ -102,7 +105,18 @@ impl<T: ?Sized> Mutex<T> {
     /// Requeues: a lock that was handed to it goes to the next in line.
     pub const fn lock<'a, C>(&'a self, cx: &'a Cx<C>) -> Lock<'a, T> {
         let _ = cx;
-        Lock(Waiting::new(self))
+        Lock {
+            mutex: self,
+            waiting: Waiting::new(self.head()),
+        }
+    }
+
+    /// Waits for the lock, for whoever has a context in another call.
+    pub(crate) const fn lock_again(&self) -> Lock<'_, T> {
+        Lock {
+            mutex: self,
+            waiting: Waiting::new(self.head()),
+        }
     }
 
     /// Like [`lock`](Self::lock); the guard keeps the mutex alive instead of borrowing it.
@@ -115,7 +129,7 @@ impl<T: ?Sized> Mutex<T> {
         let _ = cx;
         LockOwned {
             mutex: self,
-            waiting: Waiting::new(self),
+            waiting: Waiting::new(self.head()),
         }
     }
 
@@ -143,20 +157,27 @@ impl<T: ?Sized> Mutex<T> {
     /// # Errors
     /// [`LockError::Poisoned`] if a holder panicked.
     pub fn blocking_lock(&self) -> Result<MutexGuard<'_, T>, LockError> {
-        let mut seize = Seize::new();
-        thread::wait(|task| seize.poll(self.raw(), task.waker()));
-        self.admit()?;
+        self.take_blocking()?;
         Ok(MutexGuard::new(self))
+    }
+
+    /// Like [`blocking_lock`](Self::blocking_lock); the guard keeps the mutex alive instead of borrowing it.
+    ///
+    /// # Errors
+    /// As [`blocking_lock`](Self::blocking_lock).
+    pub fn blocking_lock_owned(self: &Arc<Self>) -> Result<OwnedMutexGuard<T>, LockError> {
+        self.take_blocking()?;
+        Ok(OwnedMutexGuard::new(Arc::clone(self)))
     }
 
     /// Whether a holder panicked.
     pub fn is_poisoned(&self) -> bool {
-        self.raw().is_poisoned()
+        self.head().raw.is_poisoned()
     }
 
     /// Takes the value as it is for good.
     pub fn clear_poison(&self) {
-        self.raw().clear_poison();
+        self.head().raw.clear_poison();
     }
 
     /// The value; exclusive access needs no lock.
@@ -164,36 +185,21 @@ impl<T: ?Sized> Mutex<T> {
         self.guarded.get_mut()
     }
 
-    const fn raw(&self) -> &RawLock {
-        &self.guarded.raw
+    const fn head(&self) -> &Head {
+        &self.guarded.head
     }
 
     fn try_take(&self) -> Result<(), TryLockError> {
-        if !self.raw().try_lock() {
+        if !self.head().raw.try_lock() {
             return Err(TryLockError::Locked);
         }
-        self.admit().map_err(|_| TryLockError::Poisoned)
+        self.head().admit().map_err(|_| TryLockError::Poisoned)
     }
 
-    /// What the new owner is told; a poisoned lock is given up again.
-    #[inline]
-    fn admit(&self) -> Result<(), LockError> {
-        if self.raw().is_poisoned() {
-            self.raw().resource.trace("mutex.unlock");
-            self.raw().unlock();
-            return Err(LockError::Poisoned);
-        }
-        self.raw().resource.trace("mutex.lock");
-        Ok(())
-    }
-
-    #[inline]
-    fn give_up(&self, was_panicking: bool) {
-        if self.is_poisoning && !was_panicking && std::thread::panicking() {
-            self.raw().poison();
-        }
-        self.raw().resource.trace("mutex.unlock");
-        self.raw().unlock();
+    fn take_blocking(&self) -> Result<(), LockError> {
+        let mut seize = Seize::new();
+        thread::wait(|task| seize.poll(&self.head().raw, task.waker()));
+        self.head().admit()
     }
 }
 
@@ -221,128 +227,17 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-/// The lock, held; dropping it gives the lock up.
-#[must_use = "the lock is given up when the guard is dropped"]
-pub struct MutexGuard<'a, T: ?Sized> {
-    mutex: &'a Mutex<T>,
-    was_panicking: bool,
-    /// As `Send` and `Sync` as exclusive access.
-    access: PhantomData<&'a mut T>,
-}
-
-/// The lock, held by a guard that keeps the mutex alive.
-#[must_use = "the lock is given up when the guard is dropped"]
-pub struct OwnedMutexGuard<T: ?Sized> {
-    mutex: Arc<Mutex<T>>,
-    was_panicking: bool,
-    /// As `Send` and `Sync` as the value.
-    access: PhantomData<Box<T>>,
-}
-
-impl<'a, T: ?Sized> MutexGuard<'a, T> {
-    /// For the lock's owner only: the guard stands for the ownership.
-    #[inline]
-    fn new(mutex: &'a Mutex<T>) -> Self {
-        Self {
-            mutex,
-            was_panicking: std::thread::panicking(),
-            access: PhantomData,
-        }
-    }
-
-    /// The mutex that the guard belongs to.
-    pub const fn mutex(guard: &Self) -> &'a Mutex<T> {
-        guard.mutex
-    }
-}
-
-impl<T: ?Sized> OwnedMutexGuard<T> {
-    /// For the lock's owner only: the guard stands for the ownership.
-    fn new(mutex: Arc<Mutex<T>>) -> Self {
-        Self {
-            mutex,
-            was_panicking: std::thread::panicking(),
-            access: PhantomData,
-        }
-    }
-
-    /// The mutex that the guard belongs to.
-    #[must_use]
-    pub const fn mutex(guard: &Self) -> &Arc<Mutex<T>> {
-        &guard.mutex
-    }
-}
-
-impl<T: ?Sized> Deref for MutexGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: a guard is made for the lock's owner and gives the lock up only in its `drop`.
-        unsafe { self.mutex.guarded.value() }
-    }
-}
-
-impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`; the guard itself is borrowed exclusively.
-        unsafe { self.mutex.guarded.value_mut() }
-    }
-}
-
-impl<T: ?Sized> Deref for OwnedMutexGuard<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: a guard is made for the lock's owner and gives the lock up only in its `drop`.
-        unsafe { self.mutex.guarded.value() }
-    }
-}
-
-impl<T: ?Sized> DerefMut for OwnedMutexGuard<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`; the guard itself is borrowed exclusively.
-        unsafe { self.mutex.guarded.value_mut() }
-    }
-}
-
-impl<T: ?Sized> Drop for MutexGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        self.mutex.give_up(self.was_panicking);
-    }
-}
-
-impl<T: ?Sized> Drop for OwnedMutexGuard<T> {
-    fn drop(&mut self) {
-        self.mutex.give_up(self.was_panicking);
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for OwnedMutexGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
 /// One wait for the lock.
-struct Waiting<'a, T: ?Sized> {
-    mutex: &'a Mutex<T>,
+struct Waiting<'a> {
+    head: &'a Head,
     seize: Seize,
     cancel: CancelWait,
 }
 
-impl<'a, T: ?Sized> Waiting<'a, T> {
-    const fn new(mutex: &'a Mutex<T>) -> Self {
+impl<'a> Waiting<'a> {
+    const fn new(head: &'a Head) -> Self {
         Self {
-            mutex,
+            head,
             seize: Seize::new(),
             cancel: CancelWait::new(),
         }
@@ -350,9 +245,8 @@ impl<'a, T: ?Sized> Waiting<'a, T> {
 
     #[inline]
     fn poll(&mut self, task: &mut Context<'_>) -> Poll<Result<(), LockError>> {
-        if !self.seize.is_in_line() && CancelWait::check().is_none() && self.mutex.raw().try_lock()
-        {
-            return Poll::Ready(self.mutex.admit());
+        if !self.seize.is_in_line() && CancelWait::check().is_none() && self.head.raw.try_lock() {
+            return Poll::Ready(self.head.admit());
         }
         self.poll_slow(task)
     }
@@ -362,19 +256,19 @@ impl<'a, T: ?Sized> Waiting<'a, T> {
             self.leave();
             return Poll::Ready(Err(cancelled.into()));
         }
-        let seized = self.seize.poll(self.mutex.raw(), task.waker());
+        let seized = self.seize.poll(&self.head.raw, task.waker());
         if seized.is_pending() {
-            self.mutex.raw().resource.trace("mutex.wait");
+            self.head.raw.resource.trace("mutex.wait");
         }
-        seized.map(|()| self.mutex.admit())
+        seized.map(|()| self.head.admit())
     }
 
     fn leave(&mut self) {
-        self.seize.leave(self.mutex.raw());
+        self.seize.leave(&self.head.raw);
     }
 }
 
-impl<T: ?Sized> Drop for Waiting<'_, T> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.leave();
     }
@@ -385,7 +279,10 @@ impl<T: ?Sized> Drop for Waiting<'_, T> {
 /// # Cancel safety
 /// Requeues: a lock that was handed to it goes to the next in line.
 #[must_use = "futures do nothing unless polled"]
-pub struct Lock<'a, T: ?Sized>(Waiting<'a, T>);
+pub struct Lock<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    waiting: Waiting<'a>,
+}
 
 /// Waits for the lock; from [`Mutex::lock_owned`].
 ///
@@ -394,7 +291,7 @@ pub struct Lock<'a, T: ?Sized>(Waiting<'a, T>);
 #[must_use = "futures do nothing unless polled"]
 pub struct LockOwned<'a, T: ?Sized> {
     mutex: &'a Arc<Mutex<T>>,
-    waiting: Waiting<'a, T>,
+    waiting: Waiting<'a>,
 }
 
 impl<'a, T: ?Sized> Future for Lock<'a, T> {
@@ -402,9 +299,10 @@ impl<'a, T: ?Sized> Future for Lock<'a, T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut self.get_mut().0;
-        let mutex = this.mutex;
-        this.poll(task).map_ok(|()| MutexGuard::new(mutex))
+        let this = self.get_mut();
+        this.waiting
+            .poll(task)
+            .map_ok(|()| MutexGuard::new(this.mutex))
     }
 }
 

@@ -52,13 +52,15 @@ pub struct Notify {
 }
 
 impl Notify {
-    /// Without a stored notification.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            state: AtomicU64::new(EMPTY),
-            waiters: Mutex::new(WaitList::new()),
-            resource: Resource::new(),
+    crate::primitive::const_unless_loom! {
+        /// Without a stored notification.
+        #[must_use]
+        pub fn new() -> Self {
+            Self {
+                state: AtomicU64::new(EMPTY),
+                waiters: Mutex::new(WaitList::new()),
+                resource: Resource::new(),
+            }
         }
     }
 
@@ -85,6 +87,18 @@ impl Notify {
     /// Cost: one compare-and-swap while nobody waits, a lock otherwise.
     pub fn notify_one(&self) {
         self.resource.trace("notify.one");
+        self.notify(WaitList::grant_front);
+    }
+
+    /// Like [`notify_one`](Self::notify_one), but wakes the last in line: who came last has the warmest cache.
+    ///
+    /// If that one goes away without using it, the notification goes to the first in line.
+    pub fn notify_last(&self) {
+        self.resource.trace("notify.last");
+        self.notify(WaitList::grant_back);
+    }
+
+    fn notify(&self, choose: fn(&mut WaitList, Grant) -> Option<Waker>) {
         let mut state = self.state.load(Ordering::SeqCst);
         while state & MASK != WAITING {
             match self.store_one(state) {
@@ -92,7 +106,7 @@ impl Notify {
                 Err(seen) => state = seen,
             }
         }
-        let waker = self.hand_on(&mut lock(&self.waiters));
+        let waker = self.hand_on(&mut lock(&self.waiters), choose);
         waker
             .into_iter()
             .for_each(asupersync_kernel::wake_contained);
@@ -121,9 +135,13 @@ impl Notify {
             .map(drop)
     }
 
-    /// Gives one notification to the first in line, or stores it.
-    fn hand_on(&self, waiters: &mut WaitList) -> Option<Waker> {
-        let waker = waiters.grant_front(Grant::One);
+    /// Gives one notification to the chosen one in line, or stores it.
+    fn hand_on(
+        &self,
+        waiters: &mut WaitList,
+        choose: fn(&mut WaitList, Grant) -> Option<Waker>,
+    ) -> Option<Waker> {
+        let waker = choose(waiters, Grant::One);
         self.settle(waiters);
         if waker.is_none() {
             let mut state = self.state.load(Ordering::SeqCst);
@@ -285,7 +303,7 @@ impl Wait {
             let mut waiters = lock(&notify.waiters);
             let (grant, old) = waiters.remove(place);
             let next = match grant {
-                Some(Grant::One) => notify.hand_on(&mut waiters),
+                Some(Grant::One) => notify.hand_on(&mut waiters, WaitList::grant_front),
                 Some(Grant::All | Grant::Closed) => None,
                 None => {
                     notify.settle(&waiters);

@@ -20,6 +20,19 @@ pub(crate) use std::{
     thread::yield_now,
 };
 
+/// A constructor that is `const` wherever loom does not replace the atomics, whose own constructors are not.
+macro_rules! const_unless_loom {
+    ($(#[$attribute:meta])* $vis:vis fn $($rest:tt)*) => {
+        #[cfg(not(loom))]
+        $(#[$attribute])*
+        $vis const fn $($rest)*
+        #[cfg(loom)]
+        $(#[$attribute])*
+        $vis fn $($rest)*
+    };
+}
+pub(crate) use const_unless_loom;
+
 /// Between two sequentially consistent accesses that must not change places.
 ///
 /// Their total order says so already; loom takes such accesses for acquire and release only, so its models need the fence.

@@ -6,10 +6,12 @@
 //! - Permits in = available + held + handed to a waiter + forgotten.
 //! - The first in line is served first, also if a later one needs less.
 //!
-//! # Absent
-//! Splitting and merging of permits: each is one obligation, with one creation site.
+//! # Whose permits
+//! Permits are an obligation of the context that acquired them; whoever splits or merges them takes the obligation over.
+//! A thread outside the runtime has no context, so what it acquires by blocking is owed by nobody and is only returned when dropped.
 
-mod counter;
+pub(crate) mod counter;
+mod permit;
 
 use std::fmt;
 use std::panic::Location;
@@ -17,10 +19,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use asupersync_core::{Cancelled, ObligationKind};
-use asupersync_kernel::{CancelWait, Cx, Obligation, Recover};
+use asupersync_core::Cancelled;
+use asupersync_kernel::{CancelWait, Cx, Recover};
 
-use self::counter::{Counter, PERMITS_MAX, Refusal, Take};
+use self::counter::{Counter, Operations, PERMITS_MAX, Refusal, Take};
+use self::permit::Held;
+use crate::thread;
+
+pub use permit::{OwnedSemaphorePermit, SemaphorePermit};
 
 /// Why no permit was acquired; none was taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -154,10 +160,7 @@ impl Semaphore {
     ) -> Result<SemaphorePermit<'_>, TryAcquireError> {
         self.shared.try_take(count)?;
         let held = Held::new(cx, &self.shared, count, Location::caller());
-        Ok(SemaphorePermit {
-            shared: &self.shared,
-            held,
-        })
+        Ok(SemaphorePermit::new(&self.shared, held))
     }
 
     /// Like [`try_acquire`](Self::try_acquire); the permit does not borrow the semaphore.
@@ -169,12 +172,60 @@ impl Semaphore {
         &self,
         cx: &Cx<C>,
     ) -> Result<OwnedSemaphorePermit, TryAcquireError> {
-        self.shared.try_take(1)?;
-        let held = Held::new(cx, &self.shared, 1, Location::caller());
-        Ok(OwnedSemaphorePermit {
-            shared: Arc::clone(&self.shared),
-            held,
-        })
+        self.try_acquire_many_owned(cx, 1)
+    }
+
+    /// Like [`try_acquire_many`](Self::try_acquire_many); the permit does not borrow the semaphore.
+    ///
+    /// # Errors
+    /// As [`try_acquire`](Self::try_acquire).
+    #[track_caller]
+    pub fn try_acquire_many_owned<C>(
+        &self,
+        cx: &Cx<C>,
+        count: u32,
+    ) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        self.shared.try_take(count)?;
+        let held = Held::new(cx, &self.shared, count, Location::caller());
+        Ok(OwnedSemaphorePermit::new(Arc::clone(&self.shared), held))
+    }
+
+    /// Blocks the thread until it has `count` permits, all at once; for threads outside the runtime.
+    ///
+    /// On a worker it would keep who returns them from running.
+    /// # Errors
+    /// [`AcquireError::Closed`] once the semaphore is closed.
+    pub fn blocking_acquire_many(&self, count: u32) -> Result<SemaphorePermit<'_>, AcquireError> {
+        let held = self.take_blocking(count)?;
+        Ok(SemaphorePermit::new(&self.shared, held))
+    }
+
+    /// Like [`blocking_acquire_many`](Self::blocking_acquire_many); the permit does not borrow the semaphore.
+    ///
+    /// # Errors
+    /// As [`blocking_acquire_many`](Self::blocking_acquire_many).
+    pub fn blocking_acquire_many_owned(
+        &self,
+        count: u32,
+    ) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let held = self.take_blocking(count)?;
+        Ok(OwnedSemaphorePermit::new(Arc::clone(&self.shared), held))
+    }
+
+    /// Blocks the thread until it has a permit; see [`blocking_acquire_many`](Self::blocking_acquire_many).
+    ///
+    /// # Errors
+    /// As [`blocking_acquire_many`](Self::blocking_acquire_many).
+    pub fn blocking_acquire(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.blocking_acquire_many(1)
+    }
+
+    fn take_blocking(&self, count: u32) -> Result<Held, AcquireError> {
+        let mut take = Take::new(count);
+        thread::wait(|task| take.poll(&self.shared.counter, task.waker()))
+            .map_err(|_| AcquireError::Closed)?;
+        self.shared.counter.resource.trace("semaphore.acquire");
+        Ok(Held::unowed(count))
     }
 
     /// Adds permits.
@@ -217,6 +268,12 @@ impl fmt::Debug for Semaphore {
     }
 }
 
+static OPERATIONS: Operations = Operations {
+    grant: "semaphore.grant",
+    release: "semaphore.release",
+    leave: "semaphore.leave",
+};
+
 /// What a semaphore's handles and permits have in common.
 #[derive(Debug)]
 struct Shared {
@@ -226,7 +283,7 @@ struct Shared {
 impl Shared {
     fn new(permits: u64) -> Self {
         Self {
-            counter: Counter::new(permits),
+            counter: Counter::new(permits, &OPERATIONS),
         }
     }
 
@@ -251,119 +308,6 @@ impl Shared {
 impl Recover for Shared {
     fn recover(&self, ticket: u64) {
         self.release(u32::try_from(ticket).unwrap_or(u32::MAX));
-    }
-}
-
-/// Permits that are held, and the obligation to return them.
-struct Held {
-    count: u32,
-    obligation: Option<Obligation>,
-}
-
-impl Held {
-    fn new<C>(
-        cx: &Cx<C>,
-        shared: &Arc<Shared>,
-        count: u32,
-        site: &'static Location<'static>,
-    ) -> Self {
-        let obligation = Obligation::reserve_recoverable_at(
-            cx,
-            ObligationKind::SemaphorePermit,
-            shared,
-            u64::from(count),
-            site,
-        );
-        Self {
-            count,
-            obligation: Some(obligation),
-        }
-    }
-
-    fn give_back(&mut self, shared: &Shared) {
-        let Some(obligation) = self.obligation.take() else {
-            return;
-        };
-        // Returning the permits is what was owed, however it comes about.
-        match obligation.commit() {
-            Err(leaked) if leaked.is_recovered() => {}
-            Ok(()) | Err(_) => shared.release(self.count),
-        }
-    }
-
-    fn forget(&mut self) {
-        if let Some(obligation) = self.obligation.take() {
-            // A leaked permit that was recovered is in circulation again; there is nothing to forget.
-            let _ = obligation.commit();
-        }
-    }
-}
-
-/// Permits of a [`Semaphore`]; dropping returns them.
-#[must_use = "dropping the permit returns it"]
-pub struct SemaphorePermit<'a> {
-    shared: &'a Arc<Shared>,
-    held: Held,
-}
-
-/// Permits of a [`Semaphore`] that do not borrow it; dropping returns them.
-#[must_use = "dropping the permit returns it"]
-pub struct OwnedSemaphorePermit {
-    shared: Arc<Shared>,
-    held: Held,
-}
-
-impl SemaphorePermit<'_> {
-    /// How many permits these are.
-    #[must_use]
-    pub const fn count(&self) -> u32 {
-        self.held.count
-    }
-
-    /// Takes the permits out of circulation for good.
-    pub fn forget(mut self) {
-        self.held.forget();
-    }
-}
-
-impl OwnedSemaphorePermit {
-    /// How many permits these are.
-    #[must_use]
-    pub const fn count(&self) -> u32 {
-        self.held.count
-    }
-
-    /// Takes the permits out of circulation for good.
-    pub fn forget(mut self) {
-        self.held.forget();
-    }
-}
-
-impl Drop for SemaphorePermit<'_> {
-    fn drop(&mut self) {
-        self.held.give_back(self.shared);
-    }
-}
-
-impl Drop for OwnedSemaphorePermit {
-    fn drop(&mut self) {
-        self.held.give_back(&self.shared);
-    }
-}
-
-impl fmt::Debug for SemaphorePermit<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SemaphorePermit")
-            .field(&self.count())
-            .finish()
-    }
-}
-
-impl fmt::Debug for OwnedSemaphorePermit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OwnedSemaphorePermit")
-            .field(&self.count())
-            .finish()
     }
 }
 
@@ -449,7 +393,7 @@ impl<'a, C> Future for Acquire<'a, C> {
         let this = &mut self.get_mut().0;
         let shared = this.shared;
         this.poll(task)
-            .map_ok(|held| SemaphorePermit { shared, held })
+            .map_ok(|held| SemaphorePermit::new(shared, held))
     }
 }
 
@@ -459,9 +403,7 @@ impl<C> Future for AcquireOwned<'_, C> {
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut self.get_mut().0;
         let shared = this.shared;
-        this.poll(task).map_ok(|held| OwnedSemaphorePermit {
-            shared: Arc::clone(shared),
-            held,
-        })
+        this.poll(task)
+            .map_ok(|held| OwnedSemaphorePermit::new(Arc::clone(shared), held))
     }
 }

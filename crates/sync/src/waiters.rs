@@ -25,9 +25,12 @@ pub(crate) enum Grant {
     Closed,
 }
 
-/// A waiter's own entry.
+/// A waiter's own entry; gone once everybody was released since.
 #[derive(Debug)]
-pub(crate) struct Place(u32);
+pub(crate) struct Place {
+    index: u32,
+    epoch: u32,
+}
 
 /// How a waiter stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +62,8 @@ pub(crate) struct WaitList {
     queued: u32,
     /// Entries that are not free.
     used: u32,
+    /// How often everybody was released.
+    epoch: u32,
 }
 
 const NONE: u32 = u32::MAX;
@@ -74,6 +79,7 @@ impl WaitList {
             last: NONE,
             queued: 0,
             used: 0,
+            epoch: 0,
         }
     }
 
@@ -123,7 +129,10 @@ impl WaitList {
         self.last = index;
         self.queued += 1;
         self.used += 1;
-        Place(index)
+        Place {
+            index,
+            epoch: self.epoch,
+        }
     }
 
     /// Takes the first waiter out of the line; its waker is to be woken without the lock.
@@ -132,6 +141,18 @@ impl WaitList {
             return None;
         }
         let index = self.first;
+        self.unlink(index);
+        let entry = &mut self.entries[index as usize];
+        entry.grant = Some(grant);
+        entry.waker.take()
+    }
+
+    /// Like [`grant_front`](Self::grant_front), for the last in line.
+    pub(crate) fn grant_back(&mut self, grant: Grant) -> Option<Waker> {
+        if self.is_empty() {
+            return None;
+        }
+        let index = self.last;
         self.unlink(index);
         let entry = &mut self.entries[index as usize];
         entry.grant = Some(grant);
@@ -147,9 +168,39 @@ impl WaitList {
         wakers
     }
 
+    /// Takes everybody out of the line for good: nobody has to come back for its place.
+    ///
+    /// For waiters to whom a grant is a hint to look again.
+    pub(crate) fn release_all(&mut self) -> Wakers {
+        let mut wakers = Wakers::default();
+        let mut next = self.first;
+        while let Some(entry) = self.entries.get_mut(next as usize) {
+            wakers.push(entry.waker.take());
+            next = entry.next;
+        }
+        if next == NONE && self.first == NONE {
+            return wakers;
+        }
+        debug_assert_eq!(
+            self.used, self.queued,
+            "nobody is granted and still has its place"
+        );
+        self.entries.clear();
+        self.free = NONE;
+        self.first = NONE;
+        self.last = NONE;
+        self.queued = 0;
+        self.used = 0;
+        self.epoch = self.epoch.wrapping_add(1);
+        wakers
+    }
+
     /// How the waiter stands, compared with the waker that it is polled with now.
     pub(crate) fn stand(&self, place: &Place, waker: &Waker) -> Stand {
-        let entry = &self.entries[place.0 as usize];
+        if place.epoch != self.epoch {
+            return Stand::Granted(Grant::All);
+        }
+        let entry = &self.entries[place.index as usize];
         match (entry.grant, &entry.waker) {
             (Some(grant), _) => Stand::Granted(grant),
             (None, Some(known)) if known.will_wake(waker) => Stand::Queued,
@@ -159,17 +210,20 @@ impl WaitList {
 
     /// Whether the waiter is out of the line.
     pub(crate) fn is_granted(&self, place: &Place) -> bool {
-        self.entries[place.0 as usize].grant.is_some()
+        place.epoch != self.epoch || self.entries[place.index as usize].grant.is_some()
     }
 
     /// Gives a queued waiter another waker, and the caller the old one to drop without the lock.
     pub(crate) fn replace_waker(&mut self, place: &Place, waker: Waker) -> Option<Waker> {
-        self.entries[place.0 as usize].waker.replace(waker)
+        self.entries[place.index as usize].waker.replace(waker)
     }
 
     /// Takes a waiter out of the list: what it was granted, and its waker to drop without the lock.
     pub(crate) fn remove(&mut self, place: Place) -> (Option<Grant>, Option<Waker>) {
-        let index = place.0;
+        if place.epoch != self.epoch {
+            return (Some(Grant::All), None);
+        }
+        let index = place.index;
         let grant = self.entries[index as usize].grant;
         if grant.is_none() {
             self.unlink(index);
@@ -180,7 +234,10 @@ impl WaitList {
         self.free = index;
         self.used -= 1;
         if self.used == 0 && self.entries.len() > KEPT_ENTRIES {
-            *self = Self::new();
+            *self = Self {
+                epoch: self.epoch,
+                ..Self::new()
+            };
         }
         (grant, waker)
     }
@@ -208,7 +265,7 @@ pub(crate) struct Wakers {
     more: Vec<Waker>,
 }
 
-const FEW: usize = 4;
+const FEW: usize = 8;
 
 impl Wakers {
     fn with_capacity(count: usize) -> Self {

@@ -1,7 +1,11 @@
 //! Who holds what others wait for.
 //!
 //! # What it reads
-//! Operations on locks and permits, by the end of their name: `wait` and `leave` for the line; `lock`, `acquire`, `unlock` and `release` for the thing itself; `grant` when it is handed to the first in line.
+//! Operations on locks and permits, by the end of their name:
+//! - `wait` and `leave` for the line;
+//! - `lock`, `acquire`, `read`, `write`, `upgradable` for getting the thing itself, `unlock` and `release` for giving it up;
+//! - `grant` when it is handed to the first in line;
+//! - `upgrade` for a reader that waits for the others to go, `promote` when they have, `upgraded` and `keep` when it goes on with or without what it waited for.
 //!
 //! # Invariants
 //! - A subject that got what it waited for waits no more.
@@ -55,7 +59,15 @@ struct Line {
     kind: &'static str,
     held: Vec<Held>,
     /// In the order in which they came.
-    waiting: Vec<(Subject, u64)>,
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    waiter: Subject,
+    since: u64,
+    /// It reads already, and wants to write.
+    is_upgrade: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,22 +81,27 @@ struct Held {
 impl Holds {
     /// Follows one operation; those that are none of a lock's are passed over.
     pub fn see(&mut self, moment: u64, subject: Subject, resource: u64, operation: &'static str) {
-        let Some((kind, verb)) = operation.rsplit_once('.') else {
+        let Some((kind, verb)) = operation.split_once('.') else {
             return;
         };
+        if !LOCK_LIKE.contains(&kind) {
+            return;
+        }
         match verb {
-            "wait" => {
-                let waiting = &mut self.line(resource, kind).waiting;
-                if waiting.iter().all(|(waiter, _)| *waiter != subject) {
-                    waiting.push((subject, moment));
-                }
+            "wait" => self.line(resource, kind).wait(moment, subject, false),
+            "lock" | "acquire" | "read" | "write" | "upgradable" => {
+                self.line(resource, kind).take(moment, subject);
             }
-            "lock" | "acquire" => self.line(resource, kind).take(moment, subject),
-            "grant" => self.change(resource, |line| line.grant(moment)),
-            "leave" => self.change(resource, |line| {
-                line.waiting.retain(|(waiter, _)| *waiter != subject);
-            }),
+            "grant" => self.change(resource, |line| line.grant(moment, false)),
+            "leave" => self.change(resource, |line| line.leave(subject)),
             "unlock" | "release" => self.change(resource, |line| line.give_up(subject)),
+            // Who upgrades keeps nobody from moving but through those it waits for.
+            "upgrade" => self.change(resource, |line| {
+                line.give_up(subject);
+                line.wait(moment, subject, true);
+            }),
+            "promote" => self.change(resource, |line| line.grant(moment, true)),
+            "upgraded" | "keep" => self.change(resource, |line| line.go_on(moment, subject)),
             _ => {}
         }
     }
@@ -93,7 +110,7 @@ impl Holds {
     pub fn retain(&mut self, lives: impl Fn(Subject) -> bool) {
         self.resources.retain(|_, line| {
             line.held.retain(|held| lives(held.holder));
-            line.waiting.retain(|(waiter, _)| lives(*waiter));
+            line.waiting.retain(|waiting| lives(waiting.waiter));
             !line.is_empty()
         });
     }
@@ -102,13 +119,13 @@ impl Holds {
     pub fn iter(&self) -> impl Iterator<Item = Hold> {
         self.resources.iter().flat_map(|(resource, line)| {
             line.held.iter().flat_map(move |held| {
-                line.waiting.iter().map(move |(waiter, waits_since)| Hold {
+                line.waiting.iter().map(move |waiting| Hold {
                     resource: *resource,
                     kind: line.kind,
                     holder: held.holder,
                     held_since: held.since,
-                    waiter: *waiter,
-                    waits_since: *waits_since,
+                    waiter: waiting.waiter,
+                    waits_since: waiting.since,
                 })
             })
         })
@@ -145,33 +162,63 @@ impl Holds {
 }
 
 impl Line {
+    fn wait(&mut self, moment: u64, waiter: Subject, is_upgrade: bool) {
+        let mut waiting = self.waiting.iter();
+        if waiting.all(|waiting| waiting.waiter != waiter) {
+            self.waiting.push(Waiting {
+                waiter,
+                since: moment,
+                is_upgrade,
+            });
+        }
+    }
+
+    fn leave(&mut self, waiter: Subject) {
+        self.waiting.retain(|waiting| waiting.waiter != waiter);
+    }
+
     /// The subject has it, whether it was handed over or was free.
     fn take(&mut self, moment: u64, holder: Subject) {
-        let granted = self.held.iter_mut();
-        let granted = granted.filter(|held| held.is_granted && held.holder == holder);
-        if let Some(held) = granted.into_iter().next() {
-            held.is_granted = false;
-            held.since = moment;
-            return;
+        if !self.accept(moment, holder) {
+            self.leave(holder);
+            self.hold(moment, holder, false);
         }
-        self.waiting.retain(|(waiter, _)| *waiter != holder);
+    }
+
+    /// The subject goes on with what it waited for, or with what it had before.
+    fn go_on(&mut self, moment: u64, holder: Subject) {
+        let waited = self.waiting.iter().any(|waiting| waiting.waiter == holder);
+        if !self.accept(moment, holder) && waited {
+            self.leave(holder);
+            self.hold(moment, holder, false);
+        }
+    }
+
+    /// The first in line has it, or the one that upgrades.
+    fn grant(&mut self, moment: u64, is_upgrade: bool) {
+        let mut waiting = self.waiting.iter();
+        if let Some(index) = waiting.position(|waiting| waiting.is_upgrade == is_upgrade) {
+            let waiting = self.waiting.remove(index);
+            self.hold(moment, waiting.waiter, true);
+        }
+    }
+
+    /// Whether the subject was handed it, and now knows.
+    fn accept(&mut self, moment: u64, holder: Subject) -> bool {
+        let mut held = self.held.iter_mut();
+        let granted = held.find(|held| held.is_granted && held.holder == holder);
+        let Some(held) = granted else { return false };
+        held.is_granted = false;
+        held.since = moment;
+        true
+    }
+
+    fn hold(&mut self, moment: u64, holder: Subject, is_granted: bool) {
         self.held.push(Held {
             holder,
             since: moment,
-            is_granted: false,
+            is_granted,
         });
-    }
-
-    /// The first in line has it.
-    fn grant(&mut self, moment: u64) {
-        if !self.waiting.is_empty() {
-            let (holder, _) = self.waiting.remove(0);
-            self.held.push(Held {
-                holder,
-                since: moment,
-                is_granted: true,
-            });
-        }
     }
 
     fn give_up(&mut self, holder: Subject) {
@@ -186,6 +233,9 @@ impl Line {
         self.held.is_empty() && self.waiting.is_empty()
     }
 }
+
+/// The primitives that somebody holds while others wait.
+const LOCK_LIKE: [&str; 5] = ["mutex", "semaphore", "rwlock", "once_cell", "pool"];
 
 #[cfg(test)]
 mod tests {
@@ -252,6 +302,35 @@ mod tests {
         let holds = after(&[&line[..], &[(1, "mutex.lock"), (1, "mutex.unlock")]].concat());
         assert_eq!(holds.iter().count(), 0);
         assert_eq!(holds.len(), 1, "one still waits");
+    }
+
+    #[test]
+    fn an_upgrade_waits_for_the_other_readers_and_not_for_itself() {
+        let steps = [
+            (0, "rwlock.upgradable"),
+            (1, "rwlock.read"),
+            (2, "rwlock.wait"),
+            (0, "rwlock.upgrade"),
+        ];
+        let holds = after(&steps);
+        let found: Vec<_> = holds
+            .iter()
+            .map(|hold| (hold.holder, hold.waiter))
+            .collect();
+        assert_eq!(found, [(task(1), task(2)), (task(1), task(0))]);
+        let promoted =
+            after(&[&steps[..], &[(1, "rwlock.unlock"), (1, "rwlock.promote")]].concat());
+        let found: Vec<_> = promoted
+            .iter()
+            .map(|hold| (hold.holder, hold.waiter))
+            .collect();
+        assert_eq!(
+            found,
+            [(task(0), task(2))],
+            "though it came after the other"
+        );
+        let kept = after(&[&steps[..], &[(0, "rwlock.keep")]].concat());
+        assert_eq!(kept.iter().count(), 2, "both readers keep the writer out");
     }
 
     #[test]

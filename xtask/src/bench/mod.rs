@@ -19,11 +19,12 @@ use summary::{Row, Sample, Summary};
 pub(crate) fn run(arguments: &[String]) -> Verdict {
     let (suite, rest) = arguments
         .split_first()
-        .ok_or("which suite? kernel, raptorq")?;
+        .ok_or("which suite? kernel, sync, raptorq")?;
     match suite.as_str() {
         "kernel" => run_suite(&KERNEL, &Options::parse(rest)?),
+        "sync" => run_suite(&SYNC, &Options::parse(rest)?),
         "raptorq" => run_package("asupersync-bench-raptorq", rest),
-        other => Err(format!("unknown suite `{other}`; there are kernel, raptorq").into()),
+        other => Err(format!("unknown suite `{other}`; there are kernel, sync, raptorq").into()),
     }
 }
 
@@ -48,12 +49,13 @@ fn run_package(package: &str, arguments: &[String]) -> Verdict {
     Ok(process::run_shown(&mut command)?.success())
 }
 
-/// A suite: a binary that knows its rows, and the ratio that no row may exceed.
+/// A suite: a binary that knows its rows, and the ratio that no row may exceed; beside one peer, or the best of all.
 pub(crate) struct Suite {
     name: &'static str,
     package: &'static str,
     binary: &'static str,
     limit: f64,
+    beside: Option<&'static str>,
 }
 
 pub(crate) const KERNEL: Suite = Suite {
@@ -61,6 +63,15 @@ pub(crate) const KERNEL: Suite = Suite {
     package: "asupersync-benches",
     binary: "bench-run",
     limit: 1.5,
+    beside: None,
+};
+
+pub(crate) const SYNC: Suite = Suite {
+    name: "sync",
+    package: "asupersync-benches",
+    binary: "bench-run",
+    limit: 1.0,
+    beside: Some("tokio"),
 };
 
 #[derive(Debug, PartialEq)]
@@ -135,7 +146,7 @@ pub(crate) fn run_suite(suite: &Suite, options: &Options) -> Verdict {
 /// Runs a suite whose binary stands in `target` already.
 pub(crate) fn run_built(suite: &Suite, options: &Options, target: &Path) -> Verdict {
     let binary = target.join("release").join(suite.binary);
-    let mut rows = rows(&binary)?;
+    let mut rows = rows(&binary, suite.name)?;
     if let Some(only) = &options.only {
         rows.retain(|row| row.name.contains(only.as_str()));
         if rows.is_empty() {
@@ -151,7 +162,7 @@ pub(crate) fn run_built(suite: &Suite, options: &Options, target: &Path) -> Verd
             rows.len(),
             row.name
         );
-        summaries.push(measure(&binary, row, options)?);
+        summaries.push(measure(&binary, suite.name, row, options)?);
     }
     print!("{}", summary::table(&summaries));
     if let Some(path) = &options.json {
@@ -165,13 +176,13 @@ pub(crate) fn run_built(suite: &Suite, options: &Options, target: &Path) -> Verd
         );
         return Ok(true);
     }
-    let (is_met, line) = summary::verdict(&summaries, suite.limit);
+    let (is_met, line) = summary::verdict(&summaries, suite.limit, suite.beside);
     println!("bench {}: {line}", suite.name);
     Ok(is_met)
 }
 
-fn rows(binary: &Path) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
-    let printed = process::stdout_of(Command::new(binary).arg("list"))?;
+fn rows(binary: &Path, suite: &str) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
+    let printed = process::stdout_of(Command::new(binary).args(["list", suite]))?;
     let list: Value = serde_json::from_str(&printed)?;
     let rows = list.as_array().ok_or("the list of rows is no array")?;
     rows.iter().map(Row::parse).collect()
@@ -180,6 +191,7 @@ fn rows(binary: &Path) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
 /// Runs one row: all runtimes in turn, as often as there are rounds.
 fn measure(
     binary: &Path,
+    suite: &str,
     row: &Row,
     options: &Options,
 ) -> Result<Summary, Box<dyn std::error::Error>> {
@@ -187,7 +199,7 @@ fn measure(
     for _ in 0..options.rounds {
         for runtime in &row.runtimes {
             let mut child = Command::new(binary);
-            child.args(["run", "--row", &row.name, "--runtime", runtime]);
+            child.args(["run", suite, "--row", &row.name, "--runtime", runtime]);
             if options.is_smoke {
                 child.arg("--smoke");
             }

@@ -133,7 +133,15 @@ impl Measure {
 
     /// Ours divided by the best peer; nothing if either is missing.
     fn ratio(&self) -> Option<f64> {
-        let best = self.peers.values().copied().reduce(f64::min)?;
+        self.ratio_to(None)
+    }
+
+    /// Ours divided by one peer, or by the best.
+    fn ratio_to(&self, peer: Option<&str>) -> Option<f64> {
+        let best = match peer {
+            Some(peer) => *self.peers.get(peer)?,
+            None => self.peers.values().copied().reduce(f64::min)?,
+        };
         let ours = self.ours?;
         match best {
             0.0 if ours == 0.0 => Some(1.0),
@@ -224,17 +232,23 @@ pub(super) fn json(summaries: &[Summary]) -> String {
 }
 
 /// Whether every row has a ratio within the limit, and the line that says so.
-pub(super) fn verdict(summaries: &[Summary], limit: f64) -> (bool, String) {
+///
+/// `beside` names the peer that counts, on the rows that it has; otherwise the best of all counts, on every row.
+pub(super) fn verdict(summaries: &[Summary], limit: f64, beside: Option<&str>) -> (bool, String) {
     let ratios = || {
-        summaries
+        let compared = summaries
             .iter()
-            .map(|summary| (summary.main().ratio(), summary.row.as_str()))
+            .filter(|summary| beside.is_none_or(|peer| summary.main().peers.contains_key(peer)));
+        compared.map(|summary| (summary.main().ratio_to(beside), summary.row.as_str()))
     };
     let missing = ratios().filter(|(ratio, _)| ratio.is_none()).count();
     let worst = ratios()
         .filter_map(|(ratio, row)| Some((ratio?, row)))
         .max_by(|a, b| a.0.total_cmp(&b.0));
-    let tail = format!("limit {limit:.2}");
+    let tail = match beside {
+        Some(peer) => format!("limit {limit:.2} beside {peer}"),
+        None => format!("limit {limit:.2}"),
+    };
     match worst {
         None => (false, format!("no row has both ours and a peer, {tail}")),
         Some((ratio, row)) if missing > 0 => (
@@ -299,11 +313,11 @@ mod tests {
         let good = summary("a", &[("ours", 1.0), ("tokio", 1.0)]);
         let bad = summary("b", &[("ours", 3.1), ("tokio", 2.0)]);
         assert_eq!(
-            verdict(std::slice::from_ref(&good), 1.5),
+            verdict(std::slice::from_ref(&good), 1.5, None),
             (true, "worst ratio 1.00 (a), limit 1.50".to_owned())
         );
         assert_eq!(
-            verdict(&[good, bad], 1.5),
+            verdict(&[good, bad], 1.5, None),
             (false, "worst ratio 1.55 (b), limit 1.50".to_owned())
         );
     }
@@ -312,11 +326,11 @@ mod tests {
     fn a_row_without_ours_or_without_a_peer_falls_short() {
         let alone = summary("a", &[("tokio", 1.0)]);
         let both = summary("b", &[("ours", 1.0), ("tokio", 1.0)]);
-        assert!(!verdict(std::slice::from_ref(&alone), 1.5).0);
-        let (is_met, line) = verdict(&[alone, both], 1.5);
+        assert!(!verdict(std::slice::from_ref(&alone), 1.5, None).0);
+        let (is_met, line) = verdict(&[alone, both], 1.5, None);
         assert!(!is_met);
         assert!(line.contains("1 rows cannot be compared"));
-        assert!(!verdict(&[], 1.5).0);
+        assert!(!verdict(&[], 1.5, None).0);
     }
 
     #[test]
@@ -348,5 +362,16 @@ mod tests {
         );
         assert!(Row::parse(&json!({"row": "a"})).is_err());
         assert!(Sample::parse("ours", &json!({"figure": 1})).is_err());
+    }
+
+    #[test]
+    fn a_suite_may_count_one_peer_on_the_rows_that_it_has() {
+        let both = summary("a", &[("ours", 10.0), ("tokio", 20.0), ("flume", 5.0)]);
+        let without = summary("b", &[("ours", 10.0), ("flume", 5.0)]);
+        let (is_met, line) = verdict(&[both.clone(), without.clone()], 1.0, Some("tokio"));
+        assert!(is_met, "{line}");
+        assert_eq!(line, "worst ratio 0.50 (a), limit 1.00 beside tokio");
+        assert!(!verdict(&[both], 1.0, None).0);
+        assert!(!verdict(&[without], 1.0, Some("tokio")).0);
     }
 }

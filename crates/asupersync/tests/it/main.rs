@@ -10,3 +10,4 @@ mod journal;
 mod service;
 
 mod ledger;
+mod macros;

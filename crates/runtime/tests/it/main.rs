@@ -5,6 +5,7 @@
 )]
 
 mod blocking;
+mod counted;
 mod entry;
 mod monitor;
 mod order;

@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::chan::{Chan, Cursor, Found, Refilled};
+use super::chan::{Chan, Cursor, Found, Freed};
 use crate::line::InLine;
 use crate::thread::wait;
 
@@ -11,23 +11,20 @@ use crate::thread::wait;
 fn recv(chan: &Chan<u32>, cursor: &mut Cursor<u32>) -> Option<Result<u32, u64>> {
     let mut line = InLine::new();
     let found = wait(|task| {
-        if cursor.has_own() {
-            return std::task::Poll::Ready(chan.take_own(cursor));
+        if let Some(found) = chan.take_own(cursor) {
+            return std::task::Poll::Ready(found);
         }
-        let refilled = line.poll(
+        let mut freed = Freed::none();
+        let looked = line.poll(
             &chan.state,
             |state| &mut state.waiting,
             task.waker(),
-            |state| chan.refill(state, cursor),
+            |state| chan.look(state, cursor, &mut freed),
         );
-        refilled.map(|refilled| match refilled {
-            Refilled::Messages => chan.take_own(cursor),
-            Refilled::Lagged(missed) => Found::Lagged(missed),
-            Refilled::Closed => Found::Closed,
-        })
+        looked.map(|looked| chan.found(cursor, &looked))
     });
     match found {
-        Found::Message(message) => Some(Ok(*message)),
+        Found::Message(message) => Some(Ok(message)),
         Found::Lagged(missed) => Some(Err(missed)),
         Found::Closed => None,
     }

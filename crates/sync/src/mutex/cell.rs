@@ -2,12 +2,12 @@
 
 use std::cell::UnsafeCell;
 
-use super::raw::RawLock;
+use super::head::Head;
 
 /// A lock and its value.
 #[derive(Debug)]
 pub(super) struct Guarded<T: ?Sized> {
-    pub(super) raw: RawLock,
+    pub(super) head: Head,
     value: UnsafeCell<T>,
 }
 
@@ -16,10 +16,12 @@ pub(super) struct Guarded<T: ?Sized> {
 unsafe impl<T: ?Sized + Send> Sync for Guarded<T> {}
 
 impl<T> Guarded<T> {
-    pub(super) fn new(value: T) -> Self {
-        Self {
-            raw: RawLock::new(),
-            value: UnsafeCell::new(value),
+    crate::primitive::const_unless_loom! {
+        pub(super) fn new(value: T, is_poisoning: bool) -> Self {
+            Self {
+                head: Head::new(is_poisoning),
+                value: UnsafeCell::new(value),
+            }
         }
     }
 

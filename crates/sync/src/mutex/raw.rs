@@ -33,11 +33,13 @@ pub(super) struct RawLock {
 }
 
 impl RawLock {
-    pub(super) fn new() -> Self {
-        Self {
-            state: AtomicU8::new(0),
-            waiters: Mutex::new(WaitList::new()),
-            resource: Resource::new(),
+    crate::primitive::const_unless_loom! {
+        pub(super) fn new() -> Self {
+            Self {
+                state: AtomicU8::new(0),
+                waiters: Mutex::new(WaitList::new()),
+                resource: Resource::new(),
+            }
         }
     }
 

@@ -30,19 +30,34 @@ pub(crate) enum Refusal {
     Closed,
 }
 
+/// What is traced of a counter's line, under the name of the primitive that has it.
+#[derive(Debug)]
+pub(crate) struct Operations {
+    /// The first in line was given what it waits for.
+    pub(crate) grant: &'static str,
+    /// It left the line and gave that back.
+    pub(crate) release: &'static str,
+    /// It left the line with nothing.
+    pub(crate) leave: &'static str,
+}
+
 #[derive(Debug)]
 pub(crate) struct Counter {
     state: AtomicU64,
     waiters: Mutex<WaitList>,
     pub(crate) resource: Resource,
+    operations: &'static Operations,
 }
 
 impl Counter {
-    pub(crate) fn new(permits: u64) -> Self {
-        Self {
-            state: AtomicU64::new(permits * ONE),
-            waiters: Mutex::new(WaitList::new()),
-            resource: Resource::new(),
+    crate::primitive::const_unless_loom! {
+        pub(crate) fn new(permits: u64, operations: &'static Operations) -> Self {
+            Self {
+                state: AtomicU64::new(permits * ONE),
+                waiters: Mutex::new(WaitList::new()),
+                resource: Resource::new(),
+                operations,
+            }
         }
     }
 
@@ -137,7 +152,7 @@ impl Counter {
                 return wakers;
             }
             wakers.push(waiters.grant_front(Grant::One));
-            self.resource.trace("semaphore.grant");
+            self.resource.trace(self.operations.grant);
         }
         self.state.fetch_and(!WAITERS, Ordering::SeqCst);
         wakers
@@ -265,12 +280,12 @@ impl Take {
             let mut waiters = lock(&counter.waiters);
             let (grant, old) = waiters.remove(place);
             if grant == Some(Grant::One) {
-                counter.resource.trace("semaphore.release");
+                counter.resource.trace(counter.operations.release);
                 counter
                     .state
                     .fetch_add(u64::from(self.need) * ONE, Ordering::SeqCst);
             } else {
-                counter.resource.trace("semaphore.leave");
+                counter.resource.trace(counter.operations.leave);
             }
             // Also if nothing was granted: the next in line may need less.
             (old, counter.serve(&mut waiters))
@@ -287,6 +302,12 @@ mod loom_tests {
     use loom::sync::Arc;
     use loom::thread;
 
+    static OPERATIONS: Operations = Operations {
+        grant: "grant",
+        release: "release",
+        leave: "leave",
+    };
+
     fn take(counter: &Counter, need: u32) -> Result<(), Refusal> {
         {
             let mut take = Take::new(need);
@@ -297,7 +318,7 @@ mod loom_tests {
     #[test]
     fn loom_a_returned_permit_always_reaches_the_waiter() {
         loom::model(|| {
-            let counter = Arc::new(Counter::new(1));
+            let counter = Arc::new(Counter::new(1, &OPERATIONS));
             let other = Arc::clone(&counter);
             let waiter = thread::spawn(move || {
                 take(&other, 1).unwrap();
@@ -314,7 +335,7 @@ mod loom_tests {
     #[test]
     fn loom_a_leaving_waiter_takes_no_permit_along() {
         loom::model(|| {
-            let counter = Arc::new(Counter::new(0));
+            let counter = Arc::new(Counter::new(0, &OPERATIONS));
             let other = Arc::clone(&counter);
             let leaver = thread::spawn(move || {
                 let mut wait = Take::new(1);
@@ -333,7 +354,7 @@ mod loom_tests {
     #[test]
     fn loom_close_frees_every_waiter() {
         loom::model(|| {
-            let counter = Arc::new(Counter::new(0));
+            let counter = Arc::new(Counter::new(0, &OPERATIONS));
             let other = Arc::clone(&counter);
             let waiter = thread::spawn(move || take(&other, 1));
             counter.close();

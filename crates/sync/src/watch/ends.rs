@@ -311,6 +311,14 @@ impl<T> Receiver<T> {
         task: &Context<'_>,
     ) -> Poll<Result<(), RecvError>> {
         let Self { shared, seen } = self;
+        let version = shared.version();
+        if version != *seen {
+            *seen = version;
+            // Who was in line then was released by the send that made this so.
+            wait.forget_released();
+            shared.resource.trace("watch.changed");
+            return Poll::Ready(Ok(()));
+        }
         let end = wait.poll(
             &shared.state,
             |state| &mut state.waiting,

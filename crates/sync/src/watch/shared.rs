@@ -209,7 +209,7 @@ impl<T> Writing<'_, T> {
         let old = std::mem::replace(&mut state.value, value);
         state.version += 1;
         self.shared.version.store(state.version, Ordering::Release);
-        let wakers = state.waiting.grant_all(Grant::All);
+        let wakers = state.waiting.release_all();
         drop(state);
         self.shared.resource.trace("watch.send");
         Published { old, wakers }

@@ -44,30 +44,48 @@ fn a_message_without_receivers_is_handed_back_and_a_subscriber_sees_what_comes_a
 }
 
 #[test]
-fn the_last_receiver_gets_the_message_itself() {
+fn messages_are_kept_no_longer_than_their_block_and_the_receivers_that_want_it() {
+    const BLOCK: usize = 32;
     let value = Arc::new(());
-    let (tx, mut first) = broadcast::channel(4);
-    let mut second = tx.subscribe();
-    tx.send(Arc::clone(&value)).unwrap();
-    let one = first.try_recv().unwrap();
-    assert_eq!(Arc::strong_count(&value), 3, "the channel's and a clone");
-    let two = second.try_recv().unwrap();
-    assert_eq!(Arc::strong_count(&value), 3, "the channel's own went out");
-    assert_eq!(tx.len(), 0);
-    drop((one, two));
-    assert_eq!(Arc::strong_count(&value), 1);
+    let (tx, mut slow) = broadcast::channel(4 * BLOCK);
+    let mut fast = tx.subscribe();
+    let kept = || Arc::strong_count(&value) - 1;
+    for _ in 0..2 * BLOCK {
+        assert_eq!(tx.send(Arc::clone(&value)), Ok(2));
+    }
+    (0..2 * BLOCK).for_each(|_| drop(fast.try_recv().unwrap()));
+    assert_eq!(
+        (kept(), tx.len()),
+        (2 * BLOCK, 2 * BLOCK),
+        "one still wants them"
+    );
+    (0..=BLOCK).for_each(|_| drop(slow.try_recv().unwrap()));
+    assert_eq!(
+        (kept(), tx.len()),
+        (BLOCK, BLOCK - 1),
+        "both are past the first block"
+    );
+    drop(slow);
+    assert_eq!((kept(), tx.len()), (BLOCK, 0), "one is in the second");
+    drop(fast);
+    assert_eq!(kept(), 0);
 }
 
 #[test]
-fn messages_go_with_the_receivers_that_wanted_them() {
+fn what_a_slow_receiver_keeps_is_bounded() {
     let value = Arc::new(());
-    let (tx, slow) = broadcast::channel(8);
-    let mut fast = tx.subscribe();
-    (0..4).for_each(|_| assert_eq!(tx.send(Arc::clone(&value)), Ok(2)));
-    (0..4).for_each(|_| drop(fast.try_recv().unwrap()));
-    assert_eq!((Arc::strong_count(&value), tx.len()), (5, 4));
-    drop(slow);
-    assert_eq!((Arc::strong_count(&value), tx.len()), (1, 0));
+    let (tx, mut slow) = broadcast::channel(4);
+    tx.send(Arc::clone(&value)).unwrap();
+    drop(slow.try_recv().unwrap());
+    for _ in 0..1000 {
+        tx.send(Arc::clone(&value)).unwrap();
+    }
+    let kept = Arc::strong_count(&value) - 1;
+    assert!(kept <= 3 * 4, "its own block, and the window's: {kept}");
+    assert!(matches!(
+        slow.try_recv(),
+        Err(TryRecvError::Lagged { missed: 996 })
+    ));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::task::{Context, Waker};
 use asupersync_core::Cancelled;
 use asupersync_kernel::{Cx, Subject};
 use asupersync_lab::{LabConfig, LabEnd, LabRuntime, Law};
-use asupersync_sync::{Mutex, Semaphore};
+use asupersync_sync::{MakeWith, Mutex, OnceCell, Pool, PoolOptions, RwLock, Semaphore};
 
 /// Takes the lock in a future that is polled once and then left, while the same task waits for it.
 async fn locks_itself_out(cx: Cx, lock: Arc<Mutex<u32>>) -> Result<(), Cancelled> {
@@ -154,4 +154,104 @@ fn a_waiter_that_was_handed_the_lock_and_is_never_polled_is_named() {
 
 fn lost() -> Cancelled {
     unreachable!("nobody cancels this region before it has the lock")
+}
+
+/// Runs a task that keeps others waiting, and itself waits for ever; gives what the lab says about it.
+fn said<F, Fut>(program: F) -> Vec<String>
+where
+    F: FnOnce(Cx) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<(), Cancelled>> + Send + 'static,
+{
+    let report = LabRuntime::new(LabConfig::default().seed(1)).run(async |cx| {
+        cx.region(async |scope| {
+            scope.spawn(program);
+            Ok::<(), Cancelled>(())
+        })
+        .await
+    });
+    assert!(matches!(report.end, LabEnd::Stalled(_)), "{:?}", report.end);
+    report
+        .violations
+        .iter()
+        .map(|violation| {
+            assert_eq!(violation.law, Law::Futurelock);
+            violation.message.clone()
+        })
+        .collect()
+}
+
+#[test]
+fn a_reader_that_reads_again_behind_a_writer_is_named() {
+    let said = said(async |cx: Cx| {
+        let lock = Arc::new(RwLock::new(0));
+        let reading = lock.read(&cx).await;
+        let end = cx.region(async |scope| {
+            let lock = Arc::clone(&lock);
+            scope.spawn(async move |cx: Cx| {
+                let _ = lock.write(&cx).await;
+                Ok::<(), Cancelled>(())
+            });
+            for _ in 0..8 {
+                scope.cx().yield_now().await?;
+            }
+            Ok::<(), Cancelled>(())
+        });
+        // The region waits for the writer, which waits for the reader around the region.
+        let _ = end.await;
+        drop(reading);
+        Ok(())
+    });
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("held by Task"), "{said:?}");
+}
+
+#[test]
+fn an_upgrade_beside_a_forgotten_reader_names_the_reader_and_not_itself() {
+    let said = said(async |cx: Cx| {
+        let lock = RwLock::new(0);
+        let seen = lock.upgradable_read(&cx).await.expect("nobody writes");
+        let end = cx
+            .region(async |scope| {
+                let beside = lock.read(scope.cx()).await;
+                let upgraded = seen.upgrade(scope.cx()).await;
+                drop((beside, upgraded));
+                Ok::<(), Cancelled>(())
+            })
+            .await;
+        assert!(end.is_ok());
+        Ok(())
+    });
+    // The body of the region waits for what it holds itself, once.
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with("Region"), "{said:?}");
+}
+
+#[test]
+fn a_cell_that_asks_itself_for_its_value_is_named() {
+    let said = said(async |cx: Cx| {
+        let cell = OnceCell::new();
+        let value = cell
+            .get_or_init(&cx, || async {
+                let inner = cell.get_or_init(&cx, || async { 1 }).await;
+                inner.copied().unwrap_or(0)
+            })
+            .await;
+        assert!(value.is_err());
+        Ok(())
+    });
+    assert_eq!(said.len(), 1, "{said:?}");
+}
+
+#[test]
+fn a_task_that_asks_an_exhausted_pool_for_a_second_object_is_named() {
+    let said = said(async |cx: Cx| {
+        let make = MakeWith(async |_: Cx| Ok::<_, Cancelled>(1));
+        let pool = Pool::new(PoolOptions::new(1), make);
+        let first = pool.acquire(&cx).await;
+        let second = pool.acquire(&cx).await;
+        drop((first, second));
+        Ok(())
+    });
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("held by Task(T1.0)"), "{said:?}");
 }

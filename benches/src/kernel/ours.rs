@@ -4,43 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use asupersync_core::{Cancelled, Outcome};
-use asupersync_kernel::{Cx, JoinHandle, Scope};
-use asupersync_runtime::RuntimeBuilder;
+use asupersync_core::Cancelled;
+use asupersync_kernel::{Cx, Scope};
 use asupersync_sync::{Mutex, Notify, mpsc, oneshot};
 
-use crate::WORKERS;
 use crate::meter::{Meter, Sample, Size, batches};
-use crate::rows::{CHANNEL_CAPACITY, sleep_ms};
+use crate::on_ours::{End, Handle, join_all, joined, on_worker, region};
 
-type End<T> = Result<T, Cancelled>;
-type Handle<T> = JoinHandle<T, Cancelled>;
-
-/// Runs the workload as a task on a worker of a fresh runtime.
-fn on_worker<F, Fut>(workload: F) -> Sample
-where
-    F: FnOnce(Cx) -> Fut + Send + 'static,
-    Fut: Future<Output = Sample> + Send + 'static,
-{
-    let builder = RuntimeBuilder::new().worker_threads(WORKERS);
-    let mut runtime = builder.build().expect("the machine starts two threads");
-    let end = runtime.block_on(async |cx| {
-        cx.region(async |scope| {
-            let task = scope.spawn(async move |cx: Cx| End::Ok(workload(cx).await));
-            task.join(scope.cx()).await.into_result()
-        })
-        .await
-    });
-    end.ok()
-        .expect("the workload neither panics nor is cancelled")
-}
-
-/// Opens a region and gives what its body ends with.
-macro_rules! region {
-    ($cx:expr, $body:expr) => {
-        $cx.region($body).await.ok().expect("nothing is cancelled")
-    };
-}
+use super::{CHANNEL_CAPACITY, sleep_ms};
 
 pub(crate) fn spawn_join_many(size: Size) -> Sample {
     on_worker(async move |cx: Cx| {
@@ -166,24 +137,6 @@ pub(crate) fn sleep_many(size: Size) -> Sample {
         })
         .await
     })
-}
-
-async fn join_all(scope: &Scope<'_, Cancelled>, tasks: Vec<Handle<u64>>) -> u64 {
-    let mut sum = 0;
-    for task in tasks {
-        sum += joined(scope, task).await;
-    }
-    sum
-}
-
-async fn joined<T>(scope: &Scope<'_, Cancelled>, task: Handle<T>) -> T {
-    match task.join(scope.cx()).await {
-        Outcome::Ok(value) => value,
-        other => panic!(
-            "the task neither panics nor is cancelled, and not {:?}",
-            other.severity()
-        ),
-    }
 }
 
 /// Two tasks answer each other over channels that are used once.

@@ -4,27 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
-use tokio::task::{self, JoinHandle};
-use tokio::time::sleep;
+use ::tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use ::tokio::task::{self, JoinHandle};
+use ::tokio::time::sleep;
 
-use crate::WORKERS;
 use crate::meter::{Meter, Sample, Size, batches};
-use crate::rows::{CHANNEL_CAPACITY, sleep_ms};
+use crate::on_tokio::{join_all, joined, on_worker};
 
-/// Runs the workload as a task on a worker of a fresh runtime.
-fn on_worker<Fut>(workload: Fut) -> Sample
-where
-    Fut: Future<Output = Sample> + Send + 'static,
-{
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(WORKERS).enable_time().build();
-    let runtime = runtime.expect("the machine starts two threads");
-    let task = runtime.spawn(workload);
-    runtime
-        .block_on(task)
-        .expect("the workload neither panics nor is aborted")
-}
+use super::{CHANNEL_CAPACITY, sleep_ms};
 
 pub(crate) fn spawn_join_many(size: Size) -> Sample {
     on_worker(batches(size, async |ops| {
@@ -225,17 +212,4 @@ async fn park(ops: u64, notify: &Arc<Notify>) -> Vec<JoinHandle<()>> {
     // The last one to count itself is a few instructions from its wait.
     sleep(Duration::from_millis(20)).await;
     tasks
-}
-
-async fn join_all(tasks: impl Iterator<Item = JoinHandle<u64>>) -> u64 {
-    let tasks: Vec<JoinHandle<u64>> = tasks.collect();
-    let mut sum = 0;
-    for task in tasks {
-        sum += joined(task).await;
-    }
-    sum
-}
-
-async fn joined<T>(task: JoinHandle<T>) -> T {
-    task.await.expect("the task neither panics nor is aborted")
 }

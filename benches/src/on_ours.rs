@@ -1,0 +1,59 @@
+//! Running a workload on asupersync: production host, two workers, as its users would write it.
+
+use asupersync_core::{Cancelled, Outcome};
+use asupersync_kernel::{Cx, JoinHandle, Scope};
+use asupersync_runtime::RuntimeBuilder;
+
+use crate::WORKERS;
+use crate::meter::Sample;
+
+pub(crate) type End<T> = Result<T, Cancelled>;
+pub(crate) type Handle<T> = JoinHandle<T, Cancelled>;
+
+/// Runs the workload as a task on a worker of a fresh runtime.
+pub(crate) fn on_worker<F, Fut>(workload: F) -> Sample
+where
+    F: FnOnce(Cx) -> Fut + Send + 'static,
+    Fut: Future<Output = Sample> + Send + 'static,
+{
+    let builder = RuntimeBuilder::new().worker_threads(WORKERS);
+    let mut runtime = builder.build().expect("the machine starts two threads");
+    let end = runtime.block_on(async |cx| {
+        cx.region(async |scope| {
+            let task = scope.spawn(async move |cx: Cx| End::Ok(workload(cx).await));
+            task.join(scope.cx()).await.into_result()
+        })
+        .await
+    });
+    end.ok()
+        .expect("the workload neither panics nor is cancelled")
+}
+
+/// Opens a region and gives what its body ends with.
+macro_rules! region {
+    ($cx:expr, $body:expr) => {
+        $cx.region($body).await.ok().expect("nothing is cancelled")
+    };
+}
+
+pub(crate) use region;
+
+/// Joins tasks that end well; the sum of what they gave.
+pub(crate) async fn join_all(scope: &Scope<'_, Cancelled>, tasks: Vec<Handle<u64>>) -> u64 {
+    let mut sum = 0;
+    for task in tasks {
+        sum += joined(scope, task).await;
+    }
+    sum
+}
+
+/// Joins a task that ends well.
+pub(crate) async fn joined<T>(scope: &Scope<'_, Cancelled>, task: Handle<T>) -> T {
+    match task.join(scope.cx()).await {
+        Outcome::Ok(value) => value,
+        other => panic!(
+            "the task neither panics nor is cancelled, and not {:?}",
+            other.severity()
+        ),
+    }
+}

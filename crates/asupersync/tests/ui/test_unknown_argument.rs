@@ -1,0 +1,4 @@
+#[asupersync::test(sedes = 8)]
+async fn misspelt(_cx: asupersync::Cx) {}
+
+fn main() {}

@@ -1,0 +1,508 @@
+//! The lock without its value.
+//!
+//! # States
+//! One word: `WRITER`, held exclusively; a number of readers; `UPGRADABLE`, one of the readers may become the writer; `UPGRADING`, it waits to; `WAITERS`, somebody is in line; `POISONED`.
+//!
+//! # Invariants
+//! - `WRITER` excludes readers, and the other way round.
+//! - `WAITERS` and `UPGRADING` are set and taken back under the lock of the lines; while one of them stands nobody gets in without that lock, so nobody overtakes.
+//! - Whoever leaves lets go first and looks at the flags of the same word after; whoever waits sets its flag first and looks at who is in after.
+//! - The line is served from its front: readers up to the next writer together, a writer alone.
+//! - An upgrade goes before the line, which could not move without it: its reader does not let go.
+
+use std::task::{Poll, Waker};
+
+use asupersync_kernel::Resource;
+
+use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
+use crate::spot::Spot;
+use crate::waiters::{Grant, WaitList, Wakers};
+
+const WRITER: u64 = 1;
+const WAITERS: u64 = 2;
+const UPGRADABLE: u64 = 4;
+const UPGRADING: u64 = 8;
+const POISONED: u64 = 16;
+const READER: u64 = 32;
+const READERS: u64 = !(READER - 1);
+
+/// What a waiter wants, and what a guard holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    Read,
+    Upgradable,
+    Write,
+}
+
+impl Mode {
+    /// What stands in the way, besides the line.
+    const fn barred_by(self) -> u64 {
+        match self {
+            Self::Read => WRITER | UPGRADING,
+            Self::Upgradable => WRITER | UPGRADING | UPGRADABLE,
+            Self::Write => READERS | WRITER | UPGRADING | UPGRADABLE,
+        }
+    }
+
+    /// What the holder has in the word.
+    const fn share(self) -> u64 {
+        match self {
+            Self::Read => READER,
+            Self::Upgradable => READER | UPGRADABLE,
+            Self::Write => WRITER,
+        }
+    }
+
+    const fn from_need(need: u32) -> Self {
+        match need {
+            0 => Self::Read,
+            1 => Self::Upgradable,
+            _ => Self::Write,
+        }
+    }
+
+    const fn need(self) -> u32 {
+        match self {
+            Self::Read => 0,
+            Self::Upgradable => 1,
+            Self::Write => 2,
+        }
+    }
+
+    /// The name under which taking it is recorded.
+    pub(super) const fn operation(self) -> &'static str {
+        match self {
+            Self::Read => "rwlock.read",
+            Self::Upgradable => "rwlock.upgradable",
+            Self::Write => "rwlock.write",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Lines {
+    line: WaitList,
+    /// At most one waits to upgrade, as there is one upgradable reader.
+    upgrader: WaitList,
+}
+
+#[derive(Debug)]
+pub(super) struct Raw {
+    state: AtomicU64,
+    lines: Mutex<Lines>,
+    pub(super) resource: Resource,
+    is_poisoning: bool,
+}
+
+impl Raw {
+    crate::primitive::const_unless_loom! {
+        pub(super) fn new(is_poisoning: bool) -> Self {
+            Self {
+                state: AtomicU64::new(0),
+                lines: Mutex::new(Lines {
+                    line: WaitList::new(),
+                    upgrader: WaitList::new(),
+                }),
+                resource: Resource::new(),
+                is_poisoning,
+            }
+        }
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.state.load(Ordering::Acquire) & POISONED != 0
+    }
+
+    pub(super) fn clear_poison(&self) {
+        self.state.fetch_and(!POISONED, Ordering::AcqRel);
+    }
+
+    /// Marks the value as half-changed, if a panic is allowed to do that.
+    pub(super) fn poison(&self) {
+        if self.is_poisoning {
+            self.state.fetch_or(POISONED, Ordering::AcqRel);
+        }
+    }
+
+    /// Takes the lock if that overtakes nobody.
+    #[inline]
+    pub(super) fn try_take(&self, mode: Mode) -> bool {
+        self.admit(mode, mode.barred_by() | WAITERS)
+    }
+
+    #[inline]
+    fn admit(&self, mode: Mode, barred_by: u64) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state & barred_by == 0 {
+            match self.state.compare_exchange_weak(
+                state,
+                state + mode.share(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(seen) => state = seen,
+            }
+        }
+        false
+    }
+
+    /// Lets go; called by who holds it in this mode.
+    #[inline]
+    pub(super) fn release(&self, mode: Mode) {
+        let before = self.state.fetch_sub(mode.share(), Ordering::AcqRel);
+        if before & (WAITERS | UPGRADING) != 0 {
+            self.released_with_waiters(mode, before);
+        }
+    }
+
+    #[cold]
+    fn released_with_waiters(&self, mode: Mode, before: u64) {
+        // A plain reader that leaves others behind lets nobody in; the last one, or the last beside an upgrade, may.
+        if mode == Mode::Read && before & READERS > 2 * READER {
+            return;
+        }
+        let wakers = self.serve(&mut lock(&self.lines));
+        wakers.wake();
+    }
+
+    /// From writer to reader or upgradable reader, letting others read.
+    pub(super) fn downgrade(&self, to: Mode) {
+        let before = self.state.fetch_add(to.share() - WRITER, Ordering::AcqRel);
+        if before & WAITERS != 0 {
+            let wakers = self.serve(&mut lock(&self.lines));
+            wakers.wake();
+        }
+    }
+
+    /// From upgradable reader to plain reader, letting another be upgradable.
+    pub(super) fn give_up_upgrade(&self) {
+        let before = self.state.fetch_sub(UPGRADABLE, Ordering::AcqRel);
+        if before & WAITERS != 0 {
+            let wakers = self.serve(&mut lock(&self.lines));
+            wakers.wake();
+        }
+    }
+
+    /// From upgradable reader to writer, if there is no other reader.
+    pub(super) fn try_upgrade(&self) -> bool {
+        self.upgrade_from(READER | UPGRADABLE)
+    }
+
+    /// Turns the share of the only reader into the writer's.
+    fn upgrade_from(&self, share: u64) -> bool {
+        let mut state = self.state.load(Ordering::Acquire);
+        while state & READERS == READER {
+            match self.state.compare_exchange_weak(
+                state,
+                state - share + WRITER,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return true,
+                Err(seen) => state = seen,
+            }
+        }
+        false
+    }
+
+    /// Lets in who may now come in, under the lock of the lines.
+    fn serve(&self, lines: &mut Lines) -> Wakers {
+        let mut wakers = Wakers::default();
+        if !lines.upgrader.is_empty() {
+            if self.upgrade_from(READER | UPGRADABLE | UPGRADING) {
+                wakers.push(lines.upgrader.grant_front(Grant::One));
+                self.resource.trace("rwlock.promote");
+            }
+            return wakers;
+        }
+        while let Some(need) = lines.line.front_need() {
+            let mode = Mode::from_need(need);
+            if !self.admit(mode, mode.barred_by()) {
+                return wakers;
+            }
+            wakers.push(lines.line.grant_front(Grant::One));
+            self.resource.trace("rwlock.grant");
+        }
+        self.state.fetch_and(!WAITERS, Ordering::AcqRel);
+        wakers
+    }
+}
+
+/// One wait for the lock, without its context.
+#[derive(Debug)]
+pub(super) struct Seize {
+    mode: Mode,
+    place: Spot,
+}
+
+impl Seize {
+    pub(super) const fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            place: Spot::new(),
+        }
+    }
+
+    pub(super) const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub(super) const fn is_in_line(&self) -> bool {
+        self.place.is_in_line()
+    }
+
+    /// Ready once the lock is the caller's.
+    pub(super) fn poll(&mut self, raw: &Raw, waker: &Waker) -> Poll<()> {
+        if self.is_in_line() {
+            return self
+                .place
+                .look(&raw.lines, |lines| &mut lines.line, waker)
+                .map(drop);
+        }
+        if raw.try_take(self.mode) {
+            return Poll::Ready(());
+        }
+        let waker = waker.clone();
+        let mut lines = lock(&raw.lines);
+        raw.state.fetch_or(WAITERS, Ordering::AcqRel);
+        if lines.line.is_empty() && raw.admit(self.mode, self.mode.barred_by()) {
+            raw.state.fetch_and(!WAITERS, Ordering::AcqRel);
+            drop(lines);
+            return Poll::Ready(());
+        }
+        self.place.enter(&mut lines.line, waker, self.mode.need());
+        Poll::Pending
+    }
+
+    /// Leaves the line; what was granted is let go, and who may now come in comes in.
+    pub(super) fn leave(&mut self, raw: &Raw) {
+        if !self.is_in_line() {
+            return;
+        }
+        let (old, wakers) = {
+            let mut lines = lock(&raw.lines);
+            let (grant, old) = self.place.leave(&mut lines.line);
+            if grant.is_some() {
+                raw.resource.trace("rwlock.unlock");
+                raw.state.fetch_sub(self.mode.share(), Ordering::AcqRel);
+            } else {
+                raw.resource.trace("rwlock.leave");
+            }
+            // Also if nothing was granted: a writer that goes lets the readers behind it in.
+            (old, raw.serve(&mut lines))
+        };
+        drop(old);
+        wakers.wake();
+    }
+}
+
+/// One wait of the upgradable reader to become the writer.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    place: Spot,
+}
+
+impl Upgrade {
+    pub(super) const fn new() -> Self {
+        Self { place: Spot::new() }
+    }
+
+    pub(super) const fn is_in_line(&self) -> bool {
+        self.place.is_in_line()
+    }
+
+    /// Ready once the caller is the writer.
+    pub(super) fn poll(&mut self, raw: &Raw, waker: &Waker) -> Poll<()> {
+        if !self.is_in_line() {
+            if raw.try_upgrade() {
+                return Poll::Ready(());
+            }
+            let waker = waker.clone();
+            let mut lines = lock(&raw.lines);
+            raw.state.fetch_or(UPGRADING, Ordering::AcqRel);
+            if raw.upgrade_from(READER | UPGRADABLE | UPGRADING) {
+                drop(lines);
+                return Poll::Ready(());
+            }
+            self.place.enter(&mut lines.upgrader, waker, 0);
+            return Poll::Pending;
+        }
+        let looked = self
+            .place
+            .look(&raw.lines, |lines| &mut lines.upgrader, waker);
+        looked.map(drop)
+    }
+
+    /// Gives up waiting; the caller is the upgradable reader again.
+    pub(super) fn leave(&mut self, raw: &Raw) {
+        if !self.is_in_line() {
+            return;
+        }
+        let (old, wakers) = {
+            let mut lines = lock(&raw.lines);
+            let (grant, old) = self.place.leave(&mut lines.upgrader);
+            match grant {
+                Some(_) => {
+                    let share = Mode::Upgradable.share() - WRITER;
+                    raw.state.fetch_add(share, Ordering::AcqRel);
+                }
+                None => {
+                    raw.state.fetch_and(!UPGRADING, Ordering::AcqRel);
+                }
+            }
+            (old, raw.serve(&mut lines))
+        };
+        drop(old);
+        wakers.wake();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::thread::wait;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct Model {
+        raw: Raw,
+        value: UnsafeCell<u32>,
+    }
+
+    // SAFETY: the value is touched as the lock allows only; that is what the model checks.
+    unsafe impl Sync for Model {}
+    // SAFETY: as above.
+    unsafe impl Send for Model {}
+
+    impl Model {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                raw: Raw::new(true),
+                value: UnsafeCell::new(0),
+            })
+        }
+
+        fn take(&self, mode: Mode) {
+            let mut seize = Seize::new(mode);
+            wait(|task| seize.poll(&self.raw, task.waker()));
+        }
+
+        fn get(&self) -> u32 {
+            // SAFETY: the caller reads under the lock; loom reports a violation as a race.
+            self.value.with(|value| unsafe { *value })
+        }
+
+        fn add(&self) {
+            // SAFETY: the caller is the writer; loom reports a violation as a race.
+            self.value.with_mut(|value| unsafe { *value += 1 });
+        }
+
+        fn write(&self) {
+            self.take(Mode::Write);
+            self.add();
+            self.raw.release(Mode::Write);
+        }
+
+        fn read(&self) -> u32 {
+            self.take(Mode::Read);
+            let value = self.get();
+            self.raw.release(Mode::Read);
+            value
+        }
+
+        fn check(&self, expected: u32) {
+            assert_eq!(self.get(), expected);
+            assert_eq!(self.raw.state.load(Ordering::Acquire), 0);
+        }
+    }
+
+    #[test]
+    fn loom_writers_exclude_readers_and_nobody_is_left_waiting() {
+        loom::model(|| {
+            let model = Model::new();
+            let threads = [true, false].map(|is_writer| {
+                let model = Arc::clone(&model);
+                thread::spawn(move || {
+                    if is_writer {
+                        model.write();
+                    } else {
+                        model.read();
+                    }
+                })
+            });
+            model.write();
+            threads
+                .into_iter()
+                .for_each(|thread| thread.join().unwrap());
+            model.check(2);
+        });
+    }
+
+    #[test]
+    fn loom_a_writer_that_leaves_lets_the_readers_behind_it_in() {
+        loom::model(|| {
+            let model = Model::new();
+            model.take(Mode::Read);
+            let (leaver, reader) = (Arc::clone(&model), Arc::clone(&model));
+            let leaver = thread::spawn(move || {
+                let mut seize = Seize::new(Mode::Write);
+                if seize.poll(&leaver.raw, Waker::noop()).is_ready() {
+                    leaver.raw.release(Mode::Write);
+                }
+                seize.leave(&leaver.raw);
+            });
+            let reader = thread::spawn(move || reader.read());
+            model.raw.release(Mode::Read);
+            leaver.join().unwrap();
+            reader.join().unwrap();
+            model.check(0);
+        });
+    }
+
+    #[test]
+    fn loom_an_upgrade_waits_for_the_other_readers_and_goes_before_the_line() {
+        loom::model(|| {
+            let model = Model::new();
+            model.take(Mode::Upgradable);
+            let seen = model.get();
+            let (writer, reader) = (Arc::clone(&model), Arc::clone(&model));
+            let writer = thread::spawn(move || writer.write());
+            let reader = thread::spawn(move || reader.read());
+            let mut upgrade = Upgrade::new();
+            wait(|task| upgrade.poll(&model.raw, task.waker()));
+            assert_eq!(model.get(), seen, "nobody wrote in between");
+            model.add();
+            model.raw.downgrade(Mode::Read);
+            assert_eq!(model.get(), seen + 1);
+            model.raw.release(Mode::Read);
+            writer.join().unwrap();
+            reader.join().unwrap();
+            model.check(2);
+        });
+    }
+
+    #[test]
+    fn loom_an_upgrade_that_is_given_up_leaves_an_upgradable_reader() {
+        loom::model(|| {
+            let model = Model::new();
+            model.take(Mode::Upgradable);
+            model.take(Mode::Read);
+            let other = Arc::clone(&model);
+            let reader = thread::spawn(move || other.raw.release(Mode::Read));
+            let mut upgrade = Upgrade::new();
+            if upgrade.poll(&model.raw, Waker::noop()).is_ready() {
+                model.raw.downgrade(Mode::Upgradable);
+            } else {
+                upgrade.leave(&model.raw);
+            }
+            assert!(model.raw.try_take(Mode::Read), "readers get in again");
+            assert!(!model.raw.try_take(Mode::Upgradable));
+            model.raw.release(Mode::Read);
+            model.raw.release(Mode::Upgradable);
+            reader.join().unwrap();
+            model.check(0);
+        });
+    }
+}
