@@ -15,6 +15,7 @@ mod obligations;
 mod panics;
 mod quiescence;
 mod shared;
+mod streams;
 mod support;
 mod time;
 mod timeouts;

@@ -27,6 +27,7 @@ mod chunks_timeout;
 mod debounce;
 mod forward;
 mod generate;
+mod interval;
 mod latest;
 mod mpsc;
 mod pace;
@@ -42,8 +43,6 @@ mod try_stream_ext;
 mod watch;
 mod window;
 mod window_timed;
-
-mod interval;
 
 pub use broadcast::{BroadcastStream, broadcast_stream};
 pub use generate::{Generate, TryGenerate, Yield, Yielder, generate, try_generate};

@@ -69,6 +69,47 @@ fn every_source_says_once_that_it_was_cut_short() {
     });
 }
 
+/// A source that says `Err`, and goes on behind a shield.
+async fn check_resumes<T, E>(cx: &Cx, stream: impl Stream<Item = Result<T, E>>)
+where
+    T: std::fmt::Debug,
+    E: std::fmt::Debug,
+{
+    let mut stream = pin!(stream);
+    cancelled(cx, async |cx: &Cx| {
+        let told = futures_util::StreamExt::next(&mut stream).await;
+        assert!(matches!(told, Some(Err(_))), "{told:?}");
+        assert!(futures_util::StreamExt::next(&mut stream).await.is_none());
+        let kept = cx.shield(futures_util::StreamExt::next(&mut stream)).await;
+        assert!(matches!(kept, Some(Ok(_))), "{kept:?}");
+        let told = futures_util::StreamExt::next(&mut stream).await;
+        assert!(matches!(told, Some(Err(_))), "{told:?}");
+    })
+    .await;
+    // And for a reader that need not stop.
+    let next = stream.next(cx).await.expect("nobody cancels");
+    assert!(matches!(next, Some(Ok(_))), "{next:?}");
+}
+
+#[test]
+fn a_source_goes_on_where_its_reader_need_not_stop() {
+    under_seeds(1, async |cx: Cx| {
+        let (tx, rx) = mpsc::channel(2);
+        tx.try_send(1).unwrap();
+        tx.try_send(2).unwrap();
+        check_resumes(&cx, receiver_stream(&cx, rx)).await;
+        let (tx, rx) = mpsc::unbounded_channel();
+        tx.send(1).unwrap();
+        tx.send(2).unwrap();
+        check_resumes(&cx, unbounded_stream(&cx, rx)).await;
+        let (tx, rx) = broadcast::channel(2);
+        tx.send(1).unwrap();
+        tx.send(2).unwrap();
+        check_resumes(&cx, broadcast_stream(&cx, rx)).await;
+        check_resumes(&cx, interval_stream(interval(&cx, TICK))).await;
+    });
+}
+
 /// An item, and then a source that hears of cancellation.
 fn one_and_waiting<'a>(cx: &'a Cx) -> impl Stream<Item = Result<Time, Cancelled>> + 'a {
     let mut ticks = interval(cx, FOREVER);

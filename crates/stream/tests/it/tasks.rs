@@ -1,10 +1,11 @@
 //! Items as tasks: they go on by themselves, are bounded, and are drained.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use asupersync_core::{CancelKind, Cancelled, Collect, Outcome};
+use asupersync_core::{CancelKind, Cancelled, Collect, IntoOutcome, Outcome};
 use asupersync_kernel::{Cx, RegionOptions};
 use asupersync_lab::{LabConfig, LabRuntime};
 use asupersync_stream::{StreamExt, TryStreamExt, iter};
@@ -170,6 +171,7 @@ fn the_first_error_of_a_try_form_comes_when_the_rest_is_drained_and_ends_the_str
     under_seeds(SEEDS, async |cx: Cx| {
         for ordered in [true, false] {
             let live = Live::default();
+            let start = cx.now();
             let options = RegionOptions::new().policy(Collect);
             let end: End = cx
                 .region_with(options, async |scope| {
@@ -185,6 +187,7 @@ fn the_first_error_of_a_try_form_comes_when_the_rest_is_drained_and_ends_the_str
                     let failed = results.try_next(scope.cx()).await;
                     assert_eq!(failed, Err(AppError::Failed(7)));
                     assert_eq!(live.count(), 0, "the rest was drained before");
+                    assert_eq!(ms(&cx, start), 9, "and was asked to stop");
                     assert_eq!(results.try_next(scope.cx()).await, Ok(None));
                     Ok::<_, AppError>(())
                 })
@@ -198,6 +201,7 @@ fn the_first_error_of_a_try_form_comes_when_the_rest_is_drained_and_ends_the_str
 fn an_error_of_the_source_stops_a_try_form() {
     under_seeds(SEEDS, async |cx: Cx| {
         let live = Live::default();
+        let start = cx.now();
         let end: End = cx
             .region(async |scope| {
                 let inner = live.clone();
@@ -208,6 +212,7 @@ fn an_error_of_the_source_stops_a_try_form() {
                 let failed = results.try_next(scope.cx()).await;
                 assert_eq!(failed, Err(AppError::Failed(1)));
                 assert_eq!(live.count(), 0);
+                assert_eq!(ms(&cx, start), 7);
                 Ok::<_, AppError>(())
             })
             .await;
@@ -245,8 +250,10 @@ fn a_reader_that_must_stop_gets_what_is_there_then_the_reason_once_then_the_end(
         let end: End = cx
             .region(async |scope| {
                 let live = Live::default();
-                let mut results = iter([1, 2, 400, 3])
-                    .buffered(&scope, 3, move |cx, n| work(cx, live.clone(), n));
+                let begun = Cell::new(0);
+                let source = iter([1, 2, 400, 3]).inspect(|_| begun.set(begun.get() + 1));
+                let mut results =
+                    source.buffered(&scope, 3, move |cx, n| work(cx, live.clone(), n));
                 let first = results.try_next(scope.cx()).await?;
                 assert_eq!(first, Some(1));
                 cx.sleep(TICK * 10).await?;
@@ -261,6 +268,7 @@ fn a_reader_that_must_stop_gets_what_is_there_then_the_reason_once_then_the_end(
                         assert_eq!(seen[0], Some(Ok(2)));
                         assert!(matches!(seen[1], Some(Err(AppError::Cancelled(_)))));
                         assert_eq!(seen[2], None);
+                        assert_eq!(begun.get(), 3, "nothing more is begun");
                         Outcome::<(), Cancelled>::Ok(())
                     })
                     .await;
@@ -366,6 +374,34 @@ fn a_cancelled_concurrent_form_leaves_no_task() {
                 task.cancel();
                 assert!(matches!(task.join(scope.cx()).await, Outcome::Cancelled(_)));
                 assert_eq!(live.count(), 0);
+                Ok::<_, AppError>(())
+            })
+            .await;
+        assert_eq!(end, Outcome::Ok(()));
+    });
+}
+
+#[test]
+fn an_error_counts_more_than_a_cancellation_that_came_before_it() {
+    under_seeds(SEEDS, async |cx: Cx| {
+        let options = RegionOptions::new().policy(Collect);
+        let end: End = cx
+            .region_with(options, async |scope| {
+                let work = |cx: Cx, n: u32| async move {
+                    if n == 0 {
+                        let own = cx.region(async |inner| {
+                            inner.cancel(CancelKind::User);
+                            cx.sleep(TICK).await?;
+                            inner.cx().checkpoint()
+                        });
+                        return own.await.map_err(|never: Cancelled| never.into());
+                    }
+                    let end = cx.sleep(FOREVER).await;
+                    end.map_err(|_| AppError::Failed(n)).into_outcome()
+                };
+                let mut results = iter([0, 9].map(Ok)).try_buffered(&scope, 2, work);
+                let failed = results.try_next(scope.cx()).await;
+                assert_eq!(failed, Err(AppError::Failed(9)));
                 Ok::<_, AppError>(())
             })
             .await;
