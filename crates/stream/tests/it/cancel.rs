@@ -189,6 +189,8 @@ fn a_wait_of_ours_fails_on_streams_that_hear_of_nothing() {
                     let first = never.next(&cx).await;
                     assert!(first.is_err(), "woken by the request");
                     assert!(never.next(&cx).await.is_err(), "and again");
+                    let mut never = pending::<Result<u32, AppError>>();
+                    assert!(never.try_next(&cx).await.is_err());
                     Ok::<_, AppError>(())
                 });
                 cx.sleep(TICK).await?;
@@ -244,5 +246,46 @@ fn a_cancelled_task_that_reads_with_question_marks_ends_as_cancelled() {
             })
             .await;
         assert_eq!(end, Outcome::Ok(()));
+    });
+}
+
+#[test]
+fn a_cancellation_is_not_told_as_a_late_item() {
+    under_seeds(1, async |cx: Cx| {
+        let mut late = pin!(pending::<u32>().timeout_each(&cx, TICK));
+        let waits = futures_util::poll!(futures_util::StreamExt::next(&mut late));
+        assert!(waits.is_pending());
+        cancelled(&cx, async |cx: &Cx| {
+            // The source hears of nothing, so it is for the wait to say it.
+            let waits = futures_util::poll!(futures_util::StreamExt::next(&mut late));
+            assert!(waits.is_pending());
+            assert!(late.next(cx).await.is_err());
+        })
+        .await;
+        assert!(matches!(late.next(&cx).await, Ok(Some(Err(_)))));
+    });
+}
+
+#[test]
+fn what_is_held_is_let_go_also_over_a_source_that_hears_of_nothing() {
+    under_seeds(1, async |cx: Cx| {
+        let source = || iter([1_u32]).chain(pending());
+        let mut chunks = pin!(source().chunks_timeout(&cx, 9, FOREVER));
+        let mut quiet = pin!(source().debounce(&cx, FOREVER));
+        let windows = Windows::tumbling(FOREVER);
+        let mut windows = pin!(source().window_timed(&cx, windows).map(|w| w.items));
+        macro_rules! polls {
+            ($($stream:ident),*) => {
+                ($(futures_util::poll!(futures_util::StreamExt::next(&mut $stream))),*)
+            };
+        }
+        use std::task::Poll::{Pending, Ready};
+        assert_eq!(polls!(chunks, quiet, windows), (Pending, Pending, Pending));
+        cancelled(&cx, async |_: &Cx| {
+            let all = (Ready(Some(vec![1])), Ready(Some(1)), Ready(Some(vec![1])));
+            assert_eq!(polls!(chunks, quiet, windows), all);
+            assert_eq!(polls!(chunks, quiet, windows), (Pending, Pending, Pending));
+        })
+        .await;
     });
 }

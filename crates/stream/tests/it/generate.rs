@@ -121,3 +121,29 @@ fn a_yield_below_wakers_of_its_own_is_woken() {
         assert_eq!(all, (0..10).collect::<Vec<_>>());
     });
 }
+
+#[test]
+fn a_dropped_stream_lets_its_yielder_go_although_the_body_had_not_ended() {
+    under_seeds(SEEDS, async |cx: Cx| {
+        let (give, take) = std::sync::mpsc::channel();
+        let mut stream = Box::pin(generate(async move |out| {
+            give.send(out).unwrap();
+            std::future::pending::<()>().await;
+        }));
+        assert!(futures_util::poll!(stream.next(&cx)).is_pending());
+        let mut out = take.recv().unwrap();
+        let end = cx
+            .region(async |scope| {
+                let writer = scope.spawn(async move |_: Cx| {
+                    out.yield_(1_u32).await;
+                    Ok::<(), Cancelled>(())
+                });
+                cx.sleep(TICK).await?;
+                drop(stream);
+                writer.join(scope.cx()).await.into_result().unwrap();
+                Ok::<(), Cancelled>(())
+            })
+            .await;
+        assert_eq!(end, Outcome::Ok(()));
+    });
+}

@@ -57,6 +57,15 @@ fn a_zip_of_the_latest_gives_a_pair_for_each_item_once_both_have_one() {
 }
 
 #[test]
+fn a_zip_of_the_latest_takes_from_both_in_turn() {
+    under_seeds(1, async |cx: Cx| {
+        let all = iter(0..3).zip_latest(iter(0..3));
+        let all: Vec<(u32, u32)> = all.collect(&cx).await.unwrap();
+        assert_eq!(all, [(0, 0), (1, 0), (1, 1), (2, 1), (2, 2)]);
+    });
+}
+
+#[test]
 fn a_zip_of_the_latest_ends_when_one_ends_without_an_item() {
     under_seeds(1, async |cx: Cx| {
         let never = asupersync_stream::pending::<u32>();
@@ -181,5 +190,70 @@ fn a_source_that_panics_ends_both_sides() {
         assert!(even[0].is_ok() && even[1].is_err());
         let odd: Vec<u32> = odd.try_collect(&cx).await.unwrap();
         assert_eq!(odd, [1]);
+    });
+}
+
+/// A side that waits in a task of its own for its next item, and what wakes it.
+async fn is_woken_by<T, S>(cx: &Cx, waiting: S, event: impl FnOnce()) -> End<Option<T>>
+where
+    T: Send + 'static,
+    S: asupersync_stream::Stream<Item = Result<T, PartitionError>> + Send + 'static,
+{
+    cx.region(async |scope| {
+        let task = scope.spawn(async move |_: Cx| {
+            let mut waiting = Box::pin(waiting);
+            let next = futures_util::StreamExt::next(&mut waiting).await;
+            Ok::<_, AppError>(next.transpose()?)
+        });
+        cx.sleep(TICK).await.expect("nobody cancels");
+        assert!(!task.is_finished(), "it waits");
+        event();
+        // Without a wake the lab finds that nothing can happen any more.
+        task.join(scope.cx()).await
+    })
+    .await
+}
+
+#[test]
+fn a_side_that_waits_for_room_is_woken_when_there_is_some() {
+    under_seeds(SEEDS, async |cx: Cx| {
+        let options = PartitionOptions::new(2).when_full(WhenFull::Wait);
+        let parts = || iter([1_u32, 3, 0, 2]).partition(&cx, options, |n| n % 2 == 0);
+        let (even, odd) = parts();
+        let mut odd = Box::pin(odd);
+        let taken = is_woken_by(&cx, even, || {
+            let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+            let one = asupersync_stream::Stream::poll_next(odd.as_mut(), &mut task);
+            assert_eq!(one, std::task::Poll::Ready(Some(Ok(1))));
+        });
+        assert_eq!(taken.await, Outcome::Ok(Some(0)));
+        let (even, odd) = parts();
+        let gone = is_woken_by(&cx, even, || drop(odd));
+        assert_eq!(gone.await, Outcome::Ok(Some(0)));
+    });
+}
+
+#[test]
+fn a_side_is_woken_for_an_item_that_the_other_found() {
+    under_seeds(SEEDS, async |cx: Cx| {
+        // A source that tells nobody that it has something.
+        let ready = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let is_ready = std::sync::Arc::clone(&ready);
+        let source = asupersync_stream::poll_fn(move |_| {
+            match is_ready.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                true => std::task::Poll::Ready(Some(8_u32)),
+                false => std::task::Poll::Pending,
+            }
+        });
+        let options = PartitionOptions::new(2);
+        let (even, odd) = source.partition(&cx, options, |n| n % 2 == 0);
+        let mut odd = Box::pin(odd);
+        let found = is_woken_by(&cx, even, || {
+            ready.store(true, std::sync::atomic::Ordering::Relaxed);
+            let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+            let none = asupersync_stream::Stream::poll_next(odd.as_mut(), &mut task);
+            assert!(none.is_pending());
+        });
+        assert_eq!(found.await, Outcome::Ok(Some(8)));
     });
 }

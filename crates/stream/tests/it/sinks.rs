@@ -125,8 +125,10 @@ fn an_idle_forward_keeps_no_slot_from_the_others() {
                     .await?;
                 assert_eq!(five, [0, 1, 2, 3, 4]);
                 sleeper.cancel();
-                let end = sleeper.join(scope.cx()).await;
-                assert!(matches!(end, Outcome::Cancelled(_)), "{end:?}");
+                let Outcome::Cancelled(reason) = sleeper.join(scope.cx()).await else {
+                    panic!("it was to stop");
+                };
+                assert!(!reason.escalated(), "it heard by itself");
                 Ok::<_, AppError>(())
             })
             .await;
@@ -143,6 +145,18 @@ fn a_try_forward_stops_at_the_first_error() {
         let end = source.try_forward(&cx, sink).await;
         assert_eq!(end, Err(AppError::Failed(2)));
         assert_eq!(rx.try_recv(), Ok(1));
+        assert_eq!(rx.try_recv(), Err(mpsc::TryRecvError::Closed));
+    });
+}
+
+#[test]
+fn a_forward_closes_its_sink_at_the_end() {
+    under_seeds(1, async |cx: Cx| {
+        let (tx, mut rx) = mpsc::channel(4);
+        let mut sink = sender_sink(&cx, tx);
+        iter([1, 2]).forward(&cx, &mut sink).await.unwrap();
+        assert!(matches!(sink.send(&cx, 3).await, Err(SinkError::Closed)));
+        assert_eq!((rx.try_recv(), rx.try_recv()), (Ok(1), Ok(2)));
         assert_eq!(rx.try_recv(), Err(mpsc::TryRecvError::Closed));
     });
 }
