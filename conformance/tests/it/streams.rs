@@ -54,7 +54,7 @@ fn many_items_are_worked_once_in_order_or_not() {
         let end = cx
             .region(async |scope| {
                 let work = |cx: Cx, n: u64| async move {
-                    if n % 3 == 0 {
+                    if n.is_multiple_of(3) {
                         cx.yield_now().await?;
                     }
                     Ok::<_, AppError>(n)
