@@ -16,6 +16,7 @@ mod panics;
 mod policies;
 mod quiescence;
 mod shared;
+mod streams;
 mod support;
 mod time;
 mod timeouts;
