@@ -2,6 +2,10 @@
 //!
 //! Events are emitted only while the host's [`KernelConfig::record`](crate::KernelConfig::record) is set; a host that does not record pays one predictable branch.
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use asupersync_core::{
     CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
 };
@@ -13,6 +17,70 @@ pub enum Subject {
     Region(RegionId),
     /// A task or a fiber.
     Task(TaskId),
+}
+
+/// A name in an event: one that stands in the program's text, or one that was read from a recording.
+///
+/// Cost: a copy allocates nothing.
+/// # Examples
+/// ```
+/// use asupersync_kernel::Name;
+/// let name = Name::from("mutex.lock");
+/// assert_eq!(&*name, "mutex.lock");
+/// assert_eq!(name, Name::shared("mutex.lock"));
+/// ```
+#[derive(Clone)]
+pub struct Name(Text);
+
+#[derive(Clone)]
+enum Text {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Name {
+    /// A name that does not stand in the program's text.
+    #[must_use]
+    pub fn shared(text: &str) -> Self {
+        Self(Text::Shared(Arc::from(text)))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Text::Static(text) => text,
+            Text::Shared(text) => text,
+        }
+    }
+}
+
+impl From<&'static str> for Name {
+    fn from(text: &'static str) -> Self {
+        Self(Text::Static(text))
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Name {}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
 }
 
 /// How an obligation ended.
@@ -70,7 +138,7 @@ pub enum Event {
         /// Whether it is pinned to its worker.
         pinned: bool,
         /// Where it was spawned.
-        site: &'static str,
+        site: Name,
     },
     /// A task is about to be polled.
     TaskPolled {
@@ -153,6 +221,16 @@ pub enum Event {
         /// For when.
         at: Time,
     },
+    /// A timer has expired, and its waker is about to be called.
+    TimerFired {
+        /// For when it stood.
+        at: Time,
+    },
+    /// A timer was taken back before it expired.
+    TimerCancelled {
+        /// For when it stood.
+        at: Time,
+    },
     /// Entropy was drawn.
     EntropyDrawn {
         /// The value.
@@ -172,6 +250,6 @@ pub enum Event {
         /// On which resource: a number given by the host when the resource was first used.
         resource: u64,
         /// What was done.
-        name: &'static str,
+        name: Name,
     },
 }

@@ -42,7 +42,7 @@ mod waker;
 pub use blocking::BlockingError;
 pub use cancel::CancelWait;
 pub use cx::Cx;
-pub use event::{Event, Settlement, Subject};
+pub use event::{Event, Name, Settlement, Subject};
 pub use fiber::Fiber;
 pub use host::{Host, KernelConfig, Lane, LeakEscalation, Owed, Report, TimerKey, WorkerId};
 pub use join::{JoinHandle, Wait};

@@ -56,7 +56,7 @@ impl Resource {
         node.host().record(Event::Operation {
             subject: Some(named.subject()),
             resource: self.number(|| node.host().next_number()),
-            name: operation,
+            name: operation.into(),
         });
     }
 

@@ -290,7 +290,7 @@ where
     node.record(|| Event::TaskSpawned {
         task: node.task_id(),
         pinned: node.home().is_some(),
-        site: init.site,
+        site: init.site.into(),
     });
     if own_deadline {
         cancel::arm_deadline(&node);

@@ -7,8 +7,7 @@ use std::task::Waker;
 
 use asupersync_core::{RegionId, Time};
 use asupersync_kernel::{Event, Host, KernelConfig, Lane, Report, Runnable, TimerKey, WorkerId};
-
-use crate::trace::TraceEvent;
+use asupersync_trace::TraceEvent;
 
 /// What the schedule chooses from.
 pub(crate) enum Choice {
@@ -36,6 +35,16 @@ struct State {
     leaks: u64,
     events: Vec<TraceEvent>,
     reports: Vec<Report>,
+}
+
+impl State {
+    fn stamped(&self, event: Event) -> TraceEvent {
+        TraceEvent {
+            at: self.now,
+            step: self.step,
+            event,
+        }
+    }
 }
 
 impl LabHost {
@@ -92,8 +101,17 @@ impl LabHost {
             }
             due.push(entry.remove());
             state.timer_times.remove(&number);
+            self.note(&mut state, Event::TimerFired { at: when });
         }
         Some(due)
+    }
+
+    /// Records what the host itself did.
+    fn note(&self, state: &mut State, event: Event) {
+        if self.config.record {
+            let traced = state.stamped(event);
+            state.events.push(traced);
+        }
     }
 
     pub(crate) fn steps(&self) -> u64 {
@@ -149,7 +167,10 @@ impl Host for LabHost {
         let waker = {
             let mut state = self.lock();
             let at = state.timer_times.remove(&key.entry);
-            at.and_then(|at| state.timers.remove(&(at, key.entry)))
+            at.and_then(|at| {
+                self.note(&mut state, Event::TimerCancelled { at });
+                state.timers.remove(&(at, key.entry))
+            })
         };
         drop(waker);
     }
@@ -176,8 +197,8 @@ impl Host for LabHost {
 
     fn record(&self, event: Event) {
         let mut state = self.lock();
-        let (at, step) = (state.now, state.step);
-        state.events.push(TraceEvent { at, step, event });
+        let traced = state.stamped(event);
+        state.events.push(traced);
     }
 
     fn report(&self, report: Report) {

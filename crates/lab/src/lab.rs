@@ -15,7 +15,7 @@ use crate::host::{Choice, LabHost};
 use crate::net::LabNet;
 use crate::oracle::{Law, Violation, check_laws, idle_holders, stalled_holders};
 use crate::report::{LabEnd, LabReport};
-use crate::trace::Trace;
+use asupersync_trace::Trace;
 
 /// Runs one program under a seed.
 pub struct LabRuntime {

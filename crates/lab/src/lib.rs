@@ -28,8 +28,8 @@ mod net;
 mod oracle;
 mod report;
 mod seeds;
-mod trace;
 
+pub use asupersync_trace::{Trace, TraceEvent};
 pub use config::LabConfig;
 pub use interrupt::{Probe, every_await};
 pub use lab::LabRuntime;
@@ -37,4 +37,3 @@ pub use net::{LabNet, NetConfig};
 pub use oracle::{Futurelock, Law, Violation, check_laws, idle_holders, stalled_holders};
 pub use report::{LabEnd, LabReport};
 pub use seeds::{Seeds, check_seeds};
-pub use trace::{Trace, TraceEvent};

@@ -189,7 +189,7 @@ impl Net {
                 host.record(Event::Operation {
                     subject: None,
                     resource,
-                    name,
+                    name: name.into(),
                 });
             }
         }

@@ -8,7 +8,7 @@ use std::fmt;
 use asupersync_core::{CancelStage, ObligationId, RegionId, TaskId};
 use asupersync_kernel::{Event, Settlement, Subject};
 
-use crate::trace::Trace;
+use asupersync_trace::Trace;
 
 mod futurelock;
 

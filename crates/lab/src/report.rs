@@ -7,7 +7,7 @@ use asupersync_core::Outcome;
 use asupersync_kernel::{Report, Unfinished};
 
 use crate::oracle::Violation;
-use crate::trace::Trace;
+use asupersync_trace::Trace;
 
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -320,7 +320,7 @@ mod tests {
         let event = Event::Operation {
             subject: Some(Subject::Task(task(index))),
             resource: 7,
-            name,
+            name: name.into(),
         };
         monitor.see(now, &event);
     }

@@ -80,13 +80,13 @@ struct Held {
 
 impl Holds {
     /// Follows one operation; those that are none of a lock's are passed over.
-    pub fn see(&mut self, moment: u64, subject: Subject, resource: u64, operation: &'static str) {
+    pub fn see(&mut self, moment: u64, subject: Subject, resource: u64, operation: &str) {
         let Some((kind, verb)) = operation.split_once('.') else {
             return;
         };
-        if !LOCK_LIKE.contains(&kind) {
+        let Some(kind) = LOCK_LIKE.into_iter().find(|known| *known == kind) else {
             return;
-        }
+        };
         match verb {
             "wait" => self.line(resource, kind).wait(moment, subject, false),
             "lock" | "acquire" | "read" | "write" | "upgradable" => {

@@ -1,8 +1,13 @@
 //! What events tell: pure functions over what a host recorded.
 //!
+//! A [`Trace`] is what a host recorded of a run; [`access_of`] says what its operations do with their resources.
 //! [`Holds`] follows who holds a lock and who waits for it; the lab asks it of a whole run, the runtime of the present moment.
 #![forbid(unsafe_code)]
 
+mod access;
 mod holds;
+mod record;
 
+pub use access::{Access, access_of, known_operations};
 pub use holds::{Hold, Holds};
+pub use record::{Trace, TraceEvent};

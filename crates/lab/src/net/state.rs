@@ -82,7 +82,7 @@ impl State {
             _ => address,
         };
         let id = effects.number();
-        effects.record(id, "tcp listen");
+        effects.record(id, "tcp.listen");
         self.listeners.insert(
             id,
             Listener {
@@ -160,7 +160,7 @@ impl State {
             .connections
             .get_mut(&connection)
             .expect("a connection stays while a listener's queue holds its server end");
-        effects.record(connection, "tcp accept");
+        effects.record(connection, "tcp.accept");
         accepted.side_mut(End::Server).options = options;
         Poll::Ready(Ok((connection, accepted.side(End::Client).address)))
     }
@@ -191,7 +191,7 @@ impl State {
         let Some(listener) = self.listeners.remove(&id) else {
             return;
         };
-        effects.record(id, "tcp close");
+        effects.record(id, "tcp.close");
         effects.forget.extend(listener.accepting);
         for connection in listener.waiting {
             self.send(connection, End::Server, Segment::Refused, effects);
@@ -233,7 +233,7 @@ impl State {
             port => SocketAddr::new(ip, port),
         };
         let id = effects.number();
-        effects.record(id, "tcp connect");
+        effects.record(id, "tcp.connect");
         self.connections
             .insert(id, Connection::new(client, server, options.stream));
         self.by_addresses.insert((client, server), id);
@@ -319,7 +319,7 @@ impl State {
         }
         pipe.held -= count;
         effects.wake.extend(pipe.writer.take());
-        effects.record(id, "tcp read");
+        effects.record(id, "tcp.read");
         Poll::Ready(Ok(count))
     }
 
@@ -366,7 +366,7 @@ impl State {
         let most = room.min(bytes.len());
         let count = shorten(&mut self.rng, self.config.short_probability, most);
         pipe.held += count;
-        effects.record(id, "tcp write");
+        effects.record(id, "tcp.write");
         self.send(id, end, Segment::Data(bytes[..count].to_vec()), effects);
         Poll::Ready(Ok(count))
     }
@@ -383,7 +383,7 @@ impl State {
             // There is nothing left to end.
             return Ok(());
         }
-        effects.record(id, "tcp shutdown");
+        effects.record(id, "tcp.shutdown");
         if matches!(how, Shutdown::Read | Shutdown::Both) {
             let pipe = connection.incoming(end);
             pipe.read_shut = true;
@@ -447,7 +447,7 @@ impl State {
         if unread || linger == Some(Some(Duration::ZERO)) {
             return self.abort(id, end, effects);
         }
-        effects.record(id, "tcp close");
+        effects.record(id, "tcp.close");
         let side = connection.side_mut(end);
         side.open = false;
         let says_so = side.phase == Phase::Connected && !side.outgoing.fin_sent;
@@ -463,7 +463,7 @@ impl State {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        effects.record(id, "tcp abort");
+        effects.record(id, "tcp.abort");
         let side = connection.side_mut(end);
         side.open = false;
         let tells = side.phase == Phase::Connected;
@@ -518,7 +518,7 @@ impl State {
         let Some(connection) = self.connections.get_mut(&id).filter(|each| each.stands()) else {
             return false;
         };
-        effects.record(id, "tcp reset");
+        effects.record(id, "tcp.reset");
         for end in [End::Client, End::Server] {
             connection.break_end(end, self.rng.bool(), effects);
         }
@@ -570,11 +570,11 @@ impl State {
         match segment {
             Segment::Syn => self.arrive_syn(id, effects),
             Segment::Established => {
-                effects.record(id, "tcp connected");
+                effects.record(id, "tcp.connected");
                 self.settle_connect(id, Phase::Connected, effects);
             }
             Segment::Refused => {
-                effects.record(id, "tcp refused");
+                effects.record(id, "tcp.refused");
                 self.settle_connect(id, Phase::Refused, effects);
             }
             Segment::Data(bytes) => self.arrive_data(id, from, &bytes, effects),
@@ -583,7 +583,7 @@ impl State {
                 effects.wake.extend(pipe.reader.take());
             }
             Segment::Reset => {
-                effects.record(id, "tcp reset");
+                effects.record(id, "tcp.reset");
                 connection.break_end(from.other(), self.rng.bool(), effects);
             }
         }
@@ -631,7 +631,7 @@ impl State {
             return;
         };
         if connection.side(from.other()).open {
-            effects.record(id, "tcp deliver");
+            effects.record(id, "tcp.deliver");
             let pipe = connection.outgoing(from);
             pipe.received.extend(bytes);
             effects.wake.extend(pipe.reader.take());

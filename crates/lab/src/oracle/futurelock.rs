@@ -11,7 +11,7 @@ use asupersync_core::{RegionId, TaskId};
 use asupersync_kernel::{Event, Subject};
 use asupersync_trace::{Hold, Holds};
 
-use crate::trace::Trace;
+use asupersync_trace::Trace;
 
 /// A holder that is not polled while another waits for what it holds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -188,7 +188,7 @@ fn a_seed_gives_the_same_faults_byte_for_byte() {
     for seed in [3, 14] {
         let text = |(report, _): (LabReport<u32, TestError>, Store)| report.trace.to_text();
         let (first, second) = (text(run(seed)), text(run(seed)));
-        assert!(first.contains("tcp reset"));
+        assert!(first.contains("tcp.reset"));
         assert!(first == second, "two runs of seed {seed} differ");
     }
     let (one, other) = (run(1).0, run(2).0);

@@ -456,15 +456,7 @@ fn every_request_that_the_service_took_is_answered_before_it_ends() {
         });
         report.assert_clean();
         assert!(report.outcome.is_ok(), "{:?}", report.outcome);
-        let is_send = |event: &&Event| {
-            matches!(
-                event,
-                Event::Operation {
-                    name: "mpsc.send",
-                    ..
-                }
-            )
-        };
+        let is_send = |event: &&Event| matches!(event, Event::Operation { name, .. } if **name == *"mpsc.send");
         let taken = report.trace.iter().filter(is_send).count() as u64;
         assert_eq!(counts.1.load(Ordering::Relaxed), taken, "seed {seed}");
         late += counts.2.load(Ordering::Relaxed);

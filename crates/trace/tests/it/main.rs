@@ -1,0 +1,3 @@
+//! What the crate promises of recordings.
+
+mod access;
