@@ -29,7 +29,7 @@ mod oracle;
 mod report;
 mod seeds;
 
-pub use asupersync_trace::{Trace, TraceEvent};
+pub use asupersync_trace::{DecodeError, Divergence, EncodeError, Trace, TraceEvent};
 pub use config::LabConfig;
 pub use interrupt::{Probe, every_await};
 pub use lab::LabRuntime;

@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod codec;
 mod holds;
 mod record;
 
 pub use access::{Access, access_of, known_operations};
+pub use codec::{BODY_BYTES_MAX, DecodeError, EncodeError, VERSION, fuzz_decode};
 pub use holds::{Hold, Holds};
-pub use record::{Trace, TraceEvent};
+pub use record::{Divergence, Trace, TraceEvent};

@@ -1,3 +1,5 @@
 //! What the crate promises of recordings.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod codec;
