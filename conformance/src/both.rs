@@ -1,17 +1,24 @@
 //! Running one scenario on both hosts.
 
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use asupersync_core::{LeakResponse, Outcome};
 use asupersync_kernel::{Cx, LeakEscalation};
-use asupersync_lab::{LabConfig, LabEnd, LabRuntime, Law};
+use asupersync_lab::{LabConfig, LabEnd, LabRuntime, Law, Trace};
 use asupersync_runtime::RuntimeBuilder;
 
 /// How many seeds a scenario runs under; `ASUPERSYNC_SEEDS` asks for another number.
 const SEEDS: u64 = 16;
+
+/// The folder into which the digest of every trace goes; set by `cargo xtask determinism`.
+const DIGESTS: &str = "ASUPERSYNC_TRACE_DIGESTS";
 
 /// A scenario in production that takes longer has hung.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -60,6 +67,13 @@ impl Hosts {
             scenario(cx).await;
             Outcome::<(), Infallible>::Ok(())
         };
+        if let Some(folder) = std::env::var_os(DIGESTS) {
+            let mut digests = Digests::open(Path::new(&folder));
+            for seed in seeds() {
+                digests.add(seed, &self.under_the_lab(seed, body));
+            }
+            return;
+        }
         for seed in seeds() {
             self.under_the_lab(seed, body);
         }
@@ -68,7 +82,8 @@ impl Hosts {
         }
     }
 
-    fn under_the_lab<F, Fut>(&self, seed: u64, body: F)
+    /// The trace of a run that was clean, and that a second run repeated.
+    fn under_the_lab<F, Fut>(&self, seed: u64, body: F) -> Trace
     where
         F: Fn(Cx) -> Fut,
         Fut: Future<Output = Outcome<(), Infallible>>,
@@ -98,10 +113,10 @@ impl Hosts {
             );
         }
         let second = LabRuntime::new(config()).run(&body);
-        assert!(
-            first.trace.to_text() == second.trace.to_text(),
-            "two runs of one seed gave two traces\n  host: {replay}"
-        );
+        if let Some(divergence) = first.trace.divergence(&second.trace) {
+            panic!("two runs of one seed gave two traces: {divergence}\n  host: {replay}");
+        }
+        first.trace
     }
 
     fn in_production<F, Fut>(&self, workers: usize, body: F)
@@ -147,6 +162,33 @@ where
     Fut: Future<Output = ()>,
 {
     Hosts::new().run(scenario);
+}
+
+/// A scenario's digests, a line a run.
+struct Digests(File);
+
+impl Digests {
+    /// Named after the test, and counted where a test runs several scenarios.
+    fn open(folder: &Path) -> Self {
+        thread_local! {
+            static SCENARIO: Cell<u32> = const { Cell::new(0) };
+        }
+        let scenario = SCENARIO.replace(SCENARIO.get() + 1);
+        let thread = std::thread::current();
+        let test = thread.name().expect("a test has a name");
+        let name = format!("{}-{scenario}", test.replace("::", "-"));
+        let file = File::create_new(folder.join(&name));
+        Self(
+            file.unwrap_or_else(|error| panic!("the digests of {name} cannot be written: {error}")),
+        )
+    }
+
+    fn add(&mut self, seed: u64, trace: &Trace) {
+        let bytes = trace.encode().expect("a scenario is far below the limit");
+        let digest = blake3::hash(&bytes);
+        writeln!(self.0, "{seed} {} {digest}", trace.events.len())
+            .expect("the folder stays writable");
+    }
 }
 
 fn seeds() -> std::ops::Range<u64> {

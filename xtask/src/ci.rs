@@ -74,7 +74,7 @@ fn last_line(rows: &[Vec<String>], tally: Option<&Tally>) -> String {
 
 type Step = fn(&Ci) -> Result<End, Box<dyn std::error::Error>>;
 
-const STEPS: [(&str, Step); 14] = [
+const STEPS: [(&str, Step); 15] = [
     ("fmt", |ci| ci.cargo("fmt", &["fmt", "--all", "--check"])),
     ("layers", |ci| ci.own(&["layers"])),
     ("tidy", |ci| ci.own(&["tidy"])),
@@ -99,6 +99,7 @@ const STEPS: [(&str, Step); 14] = [
     ("doc", Ci::doc),
     ("examples", Ci::examples),
     ("conformance", Ci::conformance),
+    ("determinism", |ci| ci.own(&["determinism"])),
     ("bench", Ci::bench),
     ("loom", Ci::loom),
     ("fuzz", |ci| ci.own(&["fuzz"])),

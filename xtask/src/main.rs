@@ -13,6 +13,7 @@ mod awaits;
 mod bench;
 mod ci;
 mod deps;
+mod determinism;
 mod fuzz;
 mod laws;
 mod layers;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         "spec" => spec::run(),
         "awaits" => awaits::run(),
         "deps" => deps::run(),
+        "determinism" => determinism::run(rest),
         "loom" => loom::run(rest),
         "tsan" => tsan::run(),
         "fuzz" => fuzz::run(rest),
@@ -79,6 +81,7 @@ cargo xtask <command>
   spec                           every law names its check and its attack, and both exist
   awaits                         every public function that waits is cut short at every await by a test
   deps                           no foreign runtime in the facade's tree; licences are allowed
+  determinism [--seeds N]        the scenarios' traces are the same in every process, folder and environment
   loom [--full | --fraction]     models of the lock-free code
   tsan                           the unsafe crates' tests under ThreadSanitizer; takes a few minutes
   fuzz [TARGET] [--seconds N]    fuzz targets with the address sanitizer; TARGET is a crate, a target, or crate/target
