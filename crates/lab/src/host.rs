@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::thread::{self, ThreadId};
 
 use asupersync_core::{RegionId, Time};
 use asupersync_kernel::{Event, Host, KernelConfig, Lane, Report, Runnable, TimerKey, WorkerId};
@@ -17,7 +18,17 @@ pub(crate) enum Choice {
     Job(Box<dyn FnOnce() + Send>),
 }
 
+/// The first time that something reached a lab from a thread that is not its own.
+pub(crate) struct Foreign {
+    pub(crate) what: &'static str,
+    pub(crate) thread: String,
+    /// The place in the trace.
+    pub(crate) event: usize,
+}
+
 pub(crate) struct LabHost {
+    /// The thread that runs the lab.
+    home: ThreadId,
     config: KernelConfig,
     state: Mutex<State>,
     ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
@@ -35,6 +46,7 @@ struct State {
     leaks: u64,
     events: Vec<TraceEvent>,
     reports: Vec<Report>,
+    foreign: Option<Foreign>,
 }
 
 impl State {
@@ -54,6 +66,7 @@ impl LabHost {
         ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
     ) -> Self {
         Self {
+            home: thread::current().id(),
             config,
             state: Mutex::new(State {
                 rng: fastrand::Rng::with_seed(seed),
@@ -67,6 +80,7 @@ impl LabHost {
                 leaks: 0,
                 events: Vec::new(),
                 reports: Vec::new(),
+                foreign: None,
             }),
             ports,
         }
@@ -74,6 +88,24 @@ impl LabHost {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, for what only the lab's own thread may ask for: when another thread comes depends on the operating system, and not on the seed.
+    fn lock_at_home(&self, what: &'static str) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        let here = thread::current();
+        if here.id() != self.home && state.foreign.is_none() {
+            state.foreign = Some(Foreign {
+                what,
+                thread: here.name().unwrap_or("unnamed").to_owned(),
+                event: state.events.len(),
+            });
+        }
+        state
+    }
+
+    pub(crate) fn take_foreign(&self) -> Option<Foreign> {
+        self.lock().foreign.take()
     }
 
     /// Draws the next step from what is runnable.
@@ -144,7 +176,8 @@ impl Host for LabHost {
     }
 
     fn schedule(&self, task: Runnable, _lane: Lane, _pinned: Option<WorkerId>) {
-        self.lock().choices.push(Choice::Task(task));
+        let mut state = self.lock_at_home("a task was woken");
+        state.choices.push(Choice::Task(task));
     }
 
     fn current_worker(&self) -> Option<WorkerId> {
@@ -152,7 +185,7 @@ impl Host for LabHost {
     }
 
     fn timer_insert(&self, at: Time, waker: Waker) -> TimerKey {
-        let mut state = self.lock();
+        let mut state = self.lock_at_home("a timer was set");
         state.numbers += 1;
         let number = state.numbers;
         state.timers.insert((at, number), waker);
@@ -188,11 +221,12 @@ impl Host for LabHost {
     }
 
     fn random_u64(&self) -> u64 {
-        self.lock().rng.u64(..)
+        self.lock_at_home("entropy was drawn").rng.u64(..)
     }
 
     fn run_blocking(&self, job: Box<dyn FnOnce() + Send>) {
-        self.lock().choices.push(Choice::Job(job));
+        let mut state = self.lock_at_home("a job was handed in");
+        state.choices.push(Choice::Job(job));
     }
 
     fn record(&self, event: Event) {

@@ -87,7 +87,12 @@ impl LabRuntime {
             }
         }
         let trace = Trace { events };
-        let violations = violations(&trace, &end, self.config.futurelock_max_idle_steps);
+        let mut violations = violations(&trace, &end, self.config.futurelock_max_idle_steps);
+        violations.extend(host.take_foreign().map(|foreign| Violation {
+            law: Law::ForeignThread,
+            message: format!("{} by the thread `{}`", foreign.what, foreign.thread),
+            event: foreign.event,
+        }));
         LabReport {
             outcome: root.outcome,
             end,

@@ -3,7 +3,7 @@
 //! A program that runs here runs the kernel that production runs; only the ports differ.
 //! Which runnable task goes next, and every random number, is a function of the seed; time stands still while anything is runnable and then jumps to the next timer.
 //! Sockets work as in production, over a network in memory: [`NetConfig`] sets it up, [`LabNet`] disturbs it under way.
-//! Two runs of one seed give the same trace, byte for byte.
+//! Two runs of one seed give the same trace, byte for byte; what comes from another thread would break that, and is the violation [`Law::ForeignThread`].
 //!
 //! # Examples
 //! ```

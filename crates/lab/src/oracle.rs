@@ -34,6 +34,8 @@ pub enum Law {
     Finalizers,
     /// Nobody holds what others wait for without being polled.
     Futurelock,
+    /// Nothing reaches the lab from another thread; the host itself sees it.
+    ForeignThread,
 }
 
 /// A broken law.

@@ -1,5 +1,6 @@
 //! The lab host, through its public interface.
 
 mod ends;
+mod foreign;
 mod interrupt;
 mod timers;

@@ -106,25 +106,6 @@ fn put_fields<'a>(out: &mut Output<'_>, names: &mut Names<'a>, event: &'a Event)
             out.region(*region);
             out.task(*heir);
         }
-        Event::TaskSpawned { task, pinned, site } => {
-            out.task(*task);
-            out.bytes.push(u8::from(*pinned));
-            put_varint(out.bytes, names.index_of(site.as_str()));
-        }
-        Event::TaskPolled { task } | Event::TaskWoken { task } => out.task(*task),
-        Event::TaskEnded { task, severity } | Event::EndSuppressed { task, severity } => {
-            out.task(*task);
-            out.one_of(&SEVERITIES, severity)?;
-        }
-        Event::CancelRequested { subject, kind } => {
-            out.subject(Some(*subject));
-            out.one_of(&CANCEL_KINDS, kind)?;
-        }
-        Event::CancelEscalated { subject, stage } => {
-            out.subject(Some(*subject));
-            out.one_of(&STAGES, stage)?;
-        }
-        Event::Masked { subject } | Event::Unmasked { subject } => out.subject(Some(*subject)),
         Event::ObligationReserved {
             obligation,
             holder,
@@ -158,6 +139,37 @@ fn put_fields<'a>(out: &mut Output<'_>, names: &mut Names<'a>, event: &'a Event)
             put_difference(out.bytes, &mut out.last.resource, *resource);
             put_varint(out.bytes, names.index_of(name.as_str()));
         }
+        _ => return put_task_fields(out, names, event),
+    }
+    Some(())
+}
+
+/// The fields of what tasks and cancellation tell.
+fn put_task_fields<'a>(
+    out: &mut Output<'_>,
+    names: &mut Names<'a>,
+    event: &'a Event,
+) -> Option<()> {
+    match event {
+        Event::TaskSpawned { task, pinned, site } => {
+            out.task(*task);
+            out.bytes.push(u8::from(*pinned));
+            put_varint(out.bytes, names.index_of(site.as_str()));
+        }
+        Event::TaskPolled { task } | Event::TaskWoken { task } => out.task(*task),
+        Event::TaskEnded { task, severity } | Event::EndSuppressed { task, severity } => {
+            out.task(*task);
+            out.one_of(&SEVERITIES, severity)?;
+        }
+        Event::CancelRequested { subject, kind } => {
+            out.subject(Some(*subject));
+            out.one_of(&CANCEL_KINDS, kind)?;
+        }
+        Event::CancelEscalated { subject, stage } => {
+            out.subject(Some(*subject));
+            out.one_of(&STAGES, stage)?;
+        }
+        Event::Masked { subject } | Event::Unmasked { subject } => out.subject(Some(*subject)),
         _ => return None,
     }
     Some(())
