@@ -203,7 +203,9 @@ fn operations_are_recorded_with_one_number_for_each_resource() {
         .events
         .iter()
         .filter_map(|event| match &event.event {
-            asupersync_kernel::Event::Operation { resource, name, .. } => Some((*resource, &**name)),
+            asupersync_kernel::Event::Operation { resource, name, .. } => {
+                Some((*resource, &**name))
+            }
             _ => None,
         })
         .collect();
