@@ -52,4 +52,6 @@ pub mod time {
 #[cfg(doctest)]
 mod migration_stream;
 #[cfg(doctest)]
+mod migration_tower;
+#[cfg(doctest)]
 mod readme;
