@@ -4,11 +4,13 @@
 //! A cell of the last two columns names one or more items, each in back quotes, as `path/to/file.rs#item` or `path/to/file.rs#Type::function`.
 //! An item exists if the file defines that name in code; an attack must moreover be a test.
 //! The README's promises, a table with the head `| promise | in short | attacked by |`, name tests in the same way, and so do the bugs of `docs/bugs.md`, under `| bug | elsewhere | here | case |`.
+//! The rows of `docs/migration.md` name code that is compiled: see [`crate::migration`].
 //! A law that is cited in code (``the law `I4` ``) must stand in the table.
 
 use std::collections::BTreeSet;
 
 use crate::Verdict;
+use crate::migration;
 use crate::report::{self, Finding};
 use crate::source::{Source, leading_word, words};
 use crate::tree::Tree;
@@ -40,6 +42,7 @@ pub(crate) fn run() -> Verdict {
     findings.extend(check_rows(&tree, &PROMISES, is_due));
     let is_due = workspace.member("asupersync-conformance").is_some();
     findings.extend(check_rows(&tree, &BUGS, is_due));
+    findings.extend(migration::check(&tree));
     if laws.is_empty() && workspace.member("asupersync-kernel").is_some() {
         findings.push(Finding::new(
             "spec",
@@ -200,7 +203,7 @@ fn check_rows(tree: &Tree, rows: &Rows, is_due: bool) -> Vec<Finding> {
 }
 
 /// The cells of a line of a table.
-fn cells(line: &str) -> Vec<&str> {
+pub(crate) fn cells(line: &str) -> Vec<&str> {
     let inside = line.trim().trim_matches('|');
     inside.split('|').map(str::trim).collect()
 }

@@ -48,4 +48,6 @@ pub mod time {
 }
 
 #[cfg(doctest)]
+mod migration;
+#[cfg(doctest)]
 mod readme;
