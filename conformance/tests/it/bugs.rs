@@ -19,9 +19,12 @@ use asupersync_kernel::Cx;
 use asupersync_time::timeout;
 use futures_util::future::{Either, select};
 
-/// A time up to which an operation is given, so short that it is often given up.
+/// A time so short that what waits for it is often given up.
+///
+/// It is a multiple of a step, so that what is waited for often comes in the very moment in which the waiter gives up.
 fn moment(cx: &Cx) -> Duration {
-    Duration::from_micros(cx.random_u64() % 400)
+    const STEP: Duration = Duration::from_micros(100);
+    STEP * u32::try_from(cx.random_u64() % 4).expect("it is less than four")
 }
 
 /// Waits for `operation` for a moment, and then drops it where it stands, as the `select!` of other runtimes does.

@@ -8,7 +8,7 @@ use std::task::{Context, Wake, Waker};
 use asupersync_conformance::on_both_hosts;
 use asupersync_core::Outcome;
 use asupersync_kernel::Cx;
-use asupersync_sync::{Mutex, Notify, RwLock, Semaphore, mpsc, oneshot, watch};
+use asupersync_sync::{Mutex, Notify, RwLock, Semaphore, mpsc, watch};
 use futures_util::poll;
 
 use super::{cancelled_soon, dropped_soon, moment};
@@ -133,26 +133,28 @@ impl<F: Fn()> Drop for Code<F> {
     }
 }
 
-/// What a waker comes back to.
-struct All {
-    channel: mpsc::Sender<u32>,
-    mutex: Mutex<()>,
-    rwlock: RwLock<()>,
-    semaphore: Semaphore,
-    notify: Notify,
-    watched: watch::Sender<u32>,
-}
-
-impl All {
-    fn enter(&self) {
-        let _full = self.channel.try_send(9);
-        drop(self.mutex.try_lock());
-        drop(self.rwlock.try_write());
-        self.semaphore.add_permits(1);
-        let _taken = self.semaphore.forget_permits(1);
-        self.notify.notify_waiters();
-        let _unseen = self.watched.send(9);
-    }
+/// Polls `waiting` with a waker that runs `enter`, and then has it woken; or only replaces that waker, which drops it.
+fn comes_back<F, E, W>(waiting: F, enter: E, wake: W)
+where
+    F: Future,
+    E: Fn() + Send + Sync + 'static,
+    W: FnOnce(),
+{
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&runs);
+    let waker = Waker::from(Arc::new(Code(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        enter();
+    })));
+    let mut waiting = pin!(waiting);
+    let first_look = waiting.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(first_look.is_pending());
+    // From here on the primitive has the only one, and drops it after it has called it.
+    drop(waker);
+    wake();
+    // Woken or replaced, it has run.
+    let _ = waiting.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(runs.load(Ordering::SeqCst) > 0);
 }
 
 /// In the field: a primitive calls a waker, or drops one, while it holds its own lock; an executor that polls at once, or a future that owns a handle, comes back and deadlocks.
@@ -160,52 +162,76 @@ impl All {
 #[test]
 fn a_waker_may_come_back_to_what_wakes_it() {
     on_both_hosts(async |cx| {
-        let (channel, mut rx) = mpsc::channel(1);
-        let (watched, mut seen) = watch::channel(0);
-        let (once, mut answer) = oneshot::channel();
-        let all = Arc::new(All {
-            channel,
-            mutex: Mutex::new(()),
-            rwlock: RwLock::new(()),
-            semaphore: Semaphore::new(0),
-            notify: Notify::new(),
-            watched,
-        });
-        let runs = Arc::new(AtomicU32::new(0));
-        let make = || {
-            let (all, runs) = (Arc::clone(&all), Arc::clone(&runs));
-            Waker::from(Arc::new(Code(move || {
-                runs.fetch_add(1, Ordering::SeqCst);
-                all.enter();
-            })))
-        };
-        let guard = all.mutex.try_lock().expect("nobody has it");
-        let reading = all.rwlock.try_read().expect("nobody writes");
-        let mut recv = pin!(rx.recv(&cx));
-        let mut lock = pin!(all.mutex.lock(&cx));
-        let mut write = pin!(all.rwlock.write(&cx));
-        let mut acquire = pin!(all.semaphore.acquire(&cx));
-        let mut notified = pin!(all.notify.notified(&cx));
-        let mut changed = pin!(seen.changed(&cx));
-        let mut reply = pin!(answer.recv(&cx));
-        // Each waits; the second waker replaces and drops the first, which may already make others ready.
-        for _ in 0..2 {
-            let wakers: [Waker; 7] = std::array::from_fn(|_| make());
-            let mut tasks = wakers.each_ref().map(Context::from_waker);
-            let [a, b, c, d, e, f, g] = &mut tasks;
-            let _ = recv.as_mut().poll(a);
-            let _ = lock.as_mut().poll(b);
-            let _ = write.as_mut().poll(c);
-            let _ = acquire.as_mut().poll(d);
-            let _ = notified.as_mut().poll(e);
-            let _ = changed.as_mut().poll(f);
-            let _ = reply.as_mut().poll(g);
+        // Each twice: woken, and only replaced.
+        for is_woken in [true, false] {
+            let when_woken = |wake: &dyn Fn()| {
+                if is_woken {
+                    wake();
+                }
+            };
+            let notify = Arc::new(Notify::new());
+            let own = Arc::clone(&notify);
+            let enter = move || {
+                own.notify_waiters();
+                own.notify_one();
+            };
+            comes_back(notify.notified(&cx), enter, || {
+                when_woken(&|| notify.notify_one());
+            });
+
+            let semaphore = Arc::new(Semaphore::new(0));
+            let own = Arc::clone(&semaphore);
+            let enter = move || own.add_permits(1);
+            comes_back(semaphore.acquire(&cx), enter, || {
+                when_woken(&|| semaphore.add_permits(1));
+            });
+
+            let mutex = Arc::new(Mutex::new(()));
+            let own = Arc::clone(&mutex);
+            let held = std::cell::Cell::new(mutex.try_lock().ok());
+            let enter = move || drop(own.try_lock());
+            comes_back(mutex.lock(&cx), enter, || {
+                when_woken(&|| drop(held.take()));
+            });
+
+            let rwlock = Arc::new(RwLock::new(()));
+            let own = Arc::clone(&rwlock);
+            let held = std::cell::Cell::new(rwlock.try_read().ok());
+            let enter = move || drop(own.try_write());
+            comes_back(rwlock.write(&cx), enter, || {
+                when_woken(&|| drop(held.take()));
+            });
+
+            let (tx, mut rx) = mpsc::channel(1);
+            let own = tx.clone();
+            let enter = move || {
+                let _full = own.try_send(2);
+            };
+            comes_back(rx.recv(&cx), enter, || {
+                when_woken(&|| tx.try_send(1).expect("it is empty"));
+            });
+
+            let (tx, mut rx) = mpsc::channel(1);
+            tx.try_send(1).expect("it is empty");
+            let own = tx.clone();
+            let enter = move || {
+                let _full = own.try_send(2);
+            };
+            comes_back(tx.send(&cx, 3), enter, || {
+                if is_woken {
+                    rx.try_recv().expect("it is there");
+                }
+            });
+
+            let (tx, mut rx) = watch::channel(0);
+            let tx = Arc::new(tx);
+            let own = Arc::clone(&tx);
+            let enter = move || {
+                let _full = own.send(2);
+            };
+            comes_back(rx.changed(&cx), enter, || {
+                when_woken(&|| tx.send(1).expect("there is a receiver"));
+            });
         }
-        let before = runs.load(Ordering::SeqCst);
-        drop((guard, reading));
-        all.semaphore.add_permits(1);
-        all.notify.notify_one();
-        once.send(1).expect("it is waited for");
-        assert!(runs.load(Ordering::SeqCst) > before, "they were woken");
     });
 }

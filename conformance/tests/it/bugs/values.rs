@@ -128,6 +128,48 @@ fn a_value_is_not_lost_when_its_recv_is_given_up() {
     });
 }
 
+/// The same where another task sends the message and cancels the receiver, in either order, before that is polled again.
+#[test]
+fn a_value_is_not_lost_with_a_receiver_that_is_cancelled_as_it_comes() {
+    on_both_hosts(async |cx| {
+        let (tx, mut rx) = mpsc::channel(1);
+        let mut given_up = 0;
+        for number in 0..EACH {
+            let end = cx
+                .region(async |scope| {
+                    let receiver = scope.spawn(async move |cx: Cx| {
+                        let received = rx.recv(&cx).await.ok();
+                        End::Ok((rx, received))
+                    });
+                    for _ in 0..scope.cx().random_u64() % 4 {
+                        scope.cx().yield_now().await?;
+                    }
+                    if number % 2 == 0 {
+                        receiver.cancel();
+                    }
+                    tx.try_send(number).expect("the receiver is there");
+                    receiver.cancel();
+                    let (rest, received) = receiver.join(scope.cx()).await.flatten()?;
+                    End::Ok((rest, received))
+                })
+                .await;
+            let received;
+            (rx, received) = end.ok().expect("the receiver ends by itself");
+            if received.is_none() {
+                given_up += 1;
+            }
+            let left = rx.try_recv().ok();
+            assert_eq!(
+                received.or(left),
+                Some(number),
+                "it came, or is still there"
+            );
+            assert!(received.is_none() || left.is_none(), "it came once");
+        }
+        assert!(given_up > 0, "some were cancelled first");
+    });
+}
+
 /// In the field: a client gives up on a request, the reply comes late, and the next request on the connection gets it as its own; from there on every answer is off by one.
 /// Here each call has a cell of its own, so a late reply goes nowhere and is handed back to the server as unwanted.
 #[test]
