@@ -74,11 +74,12 @@ fn last_line(rows: &[Vec<String>], tally: Option<&Tally>) -> String {
 
 type Step = fn(&Ci) -> Result<End, Box<dyn std::error::Error>>;
 
-const STEPS: [(&str, Step); 13] = [
+const STEPS: [(&str, Step); 14] = [
     ("fmt", |ci| ci.cargo("fmt", &["fmt", "--all", "--check"])),
     ("layers", |ci| ci.own(&["layers"])),
     ("tidy", |ci| ci.own(&["tidy"])),
     ("spec", |ci| ci.own(&["spec"])),
+    ("awaits", |ci| ci.own(&["awaits"])),
     ("deps", |ci| ci.own(&["deps"])),
     ("clippy", |ci| {
         ci.cargo(

@@ -25,6 +25,7 @@ mod spec;
 mod testing;
 mod tidy;
 mod tree;
+mod tsan;
 mod workspace;
 
 use std::process::ExitCode;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         "awaits" => awaits::run(),
         "deps" => deps::run(),
         "loom" => loom::run(rest),
+        "tsan" => tsan::run(),
         "fuzz" => fuzz::run(rest),
         "bench" => bench::run(rest),
         "conformance" => bench::conformance(rest),
@@ -79,6 +81,7 @@ cargo xtask <command>
   awaits                         every public function that waits is cut short at every await by a test
   deps                           no foreign runtime in the facade's tree; licences are allowed
   loom [--full | --fraction]     models of the lock-free code
+  tsan                           the unsafe crates' tests under ThreadSanitizer; takes a few minutes
   fuzz [TARGET] [--seconds N]    fuzz targets with the address sanitizer; TARGET is a crate, a target, or crate/target
   bench <suite> [--rounds N] [--only ROW] [--json FILE] [--smoke]
                                  suites: kernel, sync, raptorq (arguments after it are passed through)

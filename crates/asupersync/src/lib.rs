@@ -4,7 +4,7 @@
 //! The README's example, and the guarantees with their tests, stand at the root of the repository.
 //!
 //! # Features
-//! `runtime`, `lab`, `sync`, `time`, `combinator`, `io`, `net` and `macros` are on by default; each selects the crate of its name.
+//! `runtime`, `lab`, `sync`, `time`, `combinator`, `stream`, `io`, `net` and `macros` are on by default; each selects the crate of its name.
 //! `lock-metrics` makes `sync::ContendedMutex` record how long it is waited for and held.
 #![forbid(unsafe_code)]
 
@@ -35,6 +35,8 @@ pub use asupersync_macros::{main, test};
 pub use asupersync_net as net;
 #[cfg(feature = "runtime")]
 pub use asupersync_runtime::{MonitorConfig, Runtime, RuntimeBuilder, exit_code, run_main};
+#[cfg(feature = "stream")]
+pub use asupersync_stream as stream;
 #[cfg(feature = "sync")]
 pub use asupersync_sync as sync;
 
@@ -49,5 +51,9 @@ pub mod time {
 
 #[cfg(doctest)]
 mod migration;
+#[cfg(doctest)]
+mod migration_stream;
+#[cfg(doctest)]
+mod migration_tower;
 #[cfg(doctest)]
 mod readme;

@@ -13,8 +13,9 @@
 //! - A combinator that is dropped drops its branches; what they had opened is closed by the region around it.
 //! - Branches spend the caller's budget, and a request to the caller reaches them all.
 //!
-//! # What is deliberately absent
-//! Policies that remember earlier calls (retry, circuit breaker, bulkhead, rate limit) are not here yet; [`Hedge`] is the exception, since it is a race.
+//! # Policies
+//! What a call passes through, and what remembers earlier calls, is a [`Policy`]: retries, timeouts, circuit breakers, bulkheads, rate limits, caches and faults, composed in a stated order.
+//! Its recommended order, and how strategies see each other, stand at [`Policy`] and [`Strategy`].
 #![forbid(unsafe_code)]
 
 mod bracket;
@@ -28,6 +29,7 @@ mod join;
 mod latency;
 mod map_reduce;
 mod pipeline;
+mod policy;
 mod quorum;
 mod race;
 mod stages;
@@ -43,6 +45,15 @@ pub use hedge::{Attempt, Hedge, HedgeDelay, HedgeOptions};
 pub use join::{join, settle, settle_with, try_join};
 pub use map_reduce::{MapReduce, map_reduce};
 pub use pipeline::Pipeline;
+pub use policy::{
+    AcquireRate, AdaptiveLimit, AdaptiveOptions, AnyFailure, Backoff, BreakerChange,
+    BreakerMetrics, BreakerOptions, BreakerPermit, BreakerState, Bulkhead, BulkheadOptions,
+    BulkheadPermit, CacheAside, CacheAt, CacheOptions, Call, Chaos, CircuitBreaker, CodelOptions,
+    Direct, FailureRule, Fallback, Fault, Jitter, LimitAlgorithm, LoadShed, Observer, Policy,
+    PolicyBuilder, PolicyError, PolicyEvent, PolicyLayer, PolicyService, Rate, RateAlgorithm,
+    RateLimitError, RateLimitOptions, RateLimiter, Rejection, Retry, RetryBudget, RetryDecision,
+    RetryRule, RetryStop, ServiceError, Stack, Strategy, Timeout, Transient, Window,
+};
 pub use quorum::{AllFailed, QuorumError, first_ok, quorum};
 pub use race::{Selected, race, select, select_biased};
 pub use stages::{Received, Source, Stage, StageOptions, Stages};

@@ -2,7 +2,7 @@
 //!
 //! A reason is a small shared value.
 //! Reasons form a semilattice under [`strengthen`](CancelReason::strengthen): the higher severity wins, then the earlier time, then the smaller origin.
-//! A reason may have a cause, the cause a further one; the chain is at most [`CAUSES_MAX`] long and records whether it was cut.
+//! A reason may have a cause, the cause a further one; the chain is at most [`CAUSES_MAX`] long, keeps its root, and records whether it was cut.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::{Budget, RegionId, TaskId, Time};
 
-/// How many causes a reason keeps; a longer chain is cut at its far end and says so.
+/// How many causes a reason keeps; a longer chain is cut before its root and says so.
 pub const CAUSES_MAX: usize = 8;
 
 /// The kinds of cancellation, from the mildest to the most severe.
@@ -204,7 +204,7 @@ impl CancelReason {
 
     /// The same reason, caused by `cause`.
     ///
-    /// The chain keeps its nearest [`CAUSES_MAX`] causes; whether more were cut is told by [`is_truncated`](Self::is_truncated).
+    /// The chain keeps [`CAUSES_MAX`] causes, the nearest and the root; whether some between were cut is told by [`is_truncated`](Self::is_truncated).
     #[must_use]
     pub fn with_cause(self, cause: Self) -> Self {
         let (cause, truncated) = cause.cut_to(CAUSES_MAX - 1);
@@ -255,7 +255,7 @@ impl CancelReason {
         self.shared.cause.as_ref()
     }
 
-    /// The last known link of the chain of causes: the reason itself if it has no cause.
+    /// The last link of the chain of causes, which is never cut: the reason itself if it has no cause.
     #[must_use]
     pub fn root_cause(&self) -> &Self {
         let mut reason = self;
@@ -265,7 +265,7 @@ impl CancelReason {
         reason
     }
 
-    /// Whether causes were cut from the chain's far end.
+    /// Whether causes were cut from the chain, before its root.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.shared.truncated
@@ -319,9 +319,11 @@ impl CancelReason {
             return (self, truncated);
         }
         let mut shared = Shared::clone(&self.shared);
-        shared.cause = match (depth_max, shared.cause) {
-            (0, _) | (_, None) => None,
-            (_, Some(cause)) => Some(cause.cut_to(depth_max - 1).0),
+        // The root says why all of this is: whoever asked for it knows its own request by it.
+        shared.cause = match shared.cause {
+            Some(cause) if depth_max > 1 => Some(cause.cut_to(depth_max - 1).0),
+            Some(cause) => Some(cause.root_cause().clone()),
+            None => None,
         };
         shared.depth = depth_max;
         shared.truncated = true;
@@ -379,10 +381,10 @@ impl fmt::Display for CancelReason {
             CancelStage::Dropped => f.write_str(", dropped after its grace")?,
         }
         if let Some(cause) = self.cause() {
+            if self.is_truncated() && !cause.is_truncated() {
+                f.write_str("; causes between were cut")?;
+            }
             write!(f, "; because: {cause}")?;
-        }
-        if self.is_truncated() && self.cause().is_none() {
-            f.write_str("; earlier causes were cut")?;
         }
         Ok(())
     }
@@ -540,7 +542,28 @@ mod tests {
         }
         assert_eq!(links, CAUSES_MAX);
         assert!(reason.is_truncated());
-        assert!(link.is_truncated());
+        assert!(!link.is_truncated(), "the root is whole");
+        let shown = reason.to_string();
+        assert_eq!(
+            shown.matches("causes between were cut").count(),
+            1,
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn the_root_of_a_chain_is_never_cut() {
+        let mut reason = CancelReason::new(CancelKind::Timeout, Origin::default(), Time::ZERO);
+        let root = reason.clone();
+        for n in 1..40 {
+            let at = Time::from_nanos(n);
+            let next = CancelReason::new(CancelKind::ParentCancelled, Origin::default(), at);
+            reason = next.with_cause(reason);
+            assert_eq!(reason.root_cause(), &root);
+            let nearest = reason.cause().expect("it was given one");
+            let is_nearest = nearest.at() == Time::from_nanos(n - 1);
+            assert!(is_nearest, "the nearest are kept too");
+        }
     }
 
     #[test]

@@ -169,6 +169,7 @@ pub(crate) fn select(input: TokenStream) -> Result<TokenStream> {
             .await,
         );
         #(let #ends = ::asupersync::combinator::FirstMatch::value(#ends);)*
+        // tidy(allow): whether there is anything to expect depends on the caller's pattern
         #[allow(unreachable_patterns, unused_variables, reason = "a pattern may take everything")]
         match __asupersync_rule.winner() {
             #(#handlers)*
@@ -197,6 +198,7 @@ fn branch(arm: &Arm) -> TokenStream {
         ::asupersync::combinator::plain(async {
             #guard
             let __asupersync_output = (#future).await;
+            // tidy(allow): whether there is anything to expect depends on the caller's pattern
             #[allow(unreachable_patterns, unused_variables, reason = "a pattern may take everything")]
             let __asupersync_fits = match &__asupersync_output {
                 #seen => true,

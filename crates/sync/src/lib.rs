@@ -33,6 +33,7 @@
     reason = "a value in a channel's slot or behind a lock is moved by whoever the lock-free state names"
 )]
 
+// tidy(crate-length): channels and locks are one crate by design, since all of them wait in one kind of line
 mod barrier;
 // tidy(contents-page): `Sender` and `Receiver` are named by their family, as everywhere in async Rust
 pub mod broadcast;

@@ -47,7 +47,7 @@ pub(super) fn check_crates(workspace: &Workspace, files: &[RustFile], findings: 
             let what = format!("{count} lines, tests aside; the stop is {CRATE_LINES_MAX}");
             findings.push(Finding::new(
                 "crate-length",
-                format!("{}/Cargo.toml", member.folder),
+                format!("{}/src/lib.rs", member.folder),
                 0,
                 what,
             ));

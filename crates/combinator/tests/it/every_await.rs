@@ -18,7 +18,7 @@ use crate::support::{AppError, End, Live, TICK, stubborn};
 
 /// What the branches of a case work with, and what must be as before when it is over.
 #[derive(Clone)]
-struct Bench {
+pub(crate) struct Bench {
     /// Tasks of branches that are alive.
     live: Live,
     /// A permit that branches hold while they wait.
@@ -27,7 +27,7 @@ struct Bench {
 
 impl Bench {
     /// Waits for a lock and for time, in a task too; gives `value`.
-    async fn work(&self, cx: &Cx, ticks: u32, value: u32) -> Result<u32, AppError> {
+    pub(crate) async fn work(&self, cx: &Cx, ticks: u32, value: u32) -> Result<u32, AppError> {
         cx.yield_now().await?;
         let Ok(permit) = self.permit.acquire(cx).await else {
             cx.checkpoint()?;
@@ -48,7 +48,7 @@ impl Bench {
         self.work(&cx, n, n).await
     }
 
-    async fn fail(&self, cx: &Cx, ticks: u32) -> Result<u32, AppError> {
+    pub(crate) async fn fail(&self, cx: &Cx, ticks: u32) -> Result<u32, AppError> {
         let value = self.work(cx, ticks, ticks).await?;
         Err(AppError::Failed(value))
     }
@@ -57,7 +57,7 @@ impl Bench {
 /// Runs a case: what `program` gives, if it was left alone, is `expected`; nothing is left in any case.
 ///
 /// The program runs in a region, which must close with everything that it had opened.
-async fn case<T, E, F, Fut>(cx: &Cx, probe: &Probe, expected: Outcome<T, E>, program: F)
+pub(crate) async fn case<T, E, F, Fut>(cx: &Cx, probe: &Probe, expected: Outcome<T, E>, program: F)
 where
     T: PartialEq + std::fmt::Debug,
     E: PartialEq + std::fmt::Debug,

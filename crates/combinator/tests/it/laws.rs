@@ -99,6 +99,11 @@ laws! {
     L14 fallback_goes_on_after_an_error_only
     L15 a_group_of_one_is_its_branch
     L16 a_task_ends_as_its_body_would_inline
+    L17 a_retry_of_one_is_its_attempt
+    L18 a_retry_repeats_errors_and_takes_as_long
+    L19 idle_strategies_are_the_identity
+    L20 a_policy_is_its_outer_strategy_around_the_rest
+    L21 the_policy_of_a_timeout_is_the_timeout
 }
 
 fn sheet_text() -> String {

@@ -92,3 +92,27 @@ pub(crate) async fn stubborn(cx: Cx, live: Live, work: Duration, cleanup: Durati
     })
     .await
 }
+
+/// The virtual time, in milliseconds.
+pub(crate) fn ticks(cx: &Cx) -> u64 {
+    cx.now().as_millis()
+}
+
+/// What an observer heard.
+#[derive(Default)]
+pub(crate) struct Heard(std::sync::Mutex<Vec<asupersync_combinator::PolicyEvent>>);
+
+impl Heard {
+    pub(crate) fn take(&self) -> Vec<asupersync_combinator::PolicyEvent> {
+        std::mem::take(&mut self.0.lock().expect("no test panics while it holds it"))
+    }
+}
+
+impl asupersync_combinator::Observer for Heard {
+    fn event(&self, event: &asupersync_combinator::PolicyEvent) {
+        self.0
+            .lock()
+            .expect("no test panics while it holds it")
+            .push(event.clone());
+    }
+}

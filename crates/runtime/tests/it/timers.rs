@@ -54,12 +54,15 @@ fn a_dropped_sleep_never_fires_and_leaves_nothing() {
     for workers in [1, 2] {
         let wakes = Arc::new(CountWakes::default());
         run_on(&mut runtime(workers), async |cx| {
+            let mut pending = 0;
             for _ in 0..1000 {
                 let waker = Waker::from(Arc::clone(&wakes));
                 let mut sleep = pin!(cx.sleep(Duration::from_millis(5)));
                 let polled = sleep.as_mut().poll(&mut Context::from_waker(&waker));
-                assert!(polled.is_pending());
+                // On a machine that is slow enough it is over before it was looked at.
+                pending += u32::from(polled.is_pending());
             }
+            assert!(pending > 0);
             assert_eq!(
                 Arc::strong_count(&wakes),
                 1,

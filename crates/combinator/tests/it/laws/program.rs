@@ -8,8 +8,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use asupersync_combinator::{
-    AllFailed, QuorumError, TimeoutError, bracket, fallback, first_ok, join, quorum, race, timeout,
-    try_join,
+    AdaptiveLimit, AdaptiveOptions, AllFailed, Backoff, BreakerOptions, Bulkhead, BulkheadOptions,
+    Call, Chaos, CircuitBreaker, LimitAlgorithm, LoadShed, Policy, PolicyError, QuorumError, Rate,
+    RateLimitOptions, RateLimiter, Retry, TimeoutError, Window, bracket, fallback, first_ok, join,
+    quorum, race, timeout, try_join,
 };
 use asupersync_core::{Outcome, Time};
 use asupersync_kernel::Cx;
@@ -50,6 +52,72 @@ pub(crate) enum Program {
     Fallback(Box<Self>, Box<Self>),
     /// Acquires and releases for so long.
     Bracket(u16, Box<Self>, u16),
+    /// Through at most two strategies.
+    Policy(Vec<Layer>, Box<Self>),
+}
+
+/// A strategy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer {
+    /// So many attempts, with waits of so long.
+    Retry(u8, u16),
+    Timeout(u16),
+    /// Everything that limits, with nothing at its limit.
+    Idle,
+}
+
+impl Layer {
+    pub(crate) const fn is_retry(self) -> bool {
+        matches!(self, Self::Retry(..))
+    }
+}
+
+/// What never comes to its limit.
+fn idle() -> Policy<impl asupersync_combinator::Strategy<asupersync_kernel::caps::All, Value, Fault>>
+{
+    let many = 1000;
+    let breaker = BreakerOptions::new(Window::Calls(many)).calls_min(many);
+    let gradient = LimitAlgorithm::Gradient { tolerance: 2.0 };
+    Policy::builder()
+        .with(LoadShed::in_flight(many))
+        .with(CircuitBreaker::new(breaker))
+        .with(RateLimiter::new(RateLimitOptions::new(Rate::new(
+            many,
+            ticks(1),
+        ))))
+        .with(Bulkhead::new(BulkheadOptions::new(many)))
+        .with(AdaptiveLimit::new(AdaptiveOptions::new(gradient)))
+        .with(Chaos::<Fault>::new().error(1.0, || Fault::Elapsed))
+        .build()
+}
+
+impl asupersync_combinator::Strategy<asupersync_kernel::caps::All, Value, Fault> for Layer {
+    async fn call<N>(&self, cx: &Cx, next: &N) -> Outcome<Value, PolicyError<Fault>>
+    where
+        N: Call<asupersync_kernel::caps::All, Ok = Value, Err = Fault>,
+    {
+        match *self {
+            Self::Retry(attempts, delay) => {
+                let backoff = Backoff::constant(ticks(delay));
+                Retry::new(attempts.into(), backoff).call(cx, next).await
+            }
+            Self::Timeout(after) => {
+                let strategy = asupersync_combinator::Timeout::new(ticks(after));
+                strategy.call(cx, next).await
+            }
+            Self::Idle => idle().call(cx, next).await,
+        }
+    }
+}
+
+/// What a policy's error says to a program.
+fn fault_of(error: PolicyError<Fault>) -> Fault {
+    match error {
+        PolicyError::Failed(fault) => fault,
+        PolicyError::RetriesExhausted { last, .. } => fault_of(*last),
+        PolicyError::TimedOut { .. } => Fault::Elapsed,
+        other => unreachable!("nothing is at its limit: {other:?}"),
+    }
 }
 
 impl Program {
@@ -79,8 +147,24 @@ impl Program {
             Self::Timeout(ticks, of) => Self::Timeout(*ticks, boxed(of)),
             Self::Fallback(first, second) => Self::Fallback(boxed(first), boxed(second)),
             Self::Bracket(acquire, of, _) => Self::Bracket(*acquire, boxed(of), 0),
+            Self::Policy(layers, of) => Self::Policy(layers.clone(), boxed(of)),
         }
     }
+}
+
+/// None, one or two strategies; at most one of them a retry, since a retry does not retry what another gave up.
+fn layers() -> impl Strategy<Value = Vec<Layer>> {
+    let layer = prop_oneof![
+        3 => (1_u8..4, 1_u16..300).prop_map(|(attempts, delay)| Layer::Retry(attempts, delay)),
+        2 => (1_u16..1000).prop_map(Layer::Timeout),
+        1 => Just(Layer::Idle),
+    ];
+    prop::collection::vec(layer, 0..3).prop_map(|mut layers| {
+        if layers.iter().all(|layer| layer.is_retry()) {
+            layers.truncate(1);
+        }
+        layers
+    })
 }
 
 pub(crate) fn programs() -> impl Strategy<Value = Program> {
@@ -106,6 +190,7 @@ pub(crate) fn programs() -> impl Strategy<Value = Program> {
             1 => (0_usize..4, some()).prop_map(|(needed, of)| Program::Quorum(needed, of)),
             2 => (1_u16..1000, one()).prop_map(|(ticks, of)| Program::Timeout(ticks, of)),
             1 => (one(), one()).prop_map(|(first, second)| Program::Fallback(first, second)),
+            2 => (layers(), one()).prop_map(|(layers, of)| Program::Policy(layers, of)),
             2 => (1_u16..500, one(), 0_u16..40)
                 .prop_map(|(acquire, of, release)| Program::Bracket(acquire, of, release)),
         ]
@@ -283,6 +368,14 @@ async fn step(cx: &Cx, program: Program, world: &World, inner: &World) -> End {
                 TimeoutError::Failed(fault) => fault,
                 _ => Fault::Elapsed,
             })
+        }
+        Program::Policy(layers, of) => {
+            let policy = Policy::builder()
+                .with(layers.first().copied().unwrap_or(Layer::Idle))
+                .with(layers.get(1).copied().unwrap_or(Layer::Idle))
+                .build();
+            let call = |cx: Cx| run(cx, Program::clone(&of), inner.clone());
+            policy.run(cx, call).await.map_err(fault_of)
         }
         group => gather(cx, group, inner).await,
     }

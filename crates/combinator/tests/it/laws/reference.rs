@@ -4,7 +4,7 @@
 
 use asupersync_core::{Outcome, Severity};
 
-use super::program::{Fault, Program, Run, Value};
+use super::program::{Fault, Layer, Program, Run, Value};
 
 /// How a program ends; cancellations are not told apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +96,7 @@ fn eval(program: &Program, start: u64, stop: u64) -> Option<At> {
             }
             (end, false) => Some((end, Meaning::Cancelled)),
         },
+        Program::Policy(layers, of) => policy(layers, of, start, stop),
         Program::Join(of) => group(of, start, stop, Rule::Join),
         Program::TryJoin(of) => group(of, start, stop, Rule::TryJoin),
         Program::Race(of) => group(of, start, stop, Rule::Race),
@@ -158,6 +159,38 @@ fn timed(ticks: u16, of: &Program, start: u64, stop: u64) -> Option<At> {
         Meaning::Cancelled if stop <= end => None,
         Meaning::Cancelled => Some((end, Meaning::Err(Fault::Elapsed))),
         kept => Some((end, kept)),
+    }
+}
+
+/// A policy is its outermost strategy around the policy of the others.
+fn policy(layers: &[Layer], of: &Program, start: u64, stop: u64) -> Option<At> {
+    if stop < start {
+        return Some((start, Meaning::Cancelled));
+    }
+    if stop == start {
+        return None;
+    }
+    let Some((outer, rest)) = layers.split_first() else {
+        return eval(of, start, stop);
+    };
+    let inner = Program::Policy(rest.to_vec(), Box::new(of.clone()));
+    match *outer {
+        Layer::Idle => eval(&inner, start, stop),
+        Layer::Timeout(ticks) => timed(ticks, &inner, start, stop),
+        Layer::Retry(attempts, delay) => {
+            let mut start = start;
+            for _ in 1..attempts {
+                let (end, meaning) = eval(&inner, start, stop)?;
+                if !matches!(meaning, Meaning::Err(_)) {
+                    return Some((end, meaning));
+                }
+                match slept(delay, end, stop)? {
+                    (end, true) => start = end,
+                    (end, false) => return Some((end, Meaning::Cancelled)),
+                }
+            }
+            eval(&inner, start, stop)
+        }
     }
 }
 

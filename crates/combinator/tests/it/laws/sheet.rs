@@ -2,7 +2,7 @@
 
 use asupersync_core::{Budget, Outcome, Severity, Time, join_outcomes};
 
-use super::program::{Case, End, Fault, Program, Run, Value, run_alone, run_dropped};
+use super::program::{Case, End, Fault, Layer, Program, Run, Value, run_alone, run_dropped};
 use super::reference::{Meaning, agrees, meaning};
 
 /// A law, and how it is checked.
@@ -117,6 +117,36 @@ pub(crate) const LAWS: &[Law] = &[
         name: "task and inline",
         statement: "A body that runs as a task of a region and is joined ends as it would inline.",
         check: task_is_inline,
+    },
+    Law {
+        id: "L17",
+        name: "retry of one",
+        statement: "A retry of one attempt is the attempt.",
+        check: retry_of_one,
+    },
+    Law {
+        id: "L18",
+        name: "retry",
+        statement: "`retry(n, d, a)` is `a` unless that ends with an error; then it is that error, after `n` times the time of `a` and `n - 1` times `d`.",
+        check: retry_law,
+    },
+    Law {
+        id: "L19",
+        name: "idle strategies",
+        statement: "A breaker, bulkhead, rate limit, shedder, adaptive limit and chaos that have nothing to do are the identity.",
+        check: idle_is_identity,
+    },
+    Law {
+        id: "L20",
+        name: "policies compose",
+        statement: "The policy of `x` and `y` is the policy of `x` around that of `y`.",
+        check: policies_compose,
+    },
+    Law {
+        id: "L21",
+        name: "timeout strategy",
+        statement: "The policy of one timeout is `timeout`.",
+        check: timeout_strategy,
     },
 ];
 
@@ -419,4 +449,59 @@ fn groups_of_one(case: &Case) -> Result<Found, String> {
 fn task_is_inline(case: &Case) -> Result<Found, String> {
     let task = Program::Spawn(Box::new(case.a.clone()));
     alike(case, (&task, &case.a), everything)
+}
+
+fn policy(layers: &[Layer], of: &Program) -> Program {
+    Program::Policy(layers.to_vec(), Box::new(of.clone()))
+}
+
+fn retry_of_one(case: &Case) -> Result<Found, String> {
+    let once = policy(&[Layer::Retry(1, case.x)], &case.a);
+    alike(case, (&once, &case.a), everything)
+}
+
+fn retry_law(case: &Case) -> Result<Found, String> {
+    let attempts = 2 + u8::try_from(case.y % 3).expect("it is below 3");
+    let retry = policy(&[Layer::Retry(attempts, case.x)], &case.a);
+    let (one, all) = (run(&case.a, case.seed)?, run(&retry, case.seed)?);
+    if meaning(&case.a).is_none() || meaning(&retry).is_none() {
+        return Ok(Found::Silent);
+    }
+    let mut expected = everything(&one);
+    if matches!(expected.1, Meaning::Err(_)) {
+        let (attempts, delay) = (u64::from(attempts), u64::from(case.x));
+        expected.0 = attempts * one.ticks + (attempts - 1) * delay;
+    }
+    let found = everything(&all);
+    holds(found == expected, || {
+        format!("{found:?} instead of {expected:?}")
+    })
+}
+
+fn idle_is_identity(case: &Case) -> Result<Found, String> {
+    let idle = policy(&[Layer::Idle, Layer::Idle], &case.a);
+    alike(case, (&idle, &case.a), everything)
+}
+
+fn policies_compose(case: &Case) -> Result<Found, String> {
+    let retry = Layer::Retry(3, case.x);
+    let timeout = Layer::Timeout(case.y * 17);
+    let mut found = Found::Silent;
+    for (outer, inner) in [(retry, timeout), (timeout, retry), (Layer::Idle, retry)] {
+        let both = policy(&[outer, inner], &case.a);
+        let nested = policy(&[outer], &policy(&[inner], &case.a));
+        if alike(case, (&both, &nested), everything)? == Found::Holds {
+            found = Found::Holds;
+        }
+    }
+    Ok(found)
+}
+
+fn timeout_strategy(case: &Case) -> Result<Found, String> {
+    let ticks = case.x * 17;
+    let sides = (
+        &policy(&[Layer::Timeout(ticks)], &case.a),
+        &Program::timeout(ticks, case.a.clone()),
+    );
+    alike(case, sides, everything)
 }
