@@ -50,6 +50,8 @@ pub mod time {
 }
 
 #[cfg(doctest)]
+mod migration;
+#[cfg(doctest)]
 mod migration_stream;
 #[cfg(doctest)]
 mod migration_tower;
