@@ -18,6 +18,7 @@ mod fuzz;
 mod laws;
 mod layers;
 mod loom;
+mod migration;
 mod process;
 mod report;
 mod source;

@@ -3,12 +3,14 @@
 //! `docs/INVARIANTS.md` holds one table with the head `| id | law | enforced by | attacked by |`.
 //! A cell of the last two columns names one or more items, each in back quotes, as `path/to/file.rs#item` or `path/to/file.rs#Type::function`.
 //! An item exists if the file defines that name in code; an attack must moreover be a test.
-//! The README's promises, a table with the head `| promise | in short | attacked by |`, name tests in the same way.
+//! The README's promises, a table with the head `| promise | in short | attacked by |`, name tests in the same way, and so do the bugs of `docs/bugs.md`, under `| bug | elsewhere | here | case |`.
+//! The rows of `docs/migration.md` name code that is compiled: see [`crate::migration`].
 //! A law that is cited in code (``the law `I4` ``) must stand in the table.
 
 use std::collections::BTreeSet;
 
 use crate::Verdict;
+use crate::migration;
 use crate::report::{self, Finding};
 use crate::source::{Source, leading_word, words};
 use crate::tree::Tree;
@@ -36,10 +38,11 @@ pub(crate) fn run() -> Verdict {
     );
     println!("spec: {} laws", laws.len());
     let mut findings = check(&tree);
-    findings.extend(check_promises(
-        &tree,
-        workspace.member("asupersync").is_some(),
-    ));
+    let is_due = workspace.member("asupersync").is_some();
+    findings.extend(check_rows(&tree, &PROMISES, is_due));
+    let is_due = workspace.member("asupersync-conformance").is_some();
+    findings.extend(check_rows(&tree, &BUGS, is_due));
+    findings.extend(migration::check(&tree));
     if laws.is_empty() && workspace.member("asupersync-kernel").is_some() {
         findings.push(Finding::new(
             "spec",
@@ -156,45 +159,53 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// The README's promises name tests that exist; once there is a facade, there must be promises.
-fn check_promises(tree: &Tree, is_due: bool) -> Vec<Finding> {
+/// Tables of one page whose last column names tests, each in back quotes.
+struct Rows {
+    path: &'static str,
+    head: &'static [&'static str],
+    /// What the first column holds.
+    noun: &'static str,
+    /// What is wrong where there is no row, though rows are due.
+    missing: &'static str,
+}
+
+/// Each row names tests that exist; once they are due there must be rows.
+fn check_rows(tree: &Tree, rows: &Rows, is_due: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut promises = 0;
+    let mut count = 0;
     let mut in_table = false;
-    for (index, line) in tree.get(README).unwrap_or_default().lines().enumerate() {
-        let cells: Vec<&str> = line
-            .trim()
-            .trim_matches('|')
-            .split('|')
-            .map(str::trim)
-            .collect();
+    for (index, line) in tree.get(rows.path).unwrap_or_default().lines().enumerate() {
+        let cells = cells(line);
         if !line.starts_with('|') {
             in_table = false;
-        } else if cells == PROMISES {
+        } else if cells == rows.head {
             in_table = true;
         } else if in_table && !cells[0].starts_with("---") {
-            promises += 1;
+            count += 1;
+            let subject = format!("the {} `{}`", rows.noun, cells[0]);
             let mut report =
-                |what: String| findings.push(Finding::new("spec", README, index + 1, what));
-            let attacks = quoted(cells.last().copied().unwrap_or_default());
-            if cells.len() != PROMISES.len() || attacks.is_empty() {
-                report(format!("the promise `{}` names no test", cells[0]));
+                |what: String| findings.push(Finding::new("spec", rows.path, index + 1, what));
+            let tests = quoted(cells.last().copied().unwrap_or_default());
+            if cells.len() != rows.head.len() || tests.is_empty() {
+                report(format!("{subject} names no test"));
             }
-            for attack in attacks {
-                if let Err(what) = find(tree, &attack, true) {
-                    report(format!(
-                        "the promise `{}` names `{attack}`: {what}",
-                        cells[0]
-                    ));
+            for test in tests {
+                if let Err(what) = find(tree, &test, true) {
+                    report(format!("{subject} names `{test}`: {what}"));
                 }
             }
         }
     }
-    if is_due && promises == 0 {
-        let what = "there is a facade, but no table of promises with the tests that attack them";
-        findings.push(Finding::new("spec", README, 0, what));
+    if is_due && count == 0 {
+        findings.push(Finding::new("spec", rows.path, 0, rows.missing));
     }
     findings
+}
+
+/// The cells of a line of a table.
+pub(crate) fn cells(line: &str) -> Vec<&str> {
+    let inside = line.trim().trim_matches('|');
+    inside.split('|').map(str::trim).collect()
 }
 
 fn is_id(id: &str) -> bool {
@@ -274,8 +285,18 @@ fn check_citations(tree: &Tree, ids: &BTreeSet<&str>, findings: &mut Vec<Finding
 }
 
 const INVARIANTS: &str = "docs/INVARIANTS.md";
-const README: &str = "README.md";
-const PROMISES: [&str; 3] = ["promise", "in short", "attacked by"];
+const PROMISES: Rows = Rows {
+    path: "README.md",
+    head: &["promise", "in short", "attacked by"],
+    noun: "promise",
+    missing: "there is a facade, but no table of promises with the tests that attack them",
+};
+const BUGS: Rows = Rows {
+    path: "docs/bugs.md",
+    head: &["bug", "elsewhere", "here", "case"],
+    noun: "bug",
+    missing: "there are conformance tests, but no catalogue of the bugs that they try",
+};
 const HEAD: [&str; 4] = ["id", "law", "enforced by", "attacked by"];
 
 #[cfg(test)]
@@ -376,7 +397,7 @@ mod tests {
             let readme =
                 format!("| promise | in short | attacked by |\n| --- | --- | --- |\n{row}\n");
             let tree = Tree::from([("README.md", readme.as_str()), ("t.rs", TESTS)]);
-            check_promises(&tree, is_due).len()
+            check_rows(&tree, &PROMISES, is_due).len()
         };
         assert_eq!(
             promises("| no orphans | all end | `t.rs#close_waits` |", true),
@@ -386,5 +407,30 @@ mod tests {
         assert_eq!(promises("| no orphans | all end |  |", true), 1);
         assert_eq!(promises("", true), 1);
         assert_eq!(promises("", false), 0);
+    }
+    #[test]
+    fn a_bug_names_a_case_that_runs() {
+        let bugs = |row: &str, is_due: bool| {
+            let page = format!(
+                "| bug | elsewhere | here | case |\n| --- | --- | --- | --- |\n{row}\n\n## Next\n"
+            );
+            let tree = Tree::from([("docs/bugs.md", page.as_str()), ("t.rs", TESTS)]);
+            let found = check_rows(&tree, &BUGS, is_due);
+            found.into_iter().map(|finding| finding.what).collect()
+        };
+        let found: Vec<String> = bugs(
+            "| lost | so | not | `t.rs#close_waits` `t.rs#drains` |",
+            true,
+        );
+        assert_eq!(found, Vec::<String>::new());
+        let found = bugs("| lost | so | not | `t.rs#close_waits` `t.rs#gone` |", true);
+        assert!(
+            found[0].contains("the bug `lost` names `t.rs#gone`"),
+            "{found:?}"
+        );
+        assert_eq!(bugs("| lost | so | not | `t.rs#skipped` |", true).len(), 1);
+        assert_eq!(bugs("| lost | so | `t.rs#close_waits` |", true).len(), 1);
+        assert_eq!(bugs("", true).len(), 1);
+        assert_eq!(bugs("", false).len(), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Many messages through every channel, on the production host with 2, 4 and 8 workers.
 //!
-//! A run of CI sends a tenth of a million through each, and a hundredth where each message is a hand-over between threads; `ASUPERSYNC_MESSAGES=1000000` sends as many as it says through all.
+//! A run of CI sends a tenth of a million through each, and a hundredth where each message is a hand-over between threads; `ASUPERSYNC_STRESS=1000000` sends as many as it says through all.
 //! Only in production: under the lab there is one thread, and the crate's own tests draw its schedules.
 
 use std::convert::Infallible;
@@ -23,7 +23,7 @@ type End<T> = Outcome<T, Infallible>;
 
 /// How many messages, in whole rounds of all senders.
 fn messages(usual: u64) -> u64 {
-    let asked = std::env::var("ASUPERSYNC_MESSAGES").ok();
+    let asked = std::env::var("ASUPERSYNC_STRESS").ok();
     let count = asked.and_then(|count| count.parse().ok()).unwrap_or(usual);
     count.max(SENDERS) / SENDERS * SENDERS
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod budgets;
+mod bugs;
 mod cancellation;
 mod capabilities;
 mod channel_stress;

@@ -50,6 +50,10 @@ pub mod time {
 }
 
 #[cfg(doctest)]
+mod migration;
+#[cfg(doctest)]
 mod migration_stream;
+#[cfg(doctest)]
+mod migration_tower;
 #[cfg(doctest)]
 mod readme;

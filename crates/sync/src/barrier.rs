@@ -17,10 +17,10 @@ use std::task::{Context, Poll, Waker};
 use asupersync_core::Cancelled;
 use asupersync_kernel::{CancelWait, Cx, Resource};
 
-use crate::primitive::{Mutex, lock};
+use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
 use crate::spot::Spot;
 use crate::thread;
-use crate::waiters::{Grant, WaitList};
+use crate::waiters::WaitList;
 
 /// Lets tasks go on when as many have come as it was made for.
 ///
@@ -42,6 +42,8 @@ use crate::waiters::{Grant, WaitList};
 pub struct Barrier {
     size: usize,
     round: Mutex<Round>,
+    /// How many rounds are over: a copy of the round's number, written under its lock.
+    over: AtomicU64,
     resource: Resource,
 }
 
@@ -64,6 +66,7 @@ impl Barrier {
                     arrived: 0,
                     line: WaitList::new(),
                 }),
+                over: AtomicU64::new(0),
                 resource: Resource::new(),
             }
         }
@@ -157,6 +160,11 @@ impl Arrival {
             return Poll::Ready(end);
         }
         let is_leader = if self.place.is_in_line() {
+            if barrier.over.load(Ordering::Acquire) > self.round {
+                // Everybody of this round was released before it was over.
+                self.place.forget_released();
+                return self.passes(false);
+            }
             let looked = self
                 .place
                 .look(&barrier.round, |round| &mut round.line, waker);
@@ -170,6 +178,10 @@ impl Arrival {
             }
             true
         };
+        self.passes(is_leader)
+    }
+
+    fn passes(&mut self, is_leader: bool) -> Poll<BarrierWaitResult> {
         let end = BarrierWaitResult {
             is_leader,
             round: self.round,
@@ -190,7 +202,8 @@ impl Arrival {
         }
         round.arrived = 0;
         round.number += 1;
-        let wakers = round.line.grant_all(Grant::All);
+        let wakers = round.line.release_all();
+        barrier.over.store(round.number, Ordering::Release);
         drop(round);
         wakers.wake();
         true

@@ -70,6 +70,11 @@ impl Spot {
         }
     }
 
+    /// Forgets a place that is known to be gone, without a look.
+    pub(crate) fn forget_released(&mut self) {
+        self.place = None;
+    }
+
     /// Leaves the line, under its lock: what was granted and not seen, and the waker to drop without the lock.
     pub(crate) fn leave(&mut self, line: &mut WaitList) -> (Option<Grant>, Option<Waker>) {
         match self.place.take() {
