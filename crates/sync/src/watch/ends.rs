@@ -35,7 +35,12 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     let sender = Sender {
         shared: Arc::clone(&shared),
     };
-    (sender, Receiver { shared, seen: 0 })
+    let receiver = Receiver {
+        shared,
+        seen: 0,
+        is_hot: false,
+    };
+    (sender, receiver)
 }
 
 /// Publishes values; cloned for each task that does.
@@ -85,6 +90,7 @@ impl<T> Sender<T> {
     pub fn subscribe(&self) -> Receiver<T> {
         Receiver {
             seen: self.shared.subscribe(),
+            is_hot: false,
             shared: Arc::clone(&self.shared),
         }
     }
@@ -186,6 +192,8 @@ pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     /// The version that was seen last.
     seen: u64,
+    /// It has seen a change since it last gave others their turn.
+    is_hot: bool,
 }
 
 impl<T> Receiver<T> {
@@ -310,14 +318,24 @@ impl<T> Receiver<T> {
         wait: &mut InLine,
         task: &Context<'_>,
     ) -> Poll<Result<(), RecvError>> {
-        let Self { shared, seen } = self;
+        let Self {
+            shared,
+            seen,
+            is_hot,
+        } = self;
         let version = shared.version();
         if version != *seen {
             *seen = version;
+            *is_hot = true;
             // Who was in line then was released by the send that made this so.
             wait.forget_released();
             shared.resource.trace("watch.changed");
             return Poll::Ready(Ok(()));
+        }
+        // Once after each change: while a sender is busy, it then has nobody to wake.
+        if std::mem::take(is_hot) {
+            task.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let end = wait.poll(
             &shared.state,
@@ -345,6 +363,7 @@ impl<T> Clone for Receiver<T> {
         Self {
             shared: Arc::clone(&self.shared),
             seen: self.seen,
+            is_hot: false,
         }
     }
 }
