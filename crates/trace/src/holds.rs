@@ -60,6 +60,8 @@ struct Line {
     held: Vec<Held>,
     /// In the order in which they came.
     waiting: Vec<Waiting>,
+    /// Grants that were seen before the waits that they end: between threads, who gets in line says so after it did.
+    early: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +94,7 @@ impl Holds {
             "lock" | "acquire" | "read" | "write" | "upgradable" => {
                 self.line(resource, kind).take(moment, subject);
             }
-            "grant" => self.change(resource, |line| line.grant(moment, false)),
+            "grant" => self.line(resource, kind).grant(moment, false),
             "leave" => self.change(resource, |line| line.leave(subject)),
             "unlock" | "release" => self.change(resource, |line| line.give_up(subject)),
             // Who upgrades keeps nobody from moving but through those it waits for.
@@ -148,6 +150,7 @@ impl Holds {
             kind,
             held: Vec::new(),
             waiting: Vec::new(),
+            early: 0,
         })
     }
 
@@ -163,6 +166,10 @@ impl Holds {
 
 impl Line {
     fn wait(&mut self, moment: u64, waiter: Subject, is_upgrade: bool) {
+        if self.early > 0 && !is_upgrade {
+            self.early -= 1;
+            return self.hold(moment, waiter, true);
+        }
         let mut waiting = self.waiting.iter();
         if waiting.all(|waiting| waiting.waiter != waiter) {
             self.waiting.push(Waiting {
@@ -200,6 +207,8 @@ impl Line {
         if let Some(index) = waiting.position(|waiting| waiting.is_upgrade == is_upgrade) {
             let waiting = self.waiting.remove(index);
             self.hold(moment, waiting.waiter, true);
+        } else if !is_upgrade {
+            self.early += 1;
         }
     }
 
@@ -230,7 +239,7 @@ impl Line {
     }
 
     fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.waiting.is_empty()
+        self.held.is_empty() && self.waiting.is_empty() && self.early == 0
     }
 }
 
@@ -302,6 +311,22 @@ mod tests {
         let holds = after(&[&line[..], &[(1, "mutex.lock"), (1, "mutex.unlock")]].concat());
         assert_eq!(holds.iter().count(), 0);
         assert_eq!(holds.len(), 1, "one still waits");
+    }
+
+    #[test]
+    fn a_grant_that_is_seen_before_its_wait_counts() {
+        let holds = after(&[
+            (0, "mutex.lock"),
+            (0, "mutex.unlock"),
+            (0, "mutex.grant"),
+            (1, "mutex.wait"),
+            (0, "mutex.wait"),
+        ]);
+        let found: Vec<_> = holds
+            .iter()
+            .map(|hold| (hold.holder, hold.waiter))
+            .collect();
+        assert_eq!(found, [(task(1), task(0))]);
     }
 
     #[test]
