@@ -28,6 +28,7 @@ mod net;
 mod oracle;
 mod report;
 mod seeds;
+mod var;
 
 pub use asupersync_trace::{DecodeError, Divergence, EncodeError, Trace, TraceEvent};
 pub use config::LabConfig;
@@ -37,3 +38,4 @@ pub use net::{LabNet, NetConfig};
 pub use oracle::{Futurelock, Law, Violation, check_laws, idle_holders, stalled_holders};
 pub use report::{LabEnd, LabReport};
 pub use seeds::{Seeds, check_seeds};
+pub use var::Var;

@@ -4,3 +4,4 @@ mod ends;
 mod foreign;
 mod interrupt;
 mod timers;
+mod vars;
