@@ -1,0 +1,5 @@
+//! To come.
+
+use crate::Program;
+
+pub(crate) const PROGRAMS: &[&[Program]] = &[];

@@ -1,0 +1,5 @@
+//! Buffers.
+
+use crate::Program;
+
+pub(super) const PROGRAMS: &[Program] = &[];
