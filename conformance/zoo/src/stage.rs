@@ -1,9 +1,12 @@
 //! What the programs are made with.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use asupersync_core::IntoOutcome;
 use asupersync_kernel::Cx;
+use asupersync_lab::Var;
 use asupersync_sync::{Mutex, MutexGuard};
 
 use crate::{Body, ZooError};
@@ -67,4 +70,45 @@ where
     })
     .await
     .flatten()
+}
+
+/// Which of two futures was ready first.
+pub(crate) enum Either<A, B> {
+    First(A),
+    Second(B),
+}
+
+/// What may decide a choice between several waits, in the order in which it happens.
+///
+/// That a channel was empty, or that a waiter left it, is no event of the channel, and yet a choice depends on it.
+/// So whoever may decide a choice notes it in the same step, and the choice looks.
+#[derive(Default)]
+pub(crate) struct Happenings(Var<u32>);
+
+impl Happenings {
+    pub(crate) fn note(&self) {
+        self.0.update_now(|count| *count += 1);
+    }
+
+    pub(crate) fn look(&self) {
+        let _ = self.0.get_now();
+    }
+}
+
+/// Waits for one of two futures and drops the other where it stands; of two that are ready the first wins.
+pub(crate) async fn first_of<A: Future, B: Future>(
+    happenings: &Happenings,
+    first: A,
+    second: B,
+) -> Either<A::Output, B::Output> {
+    let mut first = pin!(first);
+    let mut second = pin!(second);
+    std::future::poll_fn(|task| {
+        happenings.look();
+        if let Poll::Ready(value) = first.as_mut().poll(task) {
+            return Poll::Ready(Either::First(value));
+        }
+        second.as_mut().poll(task).map(Either::Second)
+    })
+    .await
 }
