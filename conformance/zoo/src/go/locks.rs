@@ -184,15 +184,17 @@ async fn read_lock_triangle(cx: Cx, twin: Twin) -> End {
 
 /// A lock without a guard, as Go's: what is locked must be unlocked by hand.
 async fn missing_unlock(cx: Cx, twin: Twin) -> End {
-    let shared = Arc::new((Semaphore::new(1), Var::new(0)));
-    crew(&cx, &shared, 2, move |cx, shared, _| async move {
-        let (gate, value) = &*shared;
+    let shared = Arc::new((Semaphore::new(1), Var::new(false)));
+    crew(&cx, &shared, 2, move |cx, shared, number| async move {
+        let (gate, is_over) = &*shared;
+        if number == 0 {
+            return Ok(is_over.set(&cx, true).await?);
+        }
         cx.yield_now().await?;
         gate.acquire(&cx).await?.forget();
-        if value.get(&cx).await? > 0 && twin.is_buggy() {
+        if is_over.get(&cx).await? && twin.is_buggy() {
             return Ok(());
         }
-        value.update(&cx, |value| *value += 1).await?;
         gate.add_permits(1);
         Ok(())
     })

@@ -37,8 +37,28 @@ pub(super) const PROGRAMS: &[Program] = &[
         fix: "the last one hands it back to the first",
         shows: Shows::Error,
         exhaustible: true,
-        buggy: |cx| boxed(falling_token(cx, Twin::Buggy)),
-        fixed: |cx| boxed(falling_token(cx, Twin::Fixed)),
+        buggy: |cx| boxed(falling_token(cx, Twin::Buggy, 5)),
+        fixed: |cx| boxed(falling_token(cx, Twin::Fixed, 5)),
+    },
+    Program {
+        name: "falling-token-6",
+        family: Family::Threads,
+        pattern: "as `falling-token`, with six tasks and one order in 720",
+        fix: "the last one hands it back to the first",
+        shows: Shows::Error,
+        exhaustible: true,
+        buggy: |cx| boxed(falling_token(cx, Twin::Buggy, 6)),
+        fixed: |cx| boxed(falling_token(cx, Twin::Fixed, 6)),
+    },
+    Program {
+        name: "bidding",
+        family: Family::Threads,
+        pattern: "two bidders each outbid the other, and the book is one line too short, which shows only if they take turns ten times",
+        fix: "who finds the book full does not bid",
+        shows: Shows::Panic,
+        exhaustible: true,
+        buggy: |cx| boxed(bidding(cx, Twin::Buggy)),
+        fixed: |cx| boxed(bidding(cx, Twin::Fixed)),
     },
     Program {
         name: "bluetooth-driver",
@@ -162,21 +182,39 @@ async fn reorder(cx: Cx, twin: Twin, setters: usize) -> End {
 }
 
 /// Like SCTBench's `reorder` with many threads, where few orders of many are bad.
-async fn falling_token(cx: Cx, twin: Twin) -> End {
-    let token = Arc::new(Var::new(Some(5)));
-    crew(&cx, &token, 5, move |cx, token, number| async move {
+async fn falling_token(cx: Cx, twin: Twin, tasks: usize) -> End {
+    let token = Arc::new(Var::new(Some(tasks)));
+    crew(&cx, &token, tasks, move |cx, token, number| async move {
         let below = match number {
             0 if twin.is_buggy() => None,
-            0 => Some(5),
+            0 => Some(tasks),
             _ => Some(number),
         };
-        token
-            .compare_exchange(&cx, &Some(number + 1), below)
-            .await?;
+        let above = Some(number + 1);
+        token.compare_exchange(&cx, &above, below).await?;
         Ok(())
     })
     .await?;
     holds(token.get_now().is_some(), "the token is gone")
+}
+
+/// Nobody outbids itself; each has five turns, and the book nine lines.
+async fn bidding(cx: Cx, twin: Twin) -> End {
+    let book = Arc::new(Var::new(Vec::new()));
+    crew(&cx, &book, 2, move |cx, book, bidder| async move {
+        for _ in 0..5 {
+            let bid = |book: &mut Vec<usize>| {
+                let is_full = book.len() == 9;
+                if book.last() != Some(&bidder) && !(is_full && twin.is_fixed()) {
+                    assert!(!is_full, "the book is full");
+                    book.push(bidder);
+                }
+            };
+            book.update(&cx, bid).await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// The pattern of SCTBench's `bluetooth_driver`.
