@@ -22,7 +22,7 @@ use asupersync_core::{
 
 use crate::cancel::{self, Asked};
 use crate::current;
-use crate::event::Event;
+use crate::event::{Event, Name};
 use crate::extra::Failed;
 use crate::host::{Lane, Report, WorkerId};
 use crate::node::{Header, Inner, Kind, NodeInit, NodeRef, Phase};
@@ -240,6 +240,8 @@ pub(crate) struct SpawnInit {
     /// Admitted also while the region is closing: the kernel's own cleanup.
     pub(crate) cleanup: bool,
     pub(crate) site: &'static str,
+    /// The line there, or 0.
+    pub(crate) line: u32,
 }
 
 /// Makes a task in `region`, starts its body with the node that is its context, and hands it to the host.
@@ -273,6 +275,7 @@ where
     let raw = NonNull::from(Box::leak(cell)).cast::<Header>();
     // SAFETY: one of the two references that the state was made with.
     let node = unsafe { NodeRef::from_owned(raw) };
+    let name = init.name.clone().filter(|_| tail.record);
     if init.budget.is_some() || init.name.is_some() {
         let mut inner = node.lock();
         let extra = inner.extra.get_or_insert_default();
@@ -291,7 +294,14 @@ where
         task: node.task_id(),
         pinned: node.home().is_some(),
         site: init.site.into(),
+        line: init.line,
     });
+    if let Some(name) = name {
+        node.record(|| Event::TaskNamed {
+            task: node.task_id(),
+            name: Name::shared(&name),
+        });
+    }
     if own_deadline {
         cancel::arm_deadline(&node);
     }

@@ -15,7 +15,11 @@ pub(crate) enum Choice {
     /// A task's next poll.
     Task(Runnable),
     /// A job that may block in production; here it is one step.
-    Job(Box<dyn FnOnce() + Send>),
+    Job {
+        /// Its number, counted by the host.
+        number: u64,
+        run: Box<dyn FnOnce() + Send>,
+    },
 }
 
 /// The first time that something reached a lab from a thread that is not its own.
@@ -43,6 +47,7 @@ struct State {
     timer_times: BTreeMap<u64, Time>,
     numbers: u64,
     regions: u64,
+    jobs: u64,
     leaks: u64,
     events: Vec<TraceEvent>,
     reports: Vec<Report>,
@@ -77,6 +82,7 @@ impl LabHost {
                 timer_times: BTreeMap::new(),
                 numbers: 0,
                 regions: 0,
+                jobs: 0,
                 leaks: 0,
                 events: Vec::new(),
                 reports: Vec::new(),
@@ -117,7 +123,11 @@ impl LabHost {
         }
         let index = state.rng.usize(..count);
         state.step += 1;
-        Some(state.choices.swap_remove(index))
+        let choice = state.choices.swap_remove(index);
+        if let Choice::Job { number, .. } = &choice {
+            self.note(&mut state, Event::JobStarted { job: *number });
+        }
+        Some(choice)
     }
 
     /// Jumps to the next timer and takes out what is due then; `None` without timers.
@@ -125,6 +135,8 @@ impl LabHost {
         let mut state = self.lock();
         let (&(at, _), _) = state.timers.first_key_value()?;
         state.now = state.now.max(at);
+        let to = state.now;
+        self.note(&mut state, Event::ClockAdvanced { to });
         let mut due = Vec::new();
         while let Some(entry) = state.timers.first_entry() {
             let &(when, number) = entry.key();
@@ -226,7 +238,10 @@ impl Host for LabHost {
 
     fn run_blocking(&self, job: Box<dyn FnOnce() + Send>) {
         let mut state = self.lock_at_home("a job was handed in");
-        state.choices.push(Choice::Job(job));
+        let number = state.jobs;
+        state.jobs += 1;
+        self.note(&mut state, Event::JobQueued { job: number });
+        state.choices.push(Choice::Job { number, run: job });
     }
 
     fn record(&self, event: Event) {

@@ -145,9 +145,9 @@ fn turn(host: &LabHost, root: &Root, max_steps: u64) -> Turn {
     }
     match host.next_choice() {
         Some(Choice::Task(task)) => task.run(),
-        Some(Choice::Job(job)) => {
+        Some(Choice::Job { run, .. }) => {
             // The kernel's jobs catch their own panics; a destructor's must not unwind past the root.
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            let _ = catch_unwind(AssertUnwindSafe(run));
         }
         None => {
             let Some(due) = host.advance() else {
