@@ -42,6 +42,7 @@ mod seeds;
 mod shrink;
 mod strategy;
 mod timeline;
+mod var;
 
 pub use asupersync_trace::{DecodeError, Divergence, EncodeError, Trace, TraceEvent};
 pub use check::Check;
@@ -59,3 +60,4 @@ pub use search::{Failure, Run, Search, SearchReport};
 pub use seeds::{Seeds, check_seeds};
 pub use strategy::{Strategy, UnknownStrategy};
 pub use timeline::{Row, Timeline};
+pub use var::Var;

@@ -6,3 +6,4 @@ mod foreign;
 mod interrupt;
 mod search;
 mod timers;
+mod vars;
