@@ -41,3 +41,23 @@ fn what_is_called_exhaustible_has_few_classes() {
     }
     assert!(count >= EXHAUSTIBLE_MIN);
 }
+
+/// Otherwise a program would share something that the trace does not show, and a search that runs one schedule of each class would miss a bug.
+#[test]
+fn schedules_of_one_class_end_alike() {
+    for program in programs() {
+        let mut ends = BTreeMap::new();
+        for seed in 0..RUNS {
+            let report = LabRuntime::new(program.config().seed(seed)).run(program.buggy);
+            let shows = program.shows.in_report(&report);
+            let (first, before) = *ends
+                .entry(fingerprint(&steps(&report.trace)))
+                .or_insert((seed, shows));
+            assert_eq!(
+                shows, before,
+                "`{}`: seeds {first} and {seed} are of one class",
+                program.name
+            );
+        }
+    }
+}
