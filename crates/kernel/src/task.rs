@@ -406,7 +406,7 @@ impl Runnable {
         run(&node, queue);
     }
 
-    fn node_ref(&self) -> std::mem::ManuallyDrop<NodeRef> {
+    pub(crate) fn node_ref(&self) -> std::mem::ManuallyDrop<NodeRef> {
         // SAFETY: the entry keeps the scheduler's reference alive; `ManuallyDrop` leaves the count.
         std::mem::ManuallyDrop::new(unsafe { NodeRef::from_owned(self.node) })
     }
@@ -435,6 +435,15 @@ impl Drop for Runnable {
 ///
 /// The caller answers for being allowed to drop the future on this thread.
 pub(crate) fn stop_parked(node: &NodeRef) -> bool {
+    end_parked(node, None)
+}
+
+/// As [`stop_parked`], and the outcome is a panic.
+pub(crate) fn unwind_parked(node: &NodeRef, payload: PanicPayload) -> bool {
+    end_parked(node, Some(payload))
+}
+
+fn end_parked(node: &NodeRef, panic: Option<PanicPayload>) -> bool {
     // A scheduled task is claimed from whichever queue it stands in; a parked one is scheduled first.
     let _ = node.state.schedule(Queue::Cancel);
     match node.state.claim(Queue::Cancel) {
@@ -444,7 +453,12 @@ pub(crate) fn stop_parked(node: &NodeRef) -> bool {
                 .with_message("the host gave up")
                 .at_stage(CancelStage::Dropped);
             // SAFETY: the claim gave `RUNNING` to this caller.
-            let severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
+            let mut severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
+            if let Some(payload) = panic {
+                // SAFETY: the outcome is the caller's until `complete`.
+                unsafe { (node.vtable.fail)(node.as_non_null(), payload) };
+                severity = Severity::Panicked;
+            }
             finish(node, severity);
             true
         }

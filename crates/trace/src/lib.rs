@@ -18,7 +18,7 @@ mod trail;
 pub use access::{Access, access_of, known_operations};
 pub use codec::{BODY_BYTES_MAX, DecodeError, EncodeError, VERSION, fuzz_decode};
 pub use holds::{Hold, Holds};
-pub use order::{Canonical, Fingerprint, Order, StepLabel, canonical, fingerprint};
+pub use order::{Canonical, Fingerprint, Fingerprinter, Order, StepLabel, canonical, fingerprint};
 pub use reader::{StepReader, steps};
 pub use record::{Divergence, Trace, TraceEvent};
 pub use step::{Mode, Object, ProcessKey, Step, StepKind, Wake};

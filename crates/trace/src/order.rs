@@ -172,9 +172,54 @@ impl fmt::Debug for Fingerprint {
 /// ```
 #[must_use]
 pub fn fingerprint(steps: &[Step]) -> Fingerprint {
-    let mut trail = Trail::linked();
+    let mut fingerprinter = Fingerprinter::new();
     for step in steps {
-        trail.push(step);
+        fingerprinter.push(step);
     }
-    Fingerprint(trail.sum())
+    fingerprinter.fingerprint()
+}
+
+/// Makes the fingerprint of a run while it goes on; it may be cleared, and keeps its memory for the next run.
+pub struct Fingerprinter {
+    trail: Trail,
+}
+
+impl Fingerprinter {
+    /// One that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            trail: Trail::linked(),
+        }
+    }
+
+    /// Takes in the next step.
+    pub fn push(&mut self, step: &Step) {
+        self.trail.push(step);
+    }
+
+    /// The fingerprint of the steps so far.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(self.trail.sum())
+    }
+
+    /// Forgets the run.
+    pub fn clear(&mut self) {
+        self.trail.cut(0);
+    }
+}
+
+impl Default for Fingerprinter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Fingerprinter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Fingerprinter")
+            .field(&self.fingerprint())
+            .finish()
+    }
 }

@@ -21,6 +21,8 @@
 //! What no event tells: memory that tasks share beside channels and locks, looks at a resource that record nothing, and requests that change nothing.
 //! What a host does once a run is over, such as dropping what is left, is no step.
 
+use std::sync::LazyLock;
+
 use asupersync_core::{CancelKind, ObligationId, RegionId, Severity, TaskId};
 use asupersync_kernel::{Event, Subject};
 
@@ -62,7 +64,6 @@ pub fn steps(trace: &Trace) -> Vec<Step> {
 ///
 /// A host hands in every event of the run in order, and calls [`finish_step`](Self::finish_step) after the start and after each poll, job or advance of the clock.
 pub struct StepReader {
-    known: KnownNames,
     processes: Vec<Process>,
     tasks: Map<TaskId, u32>,
     jobs: Map<u64, Job>,
@@ -124,7 +125,6 @@ impl StepReader {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            known: KnownNames::new(),
             processes: vec![
                 Process::new(ProcessKey::START, None),
                 Process::new(ProcessKey::CLOCK, None),
@@ -221,7 +221,7 @@ impl StepReader {
     fn see(&mut self, event: &Event) {
         match event {
             Event::Operation { resource, name, .. } => {
-                self.access(Object::Resource(*resource), self.known.mode_of(name));
+                self.access(Object::Resource(*resource), KNOWN_NAMES.mode_of(name));
                 self.step.operations.push(name.clone());
             }
             Event::TaskPolled { task } => self.polled(*task),
@@ -631,6 +631,9 @@ impl Process {
 }
 
 /// The table of operations, found by a hash.
+/// What operations do, found by the hash of their name; made once for all readers.
+static KNOWN_NAMES: LazyLock<KnownNames> = LazyLock::new(KnownNames::new);
+
 struct KnownNames(Map<u64, (&'static str, Mode)>);
 
 impl KnownNames {

@@ -49,7 +49,8 @@ impl ProcessKey {
     }
 
     /// The key as a number.
-    pub(crate) const fn word(self) -> u64 {
+    #[must_use]
+    pub const fn word(self) -> u64 {
         self.0
     }
 
