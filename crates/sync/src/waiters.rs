@@ -88,6 +88,11 @@ impl WaitList {
         self.first == NONE
     }
 
+    /// Whether somebody was granted something and still has its place.
+    pub(crate) const fn has_granted(&self) -> bool {
+        self.used > self.queued
+    }
+
     /// Whether nobody has a place, in line or granted.
     #[cfg(all(test, not(loom)))]
     pub(crate) const fn is_unused(&self) -> bool {

@@ -106,6 +106,7 @@ const OPERATIONS: &[(&str, Access)] = &[
     ("rwlock.grant", Write),
     ("rwlock.keep", Write),
     ("rwlock.leave", Write),
+    ("rwlock.look", Read),
     ("rwlock.promote", Write),
     ("rwlock.read", Write),
     ("rwlock.unlock", Write),

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use asupersync_core::{Collect, Outcome};
 use asupersync_kernel::{Cx, RegionOptions};
@@ -77,6 +78,109 @@ fn an_upgrade_goes_before_the_line_and_nobody_writes_in_between() {
         drop(read);
         assert_eq!(*writer.now_or_never().unwrap().unwrap(), 2);
     });
+}
+
+#[test]
+fn who_comes_while_the_lock_is_on_its_way_gives_its_holder_a_turn_once() {
+    under_seeds(1, async |cx| {
+        let lock = RwLock::new(0);
+        let first = lock.write(&cx).await.unwrap();
+        let mut handed = Box::pin(lock.write(&cx));
+        assert!(poll!(&mut handed).is_pending());
+        drop(first);
+        let mut late = Box::pin(lock.read(&cx));
+        let mut later = Box::pin(lock.write(&cx));
+        assert!(poll!(&mut late).is_pending());
+        assert!(poll!(&mut later).is_pending());
+        *handed.now_or_never().unwrap().unwrap() = 1;
+        assert_eq!(*lock.try_write().expect("nobody is in line"), 1);
+        assert!(poll!(&mut later).is_ready(), "it came back");
+        assert!(poll!(&mut late).is_ready(), "it came back");
+
+        let first = lock.read(&cx).await.unwrap();
+        let mut handed = Box::pin(lock.write(&cx));
+        assert!(poll!(&mut handed).is_pending());
+        drop(first);
+        let mut late = Box::pin(lock.read(&cx));
+        for _ in 0..2 {
+            assert!(poll!(&mut late).is_pending());
+        }
+        let mut next = Box::pin(lock.write(&cx));
+        drop(handed);
+        let reading = late.now_or_never().expect("it got in line").unwrap();
+        assert!(poll!(&mut next).is_pending());
+        drop(reading);
+        assert!(next.now_or_never().is_some());
+    });
+}
+
+/// Which futures to poll next: who was woken before all others, who woke itself behind them, as on a worker.
+#[derive(Default)]
+struct Ready {
+    queue: std::sync::Mutex<VecDeque<usize>>,
+    running: AtomicUsize,
+}
+
+struct ReadyWaker(Arc<Ready>, usize);
+
+impl Wake for ReadyWaker {
+    fn wake(self: Arc<Self>) {
+        let Self(ready, id) = &*self;
+        let mut queue = ready.queue.lock().expect("nobody panics");
+        if ready.running.load(Ordering::SeqCst) == *id {
+            queue.push_back(*id);
+        } else {
+            queue.push_front(*id);
+        }
+    }
+}
+
+#[test]
+fn those_who_meet_at_a_lock_once_do_not_hand_it_round_for_ever() {
+    const EACH: u64 = 50;
+    const TASKS: usize = 4;
+    under_seeds(1, async |cx| {
+        let lock = RwLock::new(0_u64);
+        let held = lock.write(&cx).await.unwrap();
+        let ready = Arc::new(Ready::default());
+        let wakers: [_; TASKS] =
+            std::array::from_fn(|id| Waker::from(Arc::new(ReadyWaker(Arc::clone(&ready), id))));
+        let mut tasks = [(); TASKS].map(|()| Box::pin(count_waits(&cx, &lock, EACH)));
+        for (task, waker) in tasks.iter_mut().zip(&wakers) {
+            let seen = task.as_mut().poll(&mut Context::from_waker(waker));
+            assert!(seen.is_pending(), "it is in line");
+        }
+        drop(held);
+        let mut waits = 0;
+        loop {
+            let Some(id) = ready.queue.lock().expect("nobody panics").pop_front() else {
+                break;
+            };
+            ready.running.store(id, Ordering::SeqCst);
+            let mut context = Context::from_waker(&wakers[id]);
+            if let Poll::Ready(one) = tasks[id].as_mut().poll(&mut context) {
+                waits += one;
+            }
+            ready.running.store(TASKS, Ordering::SeqCst);
+        }
+        assert_eq!(*lock.try_read().unwrap(), TASKS as u64 * EACH);
+        assert!(waits <= 3 * TASKS as u64, "{waits} waits");
+    });
+}
+
+/// Writes so often, and counts how often it had to come back for that.
+async fn count_waits(cx: &Cx, lock: &RwLock<u64>, times: u64) -> u64 {
+    let mut waits = 0;
+    for _ in 0..times {
+        let mut write = std::pin::pin!(lock.write(cx));
+        let counted = std::future::poll_fn(|task| {
+            let end = write.as_mut().poll(task);
+            waits += u64::from(end.is_pending());
+            end
+        });
+        *counted.await.expect("nobody panics") += 1;
+    }
+    waits
 }
 
 #[test]
@@ -413,8 +517,8 @@ async fn play(cx: &Cx, steps: Vec<Step>) {
         let mut still = Vec::new();
         for (id, mut waiter) in waiting {
             match poll!(&mut waiter) {
-                std::task::Poll::Ready(guard) => held.push((id, guard)),
-                std::task::Poll::Pending => still.push((id, waiter)),
+                Poll::Ready(guard) => held.push((id, guard)),
+                Poll::Pending => still.push((id, waiter)),
             }
         }
         waiting = still;
