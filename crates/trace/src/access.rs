@@ -76,6 +76,7 @@ const OPERATIONS: &[(&str, Access)] = &[
     ("mutex.grant", Write),
     ("mutex.leave", Write),
     ("mutex.lock", Write),
+    ("mutex.look", Read),
     ("mutex.unlock", Write),
     ("mutex.wait", Block),
     ("notify.all", Write),

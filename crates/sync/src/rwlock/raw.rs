@@ -308,13 +308,18 @@ impl Seize {
             );
             return looked.map(drop);
         }
-        if raw.try_take(self.mode) || raw.try_take_for_a_moment(self.mode) {
+        if raw.try_take(self.mode) {
             return Poll::Ready(());
         }
-        if !self.has_come_back && raw.is_handed() {
-            self.has_come_back = true;
-            waker.wake_by_ref();
-            return Poll::Pending;
+        if !self.has_come_back {
+            if raw.try_take_for_a_moment(self.mode) {
+                return Poll::Ready(());
+            }
+            if raw.is_handed() {
+                self.has_come_back = true;
+                waker.wake_by_ref();
+                return Poll::Pending;
+            }
         }
         let waker = waker.clone();
         let mut lines = lock(&raw.lines);

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 
 use asupersync_core::{Collect, Outcome};
 use asupersync_kernel::{Cx, RegionOptions};
@@ -16,7 +16,7 @@ use futures_util::future::FutureExt;
 use futures_util::poll;
 use proptest::prelude::*;
 
-use crate::support::{End, drop_after, settle, under_seeds, within};
+use crate::support::{End, as_on_a_worker, count_waits, drop_after, settle, under_seeds, within};
 
 #[test]
 fn a_writer_in_line_stops_new_readers_and_the_readers_behind_it_go_together() {
@@ -114,73 +114,18 @@ fn who_comes_while_the_lock_is_on_its_way_gives_its_holder_a_turn_once() {
     });
 }
 
-/// Which futures to poll next: who was woken before all others, who woke itself behind them, as on a worker.
-#[derive(Default)]
-struct Ready {
-    queue: std::sync::Mutex<VecDeque<usize>>,
-    running: AtomicUsize,
-}
-
-struct ReadyWaker(Arc<Ready>, usize);
-
-impl Wake for ReadyWaker {
-    fn wake(self: Arc<Self>) {
-        let Self(ready, id) = &*self;
-        let mut queue = ready.queue.lock().expect("nobody panics");
-        if ready.running.load(Ordering::SeqCst) == *id {
-            queue.push_back(*id);
-        } else {
-            queue.push_front(*id);
-        }
-    }
-}
-
 #[test]
 fn those_who_meet_at_a_lock_once_do_not_hand_it_round_for_ever() {
     const EACH: u64 = 50;
-    const TASKS: usize = 4;
     under_seeds(1, async |cx| {
         let lock = RwLock::new(0_u64);
         let held = lock.write(&cx).await.unwrap();
-        let ready = Arc::new(Ready::default());
-        let wakers: [_; TASKS] =
-            std::array::from_fn(|id| Waker::from(Arc::new(ReadyWaker(Arc::clone(&ready), id))));
-        let mut tasks = [(); TASKS].map(|()| Box::pin(count_waits(&cx, &lock, EACH)));
-        for (task, waker) in tasks.iter_mut().zip(&wakers) {
-            let seen = task.as_mut().poll(&mut Context::from_waker(waker));
-            assert!(seen.is_pending(), "it is in line");
-        }
-        drop(held);
-        let mut waits = 0;
-        loop {
-            let Some(id) = ready.queue.lock().expect("nobody panics").pop_front() else {
-                break;
-            };
-            ready.running.store(id, Ordering::SeqCst);
-            let mut context = Context::from_waker(&wakers[id]);
-            if let Poll::Ready(one) = tasks[id].as_mut().poll(&mut context) {
-                waits += one;
-            }
-            ready.running.store(TASKS, Ordering::SeqCst);
-        }
-        assert_eq!(*lock.try_read().unwrap(), TASKS as u64 * EACH);
-        assert!(waits <= 3 * TASKS as u64, "{waits} waits");
+        let tasks =
+            [(); 4].map(|()| count_waits(EACH, || lock.write(&cx), |end| *end.unwrap() += 1));
+        let waits = as_on_a_worker(tasks, || drop(held));
+        assert_eq!(*lock.try_read().unwrap(), 4 * EACH);
+        assert!(waits <= 3 * 4, "{waits} waits");
     });
-}
-
-/// Writes so often, and counts how often it had to come back for that.
-async fn count_waits(cx: &Cx, lock: &RwLock<u64>, times: u64) -> u64 {
-    let mut waits = 0;
-    for _ in 0..times {
-        let mut write = std::pin::pin!(lock.write(cx));
-        let counted = std::future::poll_fn(|task| {
-            let end = write.as_mut().poll(task);
-            waits += u64::from(end.is_pending());
-            end
-        });
-        *counted.await.expect("nobody panics") += 1;
-    }
-    waits
 }
 
 #[test]
