@@ -126,7 +126,8 @@ impl Counter {
             }
         }
         if state & WAITERS != 0 {
-            self.serve(&mut lock(&self.waiters)).wake();
+            let wakers = self.serve(&mut lock(&self.waiters));
+            wakers.wake();
         }
         true
     }
