@@ -289,12 +289,12 @@ impl Wakers {
     }
 
     /// Wakes them in order.
-    pub(crate) fn wake(self) {
-        self.few
-            .into_iter()
-            .flatten()
-            .chain(self.more)
-            .for_each(wake_contained);
+    #[inline]
+    pub(crate) fn wake(mut self) {
+        for waker in self.few.iter_mut().take(self.count) {
+            waker.take().into_iter().for_each(wake_contained);
+        }
+        self.more.into_iter().for_each(wake_contained);
     }
 }
 

@@ -202,7 +202,8 @@ impl Raw {
         if mode == Mode::Read && before & READERS > 2 * READER {
             return;
         }
-        let wakers = self.serve(&mut lock(&self.lines));
+        let mut wakers = Wakers::default();
+        self.serve(&mut lock(&self.lines), &mut wakers);
         wakers.wake();
     }
 
@@ -210,7 +211,8 @@ impl Raw {
     pub(super) fn downgrade(&self, to: Mode) {
         let before = self.state.fetch_add(to.share() - WRITER, Ordering::AcqRel);
         if before & WAITERS != 0 {
-            let wakers = self.serve(&mut lock(&self.lines));
+            let mut wakers = Wakers::default();
+            self.serve(&mut lock(&self.lines), &mut wakers);
             wakers.wake();
         }
     }
@@ -219,7 +221,8 @@ impl Raw {
     pub(super) fn give_up_upgrade(&self) {
         let before = self.state.fetch_sub(UPGRADABLE, Ordering::AcqRel);
         if before & WAITERS != 0 {
-            let wakers = self.serve(&mut lock(&self.lines));
+            let mut wakers = Wakers::default();
+            self.serve(&mut lock(&self.lines), &mut wakers);
             wakers.wake();
         }
     }
@@ -247,27 +250,25 @@ impl Raw {
     }
 
     /// Lets in who may now come in, under the lock of the lines.
-    fn serve(&self, lines: &mut Lines) -> Wakers {
-        let mut wakers = Wakers::default();
+    fn serve(&self, lines: &mut Lines, wakers: &mut Wakers) {
         if !lines.upgrader.is_empty() {
             if self.upgrade_from(READER | UPGRADABLE | UPGRADING) {
                 wakers.push(lines.upgrader.grant_front(Grant::One));
                 self.state.fetch_or(HANDED, Ordering::AcqRel);
                 self.resource.trace("rwlock.promote");
             }
-            return wakers;
+            return;
         }
         while let Some(need) = lines.line.front_need() {
             let mode = Mode::from_need(need);
             if !self.admit(mode, mode.barred_by()) {
-                return wakers;
+                return;
             }
             wakers.push(lines.line.grant_front(Grant::One));
             self.state.fetch_or(HANDED, Ordering::AcqRel);
             self.resource.trace("rwlock.grant");
         }
         self.state.fetch_and(!WAITERS, Ordering::AcqRel);
-        wakers
     }
 }
 
@@ -338,7 +339,8 @@ impl Seize {
         if !self.is_in_line() {
             return;
         }
-        let (old, wakers) = {
+        let mut wakers = Wakers::default();
+        let old = {
             let mut lines = lock(&raw.lines);
             let (grant, old) = self.place.leave(&mut lines.line);
             if grant.is_some() {
@@ -349,7 +351,8 @@ impl Seize {
                 raw.resource.trace("rwlock.leave");
             }
             // Also if nothing was granted: a writer that goes lets the readers behind it in.
-            (old, raw.serve(&mut lines))
+            raw.serve(&mut lines, &mut wakers);
+            old
         };
         drop(old);
         wakers.wake();
@@ -401,7 +404,8 @@ impl Upgrade {
         if !self.is_in_line() {
             return;
         }
-        let (old, wakers) = {
+        let mut wakers = Wakers::default();
+        let old = {
             let mut lines = lock(&raw.lines);
             let (grant, old) = self.place.leave(&mut lines.upgrader);
             match grant {
@@ -414,7 +418,8 @@ impl Upgrade {
                     raw.state.fetch_and(!UPGRADING, Ordering::AcqRel);
                 }
             }
-            (old, raw.serve(&mut lines))
+            raw.serve(&mut lines, &mut wakers);
+            old
         };
         drop(old);
         wakers.wake();
