@@ -1,7 +1,7 @@
 //! Workloads of the kernel beside the same workloads on other runtimes.
 //!
 //! `bench-run list SUITE` prints the rows; `bench-run run SUITE --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object.
-//! `cargo xtask bench kernel` and `bench sync` call it, one process per run and runtime, and compare.
+//! `cargo xtask bench` calls it, one process per run and runtime, and compare.
 //!
 //! Each suite has a module for each runtime with the same function names, one per row; every runtime has two worker threads.
 //! A workload runs in a task on a worker, never on the thread that blocks, and checks its own result.
@@ -14,6 +14,7 @@
 
 mod alloc;
 mod kernel;
+mod lab;
 mod meter;
 mod on_ours;
 mod on_tokio;

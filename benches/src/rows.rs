@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::meter::{Sample, Size};
-use crate::{kernel, sync};
+use crate::{kernel, lab, sync};
 
 /// A workload on one runtime.
 pub(crate) type Workload = fn(Size) -> Sample;
@@ -54,12 +54,13 @@ impl Row {
 
 /// All suites.
 #[cfg(test)]
-pub(crate) const SUITES: [&str; 2] = ["kernel", "sync"];
+pub(crate) const SUITES: [&str; 3] = ["kernel", "lab", "sync"];
 
 /// The rows of a suite.
 pub(crate) fn suite(name: &str) -> Option<&'static [Row]> {
     match name {
         "kernel" => Some(kernel::ROWS),
+        "lab" => Some(lab::ROWS),
         "sync" => Some(sync::ROWS),
         _ => None,
     }

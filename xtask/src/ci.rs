@@ -346,7 +346,7 @@ impl Ci {
         }
         let smoke = bench::Options::smoke();
         let mut is_success = true;
-        for suite in [&bench::KERNEL, &bench::SYNC] {
+        for suite in [&bench::KERNEL, &bench::LAB, &bench::SYNC] {
             is_success &= bench::run_built(suite, &smoke, &self.workspace.target)?;
         }
         let mut raptorq = self.binary("asupersync-bench-raptorq");

@@ -113,7 +113,8 @@ fn check_place(member: &Member, line: &LayerLine, report: &mut impl FnMut(String
         ));
     }
     let expected = format!("crates/{}", short(name));
-    if line.layer < TOOL_LAYER && *folder != expected {
+    let is_conformance = line.layer > HOST_LAYER && folder.starts_with(CONFORMANCE);
+    if line.layer < TOOL_LAYER && *folder != expected && !is_conformance {
         report(format!("`{name}` lives in `{folder}`, not in `{expected}`"));
     }
 }
@@ -212,6 +213,9 @@ pub(crate) const FOREIGN_RUNTIMES: [&str; 4] = ["tokio", "async-std", "smol", "a
 
 /// The crate that tests of every layer may name.
 const LAB: &str = "asupersync-lab";
+
+/// What stands above the hosts may live here, so that a tool can name it.
+const CONFORMANCE: &str = "conformance/";
 
 /// Hosts stand here and may name nothing above [`HOST_REACH`].
 const HOST_LAYER: u64 = 8;
@@ -387,5 +391,17 @@ mod tests {
     fn a_crate_lives_where_its_name_says() {
         let moved = |ws: &mut Workspace| ws.members[0].folder = "crates/b".to_owned();
         assert_caught(&check_one(moved, GOOD), "not in `crates/a`");
+    }
+
+    #[test]
+    fn only_what_stands_above_the_hosts_may_live_with_the_conformance_suites() {
+        let moved = |layer| {
+            move |ws: &mut Workspace| {
+                ws.members[0].folder = "conformance/a".to_owned();
+                line(ws).layer = layer;
+            }
+        };
+        assert_eq!(check_one(moved(HOST_LAYER + 1), GOOD), []);
+        assert_caught(&check_one(moved(HOST_LAYER), GOOD), "not in `crates/a`");
     }
 }

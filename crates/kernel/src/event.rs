@@ -137,8 +137,10 @@ pub enum Event {
         task: TaskId,
         /// Whether it is pinned to its worker.
         pinned: bool,
-        /// Where it was spawned.
+        /// The file in which it was spawned, or what made it.
         site: Name,
+        /// The line there, or 0.
+        line: u32,
     },
     /// A task is about to be polled.
     TaskPolled {
@@ -149,6 +151,25 @@ pub enum Event {
     TaskWoken {
         /// The task.
         task: TaskId,
+    },
+    /// A task was given a name when it was spawned.
+    TaskNamed {
+        /// The task.
+        task: TaskId,
+        /// The name.
+        name: Name,
+    },
+    /// A wake found the task woken already, or being polled: one poll will do for both.
+    WakeMerged {
+        /// The task.
+        task: TaskId,
+    },
+    /// Somebody looked whether a task has ended, to join it.
+    TaskAwaited {
+        /// The task.
+        task: TaskId,
+        /// Whether it had.
+        ended: bool,
     },
     /// A task or a fiber ended.
     TaskEnded {
@@ -230,6 +251,28 @@ pub enum Event {
     TimerCancelled {
         /// For when it stood.
         at: Time,
+    },
+    /// Nothing was runnable, and the clock went to the next timer.
+    ClockAdvanced {
+        /// To when.
+        to: Time,
+    },
+    /// A job that may block was handed to the host.
+    JobQueued {
+        /// Its number, counted by the host.
+        job: u64,
+    },
+    /// A job is about to run.
+    JobStarted {
+        /// Its number.
+        job: u64,
+    },
+    /// A simulated fault was injected.
+    FaultInjected {
+        /// Whom it struck, if it was one task or region.
+        subject: Option<Subject>,
+        /// Which: `chaos.cancel`, `net.reset`.
+        fault: Name,
     },
     /// Entropy was drawn.
     EntropyDrawn {

@@ -9,6 +9,7 @@ use asupersync_core::{CancelKind, CancelReason, Cancelled, Outcome, TaskId};
 
 use crate::cancel::{self, CancelWait};
 use crate::cx::Cx;
+use crate::event::Event;
 use crate::node::NodeRef;
 use crate::task::{self, ReadOutcome};
 
@@ -152,7 +153,12 @@ impl<T, E> Future for Wait<'_, T, E> {
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let node = &this.handle.node;
-        if node.state.is_complete() {
+        let ended = node.state.is_complete();
+        node.record(|| Event::TaskAwaited {
+            task: node.task_id(),
+            ended,
+        });
+        if ended {
             return Poll::Ready(Ok(()));
         }
         if let Poll::Ready(cancelled) = this.cancel.poll(task) {

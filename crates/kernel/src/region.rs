@@ -414,6 +414,7 @@ impl OpenRegion {
             home: None,
             cleanup: true,
             site: "a region whose future was dropped",
+            line: 0,
         };
         let orphan = node.clone();
         let heir = task::spawn::<_, Infallible>(&heir_region, init, move |under| {

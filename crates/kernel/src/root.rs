@@ -209,6 +209,7 @@ where
         home: Some(options.home),
         cleanup: false,
         site: "the root body",
+        line: 0,
     };
     let body = task::spawn::<Fut, ErrOf<Fut>>(&region, spawn, |node| body(Cx::from_node(node)));
     // From here on the root region waits for its last child, and still admits the closing of abandoned regions.

@@ -166,6 +166,7 @@ impl<'s, E, C> Scope<'s, E, C> {
             home: None,
             cleanup: false,
             site: Location::caller().file(),
+            line: Location::caller().line(),
         };
         let node = task::spawn::<Fut, E>(self.cx.node(), init, |node| task(Cx::from_node(node)));
         JoinHandle::new(node, read_outcome::<Fut>)
@@ -192,6 +193,7 @@ impl<'s, E, C> Scope<'s, E, C> {
             home: Some(home),
             cleanup: false,
             site: Location::caller().file(),
+            line: Location::caller().line(),
         };
         let node = task::spawn::<Fut, E>(self.cx.node(), init, |node| task(Cx::from_node(node)));
         JoinHandle::new(node, read_outcome::<Fut>)

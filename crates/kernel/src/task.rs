@@ -22,7 +22,7 @@ use asupersync_core::{
 
 use crate::cancel::{self, Asked};
 use crate::current;
-use crate::event::Event;
+use crate::event::{Event, Name};
 use crate::extra::Failed;
 use crate::host::{Lane, Report, WorkerId};
 use crate::node::{Header, Inner, Kind, NodeInit, NodeRef, Phase};
@@ -240,6 +240,8 @@ pub(crate) struct SpawnInit {
     /// Admitted also while the region is closing: the kernel's own cleanup.
     pub(crate) cleanup: bool,
     pub(crate) site: &'static str,
+    /// The line there, or 0.
+    pub(crate) line: u32,
 }
 
 /// Makes a task in `region`, starts its body with the node that is its context, and hands it to the host.
@@ -273,6 +275,7 @@ where
     let raw = NonNull::from(Box::leak(cell)).cast::<Header>();
     // SAFETY: one of the two references that the state was made with.
     let node = unsafe { NodeRef::from_owned(raw) };
+    let name = init.name.clone().filter(|_| tail.record);
     if init.budget.is_some() || init.name.is_some() {
         let mut inner = node.lock();
         let extra = inner.extra.get_or_insert_default();
@@ -291,7 +294,14 @@ where
         task: node.task_id(),
         pinned: node.home().is_some(),
         site: init.site.into(),
+        line: init.line,
     });
+    if let Some(name) = name {
+        node.record(|| Event::TaskNamed {
+            task: node.task_id(),
+            name: Name::shared(&name),
+        });
+    }
     if own_deadline {
         cancel::arm_deadline(&node);
     }
@@ -396,7 +406,7 @@ impl Runnable {
         run(&node, queue);
     }
 
-    fn node_ref(&self) -> std::mem::ManuallyDrop<NodeRef> {
+    pub(crate) fn node_ref(&self) -> std::mem::ManuallyDrop<NodeRef> {
         // SAFETY: the entry keeps the scheduler's reference alive; `ManuallyDrop` leaves the count.
         std::mem::ManuallyDrop::new(unsafe { NodeRef::from_owned(self.node) })
     }
@@ -425,6 +435,15 @@ impl Drop for Runnable {
 ///
 /// The caller answers for being allowed to drop the future on this thread.
 pub(crate) fn stop_parked(node: &NodeRef) -> bool {
+    end_parked(node, None)
+}
+
+/// As [`stop_parked`], and the outcome is a panic.
+pub(crate) fn unwind_parked(node: &NodeRef, payload: PanicPayload) -> bool {
+    end_parked(node, Some(payload))
+}
+
+fn end_parked(node: &NodeRef, panic: Option<PanicPayload>) -> bool {
     // A scheduled task is claimed from whichever queue it stands in; a parked one is scheduled first.
     let _ = node.state.schedule(Queue::Cancel);
     match node.state.claim(Queue::Cancel) {
@@ -434,7 +453,12 @@ pub(crate) fn stop_parked(node: &NodeRef) -> bool {
                 .with_message("the host gave up")
                 .at_stage(CancelStage::Dropped);
             // SAFETY: the claim gave `RUNNING` to this caller.
-            let severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
+            let mut severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
+            if let Some(payload) = panic {
+                // SAFETY: the outcome is the caller's until `complete`.
+                unsafe { (node.vtable.fail)(node.as_non_null(), payload) };
+                severity = Severity::Panicked;
+            }
             finish(node, severity);
             true
         }

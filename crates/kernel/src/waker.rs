@@ -26,6 +26,10 @@ pub(crate) fn schedule(node: &NodeRef) {
             task: node.task_id(),
         });
         enqueue(node, queue, Lane::Ready);
+    } else if !node.state.is_complete() {
+        node.record(|| Event::WakeMerged {
+            task: node.task_id(),
+        });
     }
 }
 

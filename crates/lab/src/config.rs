@@ -3,7 +3,10 @@
 use asupersync_core::LeakResponse;
 use asupersync_kernel::{KernelConfig, LeakEscalation};
 
+use crate::faults::Faults;
 use crate::net::NetConfig;
+use crate::schedule::{Cut, Schedule};
+use crate::strategy::Strategy;
 
 /// A lab's seed and limits.
 ///
@@ -15,6 +18,14 @@ use crate::net::NetConfig;
 #[derive(Clone, Debug)]
 pub struct LabConfig {
     pub(crate) seed: u64,
+    pub(crate) strategy: Strategy,
+    /// What is decided as it was before, if it is.
+    pub(crate) picks: Option<Vec<u32>>,
+    pub(crate) faults: Option<Vec<u32>>,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) chaos: Faults,
+    /// Whether the run's fingerprint is wanted.
+    pub(crate) reads_steps: bool,
     pub(crate) max_steps: u64,
     pub(crate) capture_trace: bool,
     pub(crate) futurelock_max_idle_steps: Option<u64>,
@@ -26,6 +37,12 @@ impl Default for LabConfig {
     fn default() -> Self {
         Self {
             seed: 0,
+            strategy: Strategy::Random,
+            picks: None,
+            faults: None,
+            cut: None,
+            chaos: Faults::none(),
+            reads_steps: false,
             max_steps: 1_000_000,
             capture_trace: true,
             futurelock_max_idle_steps: None,
@@ -44,6 +61,50 @@ impl LabConfig {
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// How the schedule is drawn; each runnable task with equal chance unless set.
+    #[must_use]
+    pub const fn strategy(mut self, strategy: Strategy) -> Self {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Follows a schedule instead of drawing one.
+    ///
+    /// After its end nothing is decided any more: the task that has been runnable for longest goes next, and no fault happens.
+    #[must_use]
+    pub fn replay(mut self, schedule: Schedule) -> Self {
+        self.picks = Some(schedule.picks().to_vec());
+        self.follow_faults(&schedule)
+    }
+
+    /// Which faults may happen around polls; none unless set.
+    #[must_use]
+    pub const fn faults(mut self, faults: Faults) -> Self {
+        self.chaos = faults;
+        self
+    }
+
+    /// Cuts a task short, after so many steps.
+    #[must_use]
+    pub const fn cut(mut self, cut: Cut) -> Self {
+        self.cut = Some(cut);
+        self
+    }
+
+    /// Whether [`LabReport::fingerprint`](crate::LabReport::fingerprint) is wanted; it is not unless switched on.
+    #[must_use]
+    pub const fn fingerprint(mut self, wanted: bool) -> Self {
+        self.reads_steps = wanted;
+        self
+    }
+
+    /// Answers the questions for faults as in this schedule, and those for who goes next by the strategy.
+    pub(crate) fn follow_faults(mut self, schedule: &Schedule) -> Self {
+        self.faults = Some(schedule.faults().to_vec());
+        self.cut = schedule.cut();
         self
     }
 

@@ -1,21 +1,61 @@
-//! The kernel's ports, served by a seed.
+//! The kernel's ports, served by a seed and a schedule.
 
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use asupersync_core::{RegionId, Time};
-use asupersync_kernel::{Event, Host, KernelConfig, Lane, Report, Runnable, TimerKey, WorkerId};
-use asupersync_trace::TraceEvent;
+use asupersync_kernel::{
+    Event, Host, KernelConfig, Lane, Meddler, Report, Runnable, Subject, TimerKey, WorkerId,
+};
+use asupersync_trace::{Fingerprint, ProcessKey, TraceEvent};
+
+use crate::config::LabConfig;
+use crate::instruments::Instruments;
+use crate::process::Processes;
+use crate::strategy::Strategy;
 
 /// What the schedule chooses from.
 pub(crate) enum Choice {
     /// A task's next poll.
     Task(Runnable),
     /// A job that may block in production; here it is one step.
-    Job(Box<dyn FnOnce() + Send>),
+    Job {
+        /// Its number, counted by the host.
+        number: u64,
+        run: Box<dyn FnOnce() + Send>,
+    },
+}
+
+/// What happens when a time has come.
+pub(crate) enum Due {
+    Wake(Waker),
+    /// Somebody who was held back is runnable again.
+    Hold(Choice, usize),
+}
+
+/// What the schedule says of the next step.
+pub(crate) enum Next {
+    /// This, which has that place among the processes.
+    Run(Choice, usize),
+    /// Nothing is runnable.
+    Idle,
+    /// Every way to go on was tried.
+    GiveUp,
+}
+
+/// How a run came about.
+pub(crate) struct Decisions {
+    pub(crate) picks: Vec<u32>,
+    pub(crate) faults: Vec<u32>,
+    /// Whether something was done after which a program may fail.
+    pub(crate) is_disturbed: bool,
+    /// Of the steps, if they were read.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) instruments: Instruments,
 }
 
 /// The first time that something reached a lab from a thread that is not its own.
@@ -35,50 +75,120 @@ pub(crate) struct LabHost {
 }
 
 struct State {
-    rng: fastrand::Rng,
+    seed: u64,
+    instruments: Instruments,
+    /// Whether steps are read.
+    reads_steps: bool,
+    /// What was decided before and is to be decided again.
+    scripted_picks: Option<Vec<u32>>,
+    scripted_faults: Option<Vec<u32>>,
+    picks: Vec<u32>,
+    faults: Vec<u32>,
+    faults_done: u32,
+    is_disturbed: bool,
+    processes: Processes,
     now: Time,
     step: u64,
+    /// In the order of their arrival.
     choices: Vec<Choice>,
-    timers: BTreeMap<(Time, u64), Waker>,
+    /// The process of each.
+    runnable: Vec<ProcessKey>,
+    /// Its place among the processes.
+    places: Vec<usize>,
+    timers: BTreeMap<(Time, u64), Due>,
     timer_times: BTreeMap<u64, Time>,
     numbers: u64,
     regions: u64,
+    jobs: u64,
     leaks: u64,
-    events: Vec<TraceEvent>,
     reports: Vec<Report>,
     foreign: Option<Foreign>,
 }
 
+/// What was decided the last time, if that is followed; after its end nothing is decided.
+fn scripted(script: Option<&Vec<u32>>, index: usize, count: u32) -> Option<u32> {
+    let decision = script?.get(index).copied().unwrap_or_default();
+    Some(decision.min(count - 1))
+}
+
 impl State {
-    fn stamped(&self, event: Event) -> TraceEvent {
-        TraceEvent {
+    fn keep(&mut self, event: Event) {
+        let traced = TraceEvent {
             at: self.now,
             step: self.step,
             event,
+        };
+        if self.reads_steps {
+            self.instruments.reader.push(&traced);
+        }
+        self.instruments.events.push(traced);
+    }
+
+    fn arrive(&mut self, choice: Choice, place: usize) {
+        self.choices.push(choice);
+        self.runnable.push(self.processes.key(place));
+        self.places.push(place);
+    }
+
+    /// Which of the runnable goes next; `None` if the run is to be given up.
+    fn pick(&mut self) -> Option<usize> {
+        let count = u32::try_from(self.choices.len()).unwrap_or(u32::MAX);
+        let index = match scripted(self.scripted_picks.as_ref(), self.picks.len(), count) {
+            Some(index) => index as usize,
+            None => self.instruments.chooser.choose(&self.runnable)?,
+        };
+        if count > 1 {
+            self.picks.push(u32::try_from(index).unwrap_or(u32::MAX));
+        }
+        Some(index)
+    }
+
+    /// Tells the chooser of the step that is over.
+    fn close_step(&mut self) {
+        if !self.reads_steps {
+            return;
+        }
+        let instruments = &mut self.instruments;
+        if let Some(step) = instruments.reader.finish_step() {
+            instruments.chooser.ran(step);
+            instruments.fingerprinter.push(step);
         }
     }
 }
 
 impl LabHost {
     pub(crate) fn new(
-        seed: u64,
-        config: KernelConfig,
+        config: LabConfig,
+        instruments: Instruments,
         ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
     ) -> Self {
+        let reads_steps =
+            config.kernel.record && (config.reads_steps || instruments.chooser.wants_steps());
         Self {
             home: thread::current().id(),
-            config,
+            config: config.kernel,
             state: Mutex::new(State {
-                rng: fastrand::Rng::with_seed(seed),
+                seed: config.seed,
+                instruments,
+                reads_steps,
+                scripted_picks: config.picks,
+                scripted_faults: config.faults,
+                picks: Vec::new(),
+                faults: Vec::new(),
+                faults_done: 0,
+                is_disturbed: false,
+                processes: Processes::new(),
                 now: Time::ZERO,
                 step: 0,
                 choices: Vec::new(),
+                runnable: Vec::new(),
+                places: Vec::new(),
                 timers: BTreeMap::new(),
                 timer_times: BTreeMap::new(),
                 numbers: 0,
                 regions: 0,
+                jobs: 0,
                 leaks: 0,
-                events: Vec::new(),
                 reports: Vec::new(),
                 foreign: None,
             }),
@@ -98,7 +208,7 @@ impl LabHost {
             state.foreign = Some(Foreign {
                 what,
                 thread: here.name().unwrap_or("unnamed").to_owned(),
-                event: state.events.len(),
+                event: state.instruments.events.len(),
             });
         }
         state
@@ -108,41 +218,144 @@ impl LabHost {
         self.lock().foreign.take()
     }
 
-    /// Draws the next step from what is runnable.
-    pub(crate) fn next_choice(&self) -> Option<Choice> {
+    /// Takes the next step from what is runnable.
+    pub(crate) fn next(&self) -> Next {
         let mut state = self.lock();
-        let count = state.choices.len();
-        if count == 0 {
-            return None;
+        state.close_step();
+        if state.choices.is_empty() {
+            return Next::Idle;
         }
-        let index = state.rng.usize(..count);
+        let Some(index) = state.pick() else {
+            return Next::GiveUp;
+        };
         state.step += 1;
-        Some(state.choices.swap_remove(index))
+        let choice = state.choices.remove(index);
+        state.runnable.remove(index);
+        let place = state.places.remove(index);
+        state.processes.run(place);
+        if let Choice::Job { number, .. } = &choice {
+            self.note(&mut state, Event::JobStarted { job: *number });
+        }
+        Next::Run(choice, place)
+    }
+
+    /// Decides whether a fault happens, and which of so many: 0 is none, and the others share the chance.
+    pub(crate) fn decide(&self, chance: f64, faults: u32) -> u32 {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let count = faults.saturating_add(1);
+        let scripted = scripted(state.scripted_faults.as_ref(), state.faults.len(), count);
+        let decision = scripted.unwrap_or_else(|| {
+            let mut rng = fastrand::Rng::with_seed(state.processes.draw(!state.seed));
+            if rng.f64() < chance {
+                rng.u32(1..=faults.max(1))
+            } else {
+                0
+            }
+        });
+        state.faults.push(decision);
+        decision
     }
 
     /// Jumps to the next timer and takes out what is due then; `None` without timers.
     pub(crate) fn advance(&self) -> Option<Vec<Waker>> {
         let mut state = self.lock();
         let (&(at, _), _) = state.timers.first_key_value()?;
+        Some(self.advance_to(&mut state, at))
+    }
+
+    /// Jumps forward, and takes out what is due then.
+    pub(crate) fn jump(&self, by: Duration) -> Vec<Waker> {
+        let mut state = self.lock();
+        state.close_step();
+        let to = state.now + by;
+        self.advance_to(&mut state, to)
+    }
+
+    fn advance_to(&self, state: &mut State, at: Time) -> Vec<Waker> {
         state.now = state.now.max(at);
+        state.processes.run_clock();
+        let to = state.now;
+        self.note(state, Event::ClockAdvanced { to });
         let mut due = Vec::new();
         while let Some(entry) = state.timers.first_entry() {
             let &(when, number) = entry.key();
             if when > at {
                 break;
             }
-            due.push(entry.remove());
-            state.timer_times.remove(&number);
-            self.note(&mut state, Event::TimerFired { at: when });
+            match entry.remove() {
+                Due::Wake(waker) => {
+                    due.push(waker);
+                    state.timer_times.remove(&number);
+                    self.note(state, Event::TimerFired { at: when });
+                }
+                Due::Hold(choice, place) => state.arrive(choice, place),
+            }
         }
-        Some(due)
+        due
+    }
+
+    /// Holds back what was to run now.
+    pub(crate) fn hold(&self, choice: Choice, place: usize, time: Duration) {
+        let mut state = self.lock();
+        state.numbers += 1;
+        let (at, number) = (state.now + time, state.numbers);
+        state.timers.insert((at, number), Due::Hold(choice, place));
+    }
+
+    /// The task may be disturbed by a storm from now on.
+    pub(crate) fn remember(&self, place: usize, task: Meddler) {
+        self.lock().processes.remember(place, task);
+    }
+
+    /// All tasks that were remembered and have not ended.
+    pub(crate) fn remembered(&self) -> Vec<Meddler> {
+        self.lock().processes.remembered()
+    }
+
+    /// What was told since the last step is one of its own.
+    pub(crate) fn close_step(&self) {
+        self.lock().close_step();
+    }
+
+    /// Says that a fault was injected.
+    pub(crate) fn injected(&self, subject: Option<Subject>, fault: &'static str) {
+        let mut state = self.lock();
+        state.faults_done += 1;
+        let fault = fault.into();
+        self.note(&mut state, Event::FaultInjected { subject, fault });
+    }
+
+    /// Something was done to the program after which it may fail, be cancelled or be unwound.
+    pub(crate) fn disturb(&self) {
+        self.lock().is_disturbed = true;
+    }
+
+    /// How many faults were injected.
+    pub(crate) fn faults_done(&self) -> u32 {
+        self.lock().faults_done
     }
 
     /// Records what the host itself did.
     fn note(&self, state: &mut State, event: Event) {
         if self.config.record {
-            let traced = state.stamped(event);
-            state.events.push(traced);
+            state.keep(event);
+        }
+    }
+
+    /// What was decided, once the run is over; the chooser learns that it is.
+    pub(crate) fn take_decisions(&self) -> Decisions {
+        let mut state = self.lock();
+        state.close_step();
+        state.instruments.chooser.end();
+        let fingerprint = state.instruments.fingerprinter.fingerprint();
+        let idle = Instruments::new(Strategy::Fifo.chooser(0));
+        Decisions {
+            picks: std::mem::take(&mut state.picks),
+            faults: std::mem::take(&mut state.faults),
+            is_disturbed: state.is_disturbed,
+            fingerprint: state.reads_steps.then_some(fingerprint),
+            instruments: std::mem::replace(&mut state.instruments, idle),
         }
     }
 
@@ -153,15 +366,17 @@ impl LabHost {
     pub(crate) fn take_events(&self) -> (Vec<TraceEvent>, Vec<Report>) {
         let mut state = self.lock();
         (
-            std::mem::take(&mut state.events),
+            std::mem::take(&mut state.instruments.events),
             std::mem::take(&mut state.reports),
         )
     }
 
     /// Takes out everything that has not run.
-    pub(crate) fn drain(&self) -> (Vec<Choice>, Vec<Waker>) {
+    pub(crate) fn drain(&self) -> (Vec<Choice>, Vec<Due>) {
         let mut state = self.lock();
         let timers = std::mem::take(&mut state.timers).into_values().collect();
+        state.runnable.clear();
+        state.places.clear();
         (std::mem::take(&mut state.choices), timers)
     }
 }
@@ -177,7 +392,8 @@ impl Host for LabHost {
 
     fn schedule(&self, task: Runnable, _lane: Lane, _pinned: Option<WorkerId>) {
         let mut state = self.lock_at_home("a task was woken");
-        state.choices.push(Choice::Task(task));
+        let place = state.processes.of_task(task.task_id());
+        state.arrive(Choice::Task(task), place);
     }
 
     fn current_worker(&self) -> Option<WorkerId> {
@@ -188,7 +404,7 @@ impl Host for LabHost {
         let mut state = self.lock_at_home("a timer was set");
         state.numbers += 1;
         let number = state.numbers;
-        state.timers.insert((at, number), waker);
+        state.timers.insert((at, number), Due::Wake(waker));
         state.timer_times.insert(number, at);
         TimerKey {
             shard: 0,
@@ -221,18 +437,22 @@ impl Host for LabHost {
     }
 
     fn random_u64(&self) -> u64 {
-        self.lock_at_home("entropy was drawn").rng.u64(..)
+        let mut state = self.lock_at_home("entropy was drawn");
+        let seed = state.seed;
+        state.processes.draw(seed)
     }
 
     fn run_blocking(&self, job: Box<dyn FnOnce() + Send>) {
         let mut state = self.lock_at_home("a job was handed in");
-        state.choices.push(Choice::Job(job));
+        let number = state.jobs;
+        state.jobs += 1;
+        self.note(&mut state, Event::JobQueued { job: number });
+        let place = state.processes.child();
+        state.arrive(Choice::Job { number, run: job }, place);
     }
 
     fn record(&self, event: Event) {
-        let mut state = self.lock();
-        let traced = state.stamped(event);
-        state.events.push(traced);
+        self.lock().keep(event);
     }
 
     fn report(&self, report: Report) {

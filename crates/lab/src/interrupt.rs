@@ -32,15 +32,36 @@ const SEEDS: u64 = 4;
 
 type End = Outcome<(), std::convert::Infallible>;
 
-/// What is done to the operation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
+/// How an operation or a task is cut short.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Way {
     /// Its context is cancelled, and it is polled to its end.
     Cancel,
     /// It is dropped.
     Drop,
     /// It is dropped by a panic that unwinds through it.
     Unwind,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cancel, Self::Drop, Self::Unwind];
+
+    /// The way of this name: `cancel`, `drop` or `unwind`.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|way| way.to_string() == name)
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cancel => "cancel",
+            Self::Drop => "drop",
+            Self::Unwind => "unwind",
+        })
+    }
 }
 
 /// When it is done: after so many polls.
@@ -54,13 +75,8 @@ struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = match self.way {
-            Way::Cancel => "cancel",
-            Way::Drop => "drop",
-            Way::Unwind => "unwind",
-        };
         let when = if self.is_woken { "woken" } else { "waiting" };
-        write!(f, "{way}:{}:{when}", self.polls)
+        write!(f, "{}:{}:{when}", self.way, self.polls)
     }
 }
 
@@ -100,7 +116,7 @@ impl Probe {
         let waiting = self.shared.waits().clone();
         let waiting = waiting.into_iter().map(|polls| (polls, false));
         let each_way = |(polls, is_woken)| {
-            [Way::Cancel, Way::Drop, Way::Unwind].map(|way| Place {
+            Way::ALL.map(|way| Place {
                 way,
                 polls,
                 is_woken,
@@ -224,6 +240,9 @@ impl<F: Future, C> Future for Probed<'_, F, C> {
         }
     }
 }
+
+/// The panic of a task that is cut short by one.
+pub(crate) const UNWOUND_TASK: &str = "the task is unwound here on purpose";
 
 const UNWOUND: &str = "the operation is unwound here on purpose";
 

@@ -9,13 +9,16 @@ use std::task::Waker;
 
 use asupersync_core::{Budget, ErrOf, IntoOutcome, OkOf, Time};
 use asupersync_kernel::{Cx, Host, Root, RootOptions, WorkerId, run_root};
+use asupersync_trace::Trace;
 
+use crate::chaos;
 use crate::config::LabConfig;
-use crate::host::{Choice, LabHost};
+use crate::host::{Choice, LabHost, Next};
+use crate::instruments::Instruments;
 use crate::net::LabNet;
 use crate::oracle::{Law, Violation, check_laws, idle_holders, stalled_holders};
 use crate::report::{LabEnd, LabReport};
-use asupersync_trace::Trace;
+use crate::schedule::Schedule;
 
 /// Runs one program under a seed.
 pub struct LabRuntime {
@@ -54,11 +57,26 @@ impl LabRuntime {
         F: FnOnce(Cx) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
+        let mut chooser = self.config.strategy.chooser(self.config.seed);
+        chooser.begin(0);
+        self.run_with(Instruments::new(chooser), body).0
+    }
+
+    /// Runs a program under a chooser that has begun, and gives back what was lent.
+    pub(crate) fn run_with<F, Fut>(
+        self,
+        instruments: Instruments,
+        body: F,
+    ) -> (LabReport<OkOf<Fut>, ErrOf<Fut>>, Instruments)
+    where
+        F: FnOnce(Cx) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
+    {
         let seed = self.config.seed;
         let host = Arc::new_cyclic(|host| {
-            let net = LabNet::new(host.clone(), seed, self.config.net);
+            let net = LabNet::new(host.clone(), seed, self.config.net.clone());
             let ports = net.add_to(self.ports);
-            LabHost::new(seed, self.config.kernel, ports)
+            LabHost::new(self.config.clone(), instruments, ports)
         });
         let options = RootOptions {
             budget: Budget::UNLIMITED,
@@ -66,10 +84,9 @@ impl LabRuntime {
             waker: Waker::noop().clone(),
         };
         let mut end = LabEnd::Finished;
-        let max_steps = self.config.max_steps;
         let kernel_host: Arc<dyn Host> = host.clone();
         let root = run_root(kernel_host, options, body, |root| {
-            match turn(&host, root, max_steps) {
+            match turn(&host, root, &self.config) {
                 Turn::Ran => ControlFlow::Continue(()),
                 Turn::End(reached) => {
                     end = reached;
@@ -79,6 +96,7 @@ impl LabRuntime {
         });
         let elapsed = host.now().saturating_since(Time::ZERO);
         let (events, reports) = host.take_events();
+        let decisions = host.take_decisions();
         // Tasks that a stalled run leaves behind end here, and may wake others meanwhile.
         loop {
             let (choices, timers) = host.drain();
@@ -93,16 +111,24 @@ impl LabRuntime {
             message: format!("{} by the thread `{}`", foreign.what, foreign.thread),
             event: foreign.event,
         }));
-        LabReport {
+        let fingerprint = match end {
+            LabEnd::Abandoned => None,
+            _ => decisions.fingerprint,
+        };
+        let report = LabReport {
             outcome: root.outcome,
             end,
             seed,
+            schedule: Schedule::new(decisions.picks, decisions.faults, self.config.cut),
+            is_disturbed: decisions.is_disturbed,
+            fingerprint,
             steps: host.steps(),
             elapsed,
             trace,
             reports,
             violations,
-        }
+        };
+        (report, decisions.instruments)
     }
 }
 
@@ -110,11 +136,11 @@ impl LabRuntime {
 fn violations(trace: &Trace, end: &LabEnd, idle_steps_max: Option<u64>) -> Vec<Violation> {
     let mut violations = match end {
         LabEnd::Finished => check_laws(trace),
-        LabEnd::Stalled(_) | LabEnd::StepLimit(_) => Vec::new(),
+        LabEnd::Stalled(_) | LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
     };
     let mut holders = match end {
         LabEnd::Stalled(_) => stalled_holders(trace),
-        LabEnd::Finished | LabEnd::StepLimit(_) => Vec::new(),
+        LabEnd::Finished | LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
     };
     holders.extend(
         idle_steps_max
@@ -136,28 +162,33 @@ enum Turn {
     End(LabEnd),
 }
 
-fn turn(host: &LabHost, root: &Root, max_steps: u64) -> Turn {
+fn turn(host: &LabHost, root: &Root, config: &LabConfig) -> Turn {
     if root.is_quiescent() {
         return Turn::End(LabEnd::Finished);
     }
-    if host.steps() >= max_steps {
+    if host.steps() >= config.max_steps {
         return Turn::End(LabEnd::StepLimit(root.unfinished()));
     }
-    match host.next_choice() {
-        Some(Choice::Task(task)) => task.run(),
-        Some(Choice::Job(job)) => {
+    match host.next() {
+        Next::GiveUp => return Turn::End(LabEnd::Abandoned),
+        Next::Run(Choice::Task(task), place) => chaos::run(host, config, task, place),
+        Next::Run(Choice::Job { run, .. }, _) => {
             // The kernel's jobs catch their own panics; a destructor's must not unwind past the root.
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            let _ = catch_unwind(AssertUnwindSafe(run));
         }
-        None => {
+        Next::Idle => {
             let Some(due) = host.advance() else {
                 return Turn::End(LabEnd::Stalled(root.unfinished()));
             };
-            for waker in due {
-                // As in production, a timer's waker may be the program's.
-                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-            }
+            wake_all(due);
         }
     }
     Turn::Ran
+}
+
+/// Wakes what is due; as in production, a timer's waker may be the program's.
+pub(crate) fn wake_all(due: Vec<Waker>) {
+    for waker in due {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
 }

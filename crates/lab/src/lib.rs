@@ -20,20 +20,44 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod chaos;
+mod check;
 mod config;
+mod crashpack;
+mod faults;
+mod finding;
 mod host;
+mod instruments;
 mod interrupt;
+mod keyed;
 mod lab;
 mod net;
 mod oracle;
+mod process;
+mod quiet;
 mod report;
+mod schedule;
+mod search;
 mod seeds;
+mod shrink;
+mod strategy;
+mod timeline;
+mod var;
 
 pub use asupersync_trace::{DecodeError, Divergence, EncodeError, Trace, TraceEvent};
+pub use check::Check;
 pub use config::LabConfig;
-pub use interrupt::{Probe, every_await};
+pub use crashpack::{Crashpack, CrashpackError};
+pub use faults::Faults;
+pub use finding::Finding;
+pub use interrupt::{Probe, Way, every_await};
 pub use lab::LabRuntime;
 pub use net::{LabNet, NetConfig};
 pub use oracle::{Futurelock, Law, Violation, check_laws, idle_holders, stalled_holders};
 pub use report::{LabEnd, LabReport};
+pub use schedule::{Cut, Schedule, ScheduleError};
+pub use search::{Failure, Run, Search, SearchReport};
 pub use seeds::{Seeds, check_seeds};
+pub use strategy::{Strategy, UnknownStrategy};
+pub use timeline::{Row, Timeline};
+pub use var::Var;

@@ -6,8 +6,10 @@ use std::time::Duration;
 use asupersync_core::Outcome;
 use asupersync_kernel::{Report, Unfinished};
 
+use asupersync_trace::{Fingerprint, Trace};
+
 use crate::oracle::Violation;
-use asupersync_trace::Trace;
+use crate::schedule::Schedule;
 
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +20,8 @@ pub enum LabEnd {
     Stalled(Vec<Unfinished>),
     /// The limit of steps was reached.
     StepLimit(Vec<Unfinished>),
+    /// A systematic search gave the run up, because it could only repeat another.
+    Abandoned,
 }
 
 /// The outcome of a program under the lab, and everything that was seen of it.
@@ -30,6 +34,12 @@ pub struct LabReport<T, E> {
     pub end: LabEnd,
     /// The seed that it was drawn from.
     pub seed: u64,
+    /// What was decided.
+    pub schedule: Schedule,
+    /// Whether a task was cancelled, unwound or dropped on purpose, after which the program may fail.
+    pub is_disturbed: bool,
+    /// Names the order of the steps, if [`LabConfig::fingerprint`](crate::LabConfig::fingerprint) was asked for.
+    pub fingerprint: Option<Fingerprint>,
     /// How many polls and jobs were run.
     pub steps: u64,
     /// How much virtual time passed.
@@ -68,7 +78,7 @@ impl<T, E> LabReport<T, E> {
         let mut text = format!("the run with seed {} is not clean", self.seed);
         // Writing to a `String` does not fail.
         match &self.end {
-            LabEnd::Finished => {}
+            LabEnd::Finished | LabEnd::Abandoned => {}
             LabEnd::Stalled(left) => {
                 let _ = write!(
                     text,

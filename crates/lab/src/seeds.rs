@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use asupersync_core::{IntoOutcome, Outcome};
+use asupersync_core::IntoOutcome;
 use asupersync_kernel::Cx;
 
-use crate::config::LabConfig;
-use crate::lab::LabRuntime;
+use crate::check::Check;
 
 /// The variable that narrows a test to one seed.
 pub(crate) const SEED_VARIABLE: &str = "ASUPERSYNC_SEED";
@@ -42,32 +41,38 @@ impl IntoIterator for Seeds {
     }
 }
 
+/// A number that depends on both in no simple way.
+///
+/// Source: the finalizer of SplitMix64 (Steele, Lea, Flood: *Fast splittable pseudorandom number generators*, OOPSLA 2014).
+pub(crate) const fn mix(seed: u64, number: u64) -> u64 {
+    let mut z = seed ^ number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
 fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
     let number = value.parse();
     Some(number.unwrap_or_else(|_| panic!("{variable} must be a number, not `{value}`")))
 }
 
-/// Runs `test` once for each seed and fails on the first that is not clean, or whose outcome is not a value.
+/// Runs `test` once for each seed and fails on the first run that does not go well, as [`Check`] does.
 ///
 /// # Panics
-/// On that failure, with the seed and how to replay it.
+/// On that failure, with what led to it and how to replay it.
 #[track_caller]
 pub fn check_seeds<F, Fut>(seeds: Seeds, test: F)
 where
     F: Fn(Cx) -> Fut,
-    Fut: Future<Output: IntoOutcome<Ok: std::fmt::Debug, Err: std::fmt::Debug>>,
+    Fut: Future<Output: IntoOutcome<Err: std::fmt::Debug>>,
 {
-    for seed in seeds {
-        let report = LabRuntime::new(LabConfig::default().seed(seed)).run(&test);
-        if let Outcome::Panicked(payload) = &report.outcome {
-            panic!("{payload}\n  with seed {seed}; replay: {SEED_VARIABLE}={seed} cargo test");
-        }
-        report.assert_clean();
-        assert!(
-            report.outcome.is_ok(),
-            "the test ended with {:?}\n  replay: {SEED_VARIABLE}={seed} cargo test",
-            report.outcome
-        );
-    }
+    let here = std::panic::Location::caller();
+    // The test harness names its threads after the tests.
+    let thread = std::thread::current();
+    let name = match thread.name() {
+        None | Some("main") => format!("{}:{}", here.file(), here.line()),
+        Some(test) => test.to_owned(),
+    };
+    Check::new(name).over(seeds).run(test);
 }

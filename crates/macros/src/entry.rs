@@ -2,12 +2,13 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Error, ItemFn, Result, ReturnType, Type};
+use syn::{Error, ItemFn, LitStr, Result, ReturnType, Type};
 
-use crate::arguments;
+use crate::arguments::Arguments;
 
 pub(crate) fn main(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let workers = arguments::number(arguments, "workers")?;
+    let arguments = Arguments::parse(arguments, &["workers"], "`workers = N`")?;
+    let workers = arguments.number("workers")?;
     let function = parse(item)?;
     if function.sig.ident != "main" {
         let message = "`#[asupersync::main]` belongs on `async fn main`";
@@ -28,7 +29,16 @@ pub(crate) fn main(arguments: TokenStream, item: TokenStream) -> Result<TokenStr
 }
 
 pub(crate) fn test(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let seeds = arguments::number(arguments, "seeds")?.unwrap_or(SEEDS);
+    let known = [
+        "seeds",
+        "strategy",
+        "schedules",
+        "config",
+        "faults",
+        "cancel",
+    ];
+    let arguments = Arguments::parse(arguments, &known, TEST_USAGE)?;
+    let check = check(&arguments)?;
     let mut function = parse(item)?;
     let name = function.sig.ident.clone();
     let attributes = std::mem::take(&mut function.attrs);
@@ -38,13 +48,74 @@ pub(crate) fn test(arguments: TokenStream, item: TokenStream) -> Result<TokenStr
         #(#attributes)*
         fn #name() {
             #function
-            ::asupersync::lab::check_seeds(::asupersync::lab::Seeds::first(#seeds), #body)
+            ::asupersync::lab::Check::new(::core::concat!(
+                ::core::module_path!(), "::", ::core::stringify!(#name)
+            ))
+            #check
+            .run(#body)
         }
     })
 }
 
-/// How many seeds a test runs under unless it says otherwise.
-const SEEDS: u64 = 8;
+/// The calls that the arguments of a test stand for.
+fn check(arguments: &Arguments) -> Result<TokenStream> {
+    let mut calls = TokenStream::new();
+    if let Some(config) = arguments.expression("config") {
+        calls.extend(quote!(.config(#config)));
+    }
+    if let Some(faults) = arguments.expression("faults") {
+        calls.extend(quote!(.faults(#faults)));
+    }
+    if let Some(seeds) = arguments.number("seeds")? {
+        calls.extend(quote!(.seeds(#seeds)));
+    }
+    let strategy = arguments.text("strategy", "pct3")?;
+    let schedules = arguments.number("schedules")?;
+    if strategy.is_some() || schedules.is_some() {
+        let strategies = strategies(strategy)?;
+        let schedules = schedules.unwrap_or(SCHEDULES);
+        calls.extend(quote!(.search(#strategies, #schedules)));
+    }
+    match arguments.text("cancel", "every_await")? {
+        Some(text) if text.value() == "every_await" => calls.extend(quote!(.every_await())),
+        Some(text) => {
+            let message = "`cancel` is \"every_await\": each task is cut short wherever it waits";
+            return Err(Error::new_spanned(text, message));
+        }
+        None => {}
+    }
+    Ok(calls)
+}
+
+fn strategies(text: Option<&LitStr>) -> Result<TokenStream> {
+    let Some(text) = text else {
+        return Ok(quote!(::asupersync::lab::Strategy::PORTFOLIO));
+    };
+    let value = text.value();
+    let strategy = match value.as_str() {
+        "portfolio" => return Ok(quote!(::asupersync::lab::Strategy::PORTFOLIO)),
+        "random" => quote!(Random),
+        "fifo" => quote!(Fifo),
+        "pos" => quote!(Pos),
+        "urw" => quote!(Urw),
+        "dpor" => quote!(Dpor),
+        _ => {
+            let depth = value
+                .strip_prefix("pct")
+                .and_then(|depth| depth.parse::<u32>().ok());
+            let Some(depth) = depth.filter(|depth| *depth > 0) else {
+                let message = "the strategies are portfolio, random, fifo, pct2 (with any depth), pos, urw and dpor";
+                return Err(Error::new_spanned(text, message));
+            };
+            quote!(Pct { depth: #depth })
+        }
+    };
+    Ok(quote!([::asupersync::lab::Strategy::#strategy]))
+}
+
+const TEST_USAGE: &str = "`seeds = N`, `strategy = \"..\"`, `schedules = N`, `config = ..`, `faults = ..` and `cancel = \"every_await\"`";
+/// How many schedules a search tries unless it says otherwise.
+const SCHEDULES: u64 = 200;
 
 fn parse(item: TokenStream) -> Result<ItemFn> {
     let function: ItemFn = syn::parse2(item)?;

@@ -37,9 +37,15 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Runs an async function as a test under the lab, over several seeds.
 ///
 /// The function takes a `Cx`, or nothing, and returns nothing, a `Result` with a standard error, or an `Outcome`.
-/// A failure prints the seed and the command that replays it.
+/// A failure prints what broke, the smallest schedule that shows it as a timeline, the crashpack's path, and the command that replays it.
 ///
-/// Arguments: `seeds = N`, how many seeds; 8 unless set.
+/// Arguments, all optional:
+/// - `seeds = N`: how many seeds; 8 unless set.
+/// - `schedules = N`: how many schedules a search tries after the seeds; 200 if only `strategy` is set, none if neither is.
+/// - `strategy = ".."`: how the search picks: `portfolio` (unless set), `random`, `pct3` (with any depth), `pos`, `urw`, or `dpor`, which tries every class of schedules once.
+/// - `faults = ..`: an expression of type `asupersync::lab::Faults`.
+/// - `config = ..`: an expression of type `asupersync::LabConfig`.
+/// - `cancel = "every_await"`: also cuts each task short wherever it waits, cancelled, dropped and unwound.
 ///
 /// # Expansion
 /// ```text
@@ -49,7 +55,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// #[::core::prelude::v1::test]
 /// fn name() {
 ///     async fn name(cx: Cx) { body }
-///     ::asupersync::lab::check_seeds(::asupersync::lab::Seeds::first(100), ..)
+///     ::asupersync::lab::Check::new("module::name").seeds(100).run(name)
 /// }
 /// ```
 #[proc_macro_attribute]

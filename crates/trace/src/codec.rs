@@ -1,6 +1,6 @@
 //! Recordings as bytes: compact, versioned, and checked before anything of them is believed.
 //!
-//! # Layout of version 1
+//! # Layout of version 2
 //! `89 41 53 54` (`\x89AST`), the version, the flags, the length of the body as it stands in the file (a varint), CRC-32 of the body as it stands, the body.
 //! Flag 1 says that the body is an LZ4 block behind its length (a varint); no other flag is known.
 //! The body is a table of names (count; length and UTF-8 of each), the count of events, and the events.
@@ -262,7 +262,7 @@ pub fn fuzz_decode(data: &[u8]) {
 }
 
 /// The version of the binary form that is written, and the only one that is read.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The largest body, uncompressed.
 pub const BODY_BYTES_MAX: usize = 256 << 20;

@@ -2,14 +2,23 @@
 //!
 //! A [`Trace`] is what a host recorded of a run; [`access_of`] says what its operations do with their resources.
 //! [`Holds`] follows who holds a lock and who waits for it; the lab asks it of a whole run, the runtime of the present moment.
+//! [`StepReader`] reads the [steps](Step) of a run, [`Order`] what had to come before what, [`fingerprint`] and [`canonical`] which runs are equivalent.
 #![forbid(unsafe_code)]
 
 mod access;
 mod codec;
+mod hash;
 mod holds;
+mod order;
+mod reader;
 mod record;
+mod step;
+mod trail;
 
 pub use access::{Access, access_of, known_operations};
 pub use codec::{BODY_BYTES_MAX, DecodeError, EncodeError, VERSION, fuzz_decode};
 pub use holds::{Hold, Holds};
+pub use order::{Canonical, Fingerprint, Fingerprinter, Order, StepLabel, canonical, fingerprint};
+pub use reader::{StepReader, steps};
 pub use record::{Divergence, Trace, TraceEvent};
+pub use step::{Mode, Object, ProcessKey, Step, StepKind, Wake};

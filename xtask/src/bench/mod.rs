@@ -19,12 +19,15 @@ use summary::{Row, Sample, Summary};
 pub(crate) fn run(arguments: &[String]) -> Verdict {
     let (suite, rest) = arguments
         .split_first()
-        .ok_or("which suite? kernel, sync, raptorq")?;
+        .ok_or("which suite? kernel, lab, sync, raptorq")?;
     match suite.as_str() {
         "kernel" => run_suite(&KERNEL, &Options::parse(rest)?),
+        "lab" => run_suite(&LAB, &Options::parse(rest)?),
         "sync" => run_suite(&SYNC, &Options::parse(rest)?),
         "raptorq" => run_package("asupersync-bench-raptorq", rest),
-        other => Err(format!("unknown suite `{other}`; there are kernel, sync, raptorq").into()),
+        other => {
+            Err(format!("unknown suite `{other}`; there are kernel, lab, sync, raptorq").into())
+        }
     }
 }
 
@@ -64,6 +67,14 @@ pub(crate) const KERNEL: Suite = Suite {
     binary: "bench-run",
     limit: 1.5,
     beside: None,
+};
+
+pub(crate) const LAB: Suite = Suite {
+    name: "lab",
+    package: "asupersync-benches",
+    binary: "bench-run",
+    limit: 1.0,
+    beside: Some("shuttle"),
 };
 
 pub(crate) const SYNC: Suite = Suite {

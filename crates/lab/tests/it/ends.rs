@@ -39,7 +39,7 @@ where
 
 fn left(report: &LabReport<(), Cancelled>) -> usize {
     match &report.end {
-        LabEnd::Finished => 0,
+        LabEnd::Finished | LabEnd::Abandoned => 0,
         LabEnd::Stalled(left) | LabEnd::StepLimit(left) => left.len(),
     }
 }

@@ -1,6 +1,6 @@
 //! An event's tag and fields.
 //!
-//! Tags and the places of the values in the tables below are version 1 for ever; what is new is added at their ends.
+//! Tags and the places of the values in the tables below are version 2 for ever; what is new is added at their ends.
 
 use asupersync_core::{
     CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
@@ -125,6 +125,12 @@ fn put_fields<'a>(out: &mut Output<'_>, names: &mut Names<'a>, event: &'a Event)
         Event::TimerSet { at } | Event::TimerFired { at } | Event::TimerCancelled { at } => {
             out.time(*at)
         }
+        Event::ClockAdvanced { to } => out.time(*to),
+        Event::JobQueued { job } | Event::JobStarted { job } => put_varint(out.bytes, *job),
+        Event::FaultInjected { subject, fault } => {
+            out.subject(*subject);
+            put_varint(out.bytes, names.index_of(fault.as_str()));
+        }
         Event::EntropyDrawn { value } => out.bytes.extend_from_slice(&value.to_le_bytes()),
         Event::Mark { subject, text } => {
             out.subject(Some(*subject));
@@ -151,12 +157,28 @@ fn put_task_fields<'a>(
     event: &'a Event,
 ) -> Option<()> {
     match event {
-        Event::TaskSpawned { task, pinned, site } => {
+        Event::TaskSpawned {
+            task,
+            pinned,
+            site,
+            line,
+        } => {
             out.task(*task);
             out.bytes.push(u8::from(*pinned));
             put_varint(out.bytes, names.index_of(site.as_str()));
+            put_varint(out.bytes, u64::from(*line));
         }
-        Event::TaskPolled { task } | Event::TaskWoken { task } => out.task(*task),
+        Event::TaskPolled { task } | Event::TaskWoken { task } | Event::WakeMerged { task } => {
+            out.task(*task);
+        }
+        Event::TaskNamed { task, name } => {
+            out.task(*task);
+            put_varint(out.bytes, names.index_of(name.as_str()));
+        }
+        Event::TaskAwaited { task, ended } => {
+            out.task(*task);
+            out.bytes.push(u8::from(*ended));
+        }
         Event::TaskEnded { task, severity } | Event::EndSuppressed { task, severity } => {
             out.task(*task);
             out.one_of(&SEVERITIES, severity)?;
@@ -201,6 +223,13 @@ const fn tag_of(event: &Event) -> Option<u8> {
         Event::EntropyDrawn { .. } => 21,
         Event::Mark { .. } => 22,
         Event::Operation { .. } => 23,
+        Event::WakeMerged { .. } => 24,
+        Event::TaskAwaited { .. } => 25,
+        Event::TaskNamed { .. } => 26,
+        Event::ClockAdvanced { .. } => 27,
+        Event::JobQueued { .. } => 28,
+        Event::JobStarted { .. } => 29,
+        Event::FaultInjected { .. } => 30,
         _ => return None,
     })
 }
@@ -248,6 +277,11 @@ impl Source<'_, '_> {
         let mut at = self.last.at;
         self.input.difference(&mut at)?;
         Ok(Time::from_nanos(at))
+    }
+
+    fn line(&mut self) -> Result<u32, DecodeError> {
+        let line = self.input.varint()?;
+        u32::try_from(line).map_err(|_| self.input.malformed("the number of a line"))
     }
 
     fn name(&mut self) -> Result<Name, DecodeError> {
@@ -310,7 +344,8 @@ pub(super) fn get_event(
             severity: from.severity()?,
         },
         5..=13 => task_event(tag, from)?,
-        16..=23 => other_event(tag, from)?,
+        24..=26 => later_task_event(tag, from)?,
+        16..=23 | 27..=30 => other_event(tag, from)?,
         _ => return Err(from.input.malformed("the tag of an event")),
     })
 }
@@ -321,6 +356,7 @@ fn task_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError> 
             task: from.task()?,
             pinned: from.one_of(&[false, true], "whether a task is pinned")?,
             site: from.name()?,
+            line: from.line()?,
         },
         6 => Event::TaskPolled { task: from.task()? },
         7 => Event::TaskWoken { task: from.task()? },
@@ -349,6 +385,20 @@ fn task_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError> 
     })
 }
 
+fn later_task_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError> {
+    Ok(match tag {
+        24 => Event::WakeMerged { task: from.task()? },
+        25 => Event::TaskAwaited {
+            task: from.task()?,
+            ended: from.one_of(&[false, true], "whether a task has ended")?,
+        },
+        _ => Event::TaskNamed {
+            task: from.task()?,
+            name: from.name()?,
+        },
+    })
+}
+
 fn other_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError> {
     Ok(match tag {
         16 => Event::ObligationReserved {
@@ -365,6 +415,17 @@ fn other_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError>
         20 => Event::TimerCancelled { at: from.time()? },
         21 => Event::EntropyDrawn {
             value: from.entropy()?,
+        },
+        27 => Event::ClockAdvanced { to: from.time()? },
+        28 => Event::JobQueued {
+            job: from.input.varint()?,
+        },
+        29 => Event::JobStarted {
+            job: from.input.varint()?,
+        },
+        30 => Event::FaultInjected {
+            subject: from.nobody_or_subject()?,
+            fault: from.name()?,
         },
         22 => Event::Mark {
             subject: from.subject()?,

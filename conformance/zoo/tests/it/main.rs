@@ -1,0 +1,4 @@
+//! Every bug shows, and no fixed twin shows one.
+
+mod classes;
+mod twins;

@@ -1,0 +1,100 @@
+//! Who is running, by names that do not depend on the schedule.
+
+use asupersync_core::{DetHashMap, TaskId};
+use asupersync_kernel::Meddler;
+use asupersync_trace::ProcessKey;
+
+use crate::seeds::mix;
+
+/// The processes of a run: the tasks and jobs, and what the host itself does.
+pub(crate) struct Processes {
+    all: Vec<Process>,
+    by_task: DetHashMap<TaskId, usize>,
+    current: usize,
+}
+
+struct Process {
+    key: ProcessKey,
+    /// How many processes it has made.
+    children: u32,
+    /// How many numbers it has drawn.
+    draws: u64,
+    /// The task, if storms may wake it.
+    task: Option<Meddler>,
+}
+
+impl Processes {
+    pub(crate) fn new() -> Self {
+        let host = |key| Process {
+            key,
+            children: 0,
+            draws: 0,
+            task: None,
+        };
+        Self {
+            all: vec![host(ProcessKey::START), host(ProcessKey::CLOCK)],
+            by_task: DetHashMap::default(),
+            current: START,
+        }
+    }
+
+    /// The process of a task; a task that was never seen was made by who runs now.
+    pub(crate) fn of_task(&mut self, task: TaskId) -> usize {
+        match self.by_task.get(&task) {
+            Some(index) => *index,
+            None => {
+                let index = self.child();
+                self.by_task.insert(task, index);
+                index
+            }
+        }
+    }
+
+    /// A new process, made by who runs now.
+    pub(crate) fn child(&mut self) -> usize {
+        let parent = &mut self.all[self.current];
+        let key = match (self.current, parent.children) {
+            (START, 0) => ProcessKey::ROOT,
+            (_, children) => parent.key.child(children),
+        };
+        parent.children += 1;
+        self.all.push(Process {
+            key,
+            children: 0,
+            draws: 0,
+            task: None,
+        });
+        self.all.len() - 1
+    }
+
+    pub(crate) fn key(&self, index: usize) -> ProcessKey {
+        self.all[index].key
+    }
+
+    pub(crate) fn run(&mut self, index: usize) {
+        self.current = index;
+    }
+
+    pub(crate) fn remember(&mut self, index: usize, task: Meddler) {
+        self.all[index].task = Some(task);
+    }
+
+    pub(crate) fn remembered(&self) -> Vec<Meddler> {
+        let tasks = self.all.iter().filter_map(|process| process.task.clone());
+        tasks.filter(|task| !task.is_finished()).collect()
+    }
+
+    pub(crate) fn run_clock(&mut self) {
+        self.current = CLOCK;
+    }
+
+    /// A number for who runs now; a function of the seed, the process, and how many it has drawn.
+    pub(crate) fn draw(&mut self, seed: u64) -> u64 {
+        let process = &mut self.all[self.current];
+        process.draws += 1;
+        mix(mix(seed, process.key.word()), process.draws)
+    }
+}
+
+const START: usize = 0;
+const CLOCK: usize = 1;

@@ -1,0 +1,86 @@
+//! Faults at poll points: each happens, is told, is replayed, and is taken out again where it is not needed.
+
+use std::time::Duration;
+
+use asupersync_core::{Cancelled, Outcome};
+use asupersync_kernel::{Cx, Event, Scope};
+use asupersync_lab::{Faults, LabConfig, LabRuntime, Search, Strategy};
+
+/// Three tasks that take turns for a while.
+async fn turns(cx: Cx) -> Outcome<(), Cancelled> {
+    cx.region(async |scope: Scope<'_, Cancelled>| {
+        for _ in 0..3 {
+            scope.spawn(async |cx: Cx| {
+                for _ in 0..5 {
+                    cx.yield_now().await?;
+                    cx.sleep(Duration::from_millis(1)).await?;
+                }
+                Ok::<_, Cancelled>(())
+            });
+        }
+        Ok::<_, Cancelled>(())
+    })
+    .await
+}
+
+fn faults_of(faults: Faults) -> Vec<String> {
+    let mut seen = Vec::new();
+    for seed in 0..20 {
+        let config = LabConfig::default().seed(seed).faults(faults);
+        let report = LabRuntime::new(config.clone()).run(turns);
+        assert!(report.is_clean(), "{}", report.failure());
+        let again = LabRuntime::new(config.replay(report.schedule.clone())).run(turns);
+        assert_eq!(report.trace.divergence(&again.trace), None);
+        let named = report.trace.iter().filter_map(|event| match event {
+            Event::FaultInjected { fault, .. } => Some(fault.to_string()),
+            _ => None,
+        });
+        seen.extend(named);
+    }
+    seen
+}
+
+fn check(faults: Faults, name: &str) {
+    let seen = faults_of(faults.at_most(3));
+    assert!(!seen.is_empty(), "{name} never happened");
+    assert!(seen.iter().all(|seen| seen == name), "{seen:?}");
+    assert!(seen.len() <= 60);
+}
+
+#[test]
+fn each_fault_happens_is_named_and_is_replayed() {
+    let none = Faults::none();
+    check(none.cancel(0.1), "chaos.cancel");
+    check(none.exhaust(0.1), "chaos.exhaust");
+    check(none.panic(0.1), "chaos.panic");
+    check(none.delay(0.1, Duration::from_secs(1)), "chaos.delay");
+    check(none.wake_storm(0.1), "chaos.wake_storm");
+    check(
+        none.clock_jump(0.1, Duration::from_secs(9)),
+        "chaos.clock_jump",
+    );
+    assert_eq!(faults_of(none), Vec::<String>::new());
+}
+
+/// A holder of a lease that acts after a check of the time, without looking again.
+async fn stale_lease(cx: Cx) -> Result<(), Cancelled> {
+    let lease_ends = cx.now() + Duration::from_millis(100);
+    cx.yield_now().await?;
+    cx.yield_now().await?;
+    assert!(cx.now() < lease_ends, "acted after the lease had ended");
+    Ok(())
+}
+
+#[test]
+fn a_delay_shows_a_stale_lease_and_the_faults_that_are_not_needed_go() {
+    let faults = Faults::none()
+        .delay(0.3, Duration::from_secs(1))
+        .wake_storm(0.3);
+    let report = Search::new(LabConfig::default().faults(faults))
+        .strategies([Strategy::Random])
+        .run(stale_lease);
+    let failure = report.failure.expect("it is found");
+    assert_eq!(failure.run.schedule.decisions(), 1, "{failure}");
+    let faults = failure.run.schedule.faults();
+    assert_eq!(faults.iter().sum::<u32>(), 1, "the shortest delay will do");
+}
