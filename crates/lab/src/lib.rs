@@ -44,7 +44,9 @@ mod strategy;
 mod timeline;
 mod var;
 
-pub use asupersync_trace::{DecodeError, Divergence, EncodeError, Trace, TraceEvent};
+pub use asupersync_trace::{
+    DecodeError, Divergence, EncodeError, Estimate, Fingerprint, Trace, TraceEvent,
+};
 pub use check::Check;
 pub use config::LabConfig;
 pub use crashpack::{Crashpack, CrashpackError};
@@ -56,7 +58,7 @@ pub use net::{LabNet, NetConfig};
 pub use oracle::{Futurelock, Law, Violation, check_laws, idle_holders, stalled_holders};
 pub use report::{LabEnd, LabReport};
 pub use schedule::{Cut, Schedule, ScheduleError};
-pub use search::{Failure, Run, Search, SearchReport};
+pub use search::{Failure, Run, Search, SearchReport, Systematic};
 pub use seeds::{Seeds, check_seeds};
 pub use strategy::{Strategy, UnknownStrategy};
 pub use timeline::{Row, Timeline};

@@ -2,6 +2,7 @@
 //!
 //! # How
 //! Strategies take turns, run by run; each has a state of its own that learns from its runs.
+//! A systematic strategy that finishes is a proof over everything that the runs recorded: there is no other order of the program's steps under this seed.
 //! Each run is told apart from others by the fingerprint of its order, so the number of different orders seen is the coverage.
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use asupersync_core::{ErrOf, IntoOutcome, OkOf};
 use asupersync_kernel::Cx;
-use asupersync_trace::{Fingerprint, Trace};
+use asupersync_trace::{Estimate, Fingerprint, Trace};
 
 use crate::config::LabConfig;
 use crate::finding::Finding;
@@ -36,7 +37,7 @@ use crate::strategy::Strategy;
 ///     Ok::<_, Cancelled>(())
 /// });
 /// assert!(report.failure.is_none());
-/// assert_eq!(report.to_string(), "explored 1 classes in 1000 runs: no violation");
+/// assert_eq!(report.to_string(), "explored 1 of 1 classes: no violation");
 /// ```
 #[derive(Clone, Debug)]
 pub struct Search {
@@ -143,6 +144,9 @@ impl Search {
             redundant: 0,
             steps: 0,
             classes: 0,
+            is_exhausted: false,
+            systematic: None,
+            diverged: None,
             failure: None,
         };
         let mut classes = BTreeSet::new();
@@ -152,6 +156,16 @@ impl Search {
             report.redundant += worker.redundant;
             report.steps += worker.steps;
             classes.append(&mut worker.classes);
+            let mut choosers = worker.instruments.iter().map(|each| &each.chooser);
+            if let Some(systematic) = choosers.find_map(|chooser| chooser.systematic()) {
+                report.is_exhausted |= systematic.is_proof();
+                report.diverged = systematic.diverged();
+                report.systematic = Some(Systematic {
+                    executions: systematic.executions().0,
+                    redundant: systematic.executions().1,
+                    estimate: systematic.remaining(),
+                });
+            }
             if let Some(earlier) = worker.found
                 && found.as_ref().is_none_or(|found| earlier.0 < found.0)
             {
@@ -281,11 +295,17 @@ impl<'s> Worker<'s> {
                 return;
             }
             let (strategy, own) = self.search.turn(number);
-            if !self.does(own) || spent[strategy] {
+            if !self.does(strategy, own) || spent[strategy] {
                 continue;
             }
             if !self.instruments[strategy].chooser.begin(own) {
                 spent[strategy] = true;
+                let systematic = self.instruments[strategy].chooser.systematic();
+                if systematic.is_some_and(|search| search.is_proof()) {
+                    // Every class was seen; nobody can find anything any more.
+                    found_at.fetch_min(number, Ordering::Relaxed);
+                    return;
+                }
                 if spent.iter().all(|spent| *spent) {
                     return;
                 }
@@ -298,9 +318,12 @@ impl<'s> Worker<'s> {
         }
     }
 
-    /// Whether a run is this worker's.
-    fn does(&self, own: u64) -> bool {
-        own % self.count as u64 == self.index as u64
+    /// Whether a run is this worker's: a systematic search knows only what it has done itself.
+    fn does(&self, strategy: usize, own: u64) -> bool {
+        match self.search.strategies[strategy] {
+            Strategy::Dpor => self.index == 0,
+            _ => own % self.count as u64 == self.index as u64,
+        }
     }
 
     /// One run; whether something was found.
@@ -309,7 +332,7 @@ impl<'s> Worker<'s> {
         let (name, own) = (self.search.strategies[strategy], self.search.turn(number).1);
         // A systematic search needs the same program each time; the others try other entropy too.
         let seed = match name {
-            Strategy::Fifo => config.seed,
+            Strategy::Dpor | Strategy::Fifo => config.seed,
             _ => config.seed.wrapping_add(own),
         };
         let config = config
@@ -350,8 +373,25 @@ pub struct SearchReport {
     pub steps: u64,
     /// How many different orders were seen.
     pub classes: u64,
+    /// Whether every class of equivalent orders was explored, which proves that there is no other.
+    pub is_exhausted: bool,
+    /// How far a systematic search came, if one took part.
+    pub systematic: Option<Systematic>,
+    /// Why a systematic search proves nothing: a step that was repeated did something else.
+    pub diverged: Option<String>,
     /// The first failing run, made smaller.
     pub failure: Option<Box<Failure>>,
+}
+
+/// How far a systematic search came.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Systematic {
+    /// How many of its runs went to their end; no two of them are equivalent.
+    pub executions: u64,
+    /// How many it gave up because they could only repeat others.
+    pub redundant: u64,
+    /// How many there probably are.
+    pub estimate: Estimate,
 }
 
 /// A failing run.
@@ -385,11 +425,21 @@ impl fmt::Display for SearchReport {
         if let Some(failure) = &self.failure {
             return write!(f, "{failure}");
         }
+        let classes = self.classes;
+        if let Some(systematic) = self.systematic.filter(|_| self.is_exhausted) {
+            let all = systematic.executions;
+            return write!(f, "explored {all} of {all} classes: no violation");
+        }
         write!(
             f,
-            "explored {} classes in {} runs: no violation",
-            self.classes, self.executions
-        )
+            "explored {classes} classes in {} runs: no violation",
+            self.executions
+        )?;
+        match (&self.diverged, &self.systematic) {
+            (Some(diverged), _) => write!(f, "; no proof is possible: {diverged}"),
+            (None, Some(systematic)) => write!(f, "; {}", systematic.estimate),
+            (None, None) => Ok(()),
+        }
     }
 }
 
