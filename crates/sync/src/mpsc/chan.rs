@@ -144,7 +144,8 @@ impl<T> Chan<T> {
     /// Gives free slots to the line.
     #[cold]
     fn serve_senders(&self) {
-        self.serve(&mut lock(&self.lines)).wake();
+        let wakers = self.serve(&mut lock(&self.lines));
+        wakers.wake();
     }
 
     fn serve(&self, lines: &mut Lines) -> Wakers {
