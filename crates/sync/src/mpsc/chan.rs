@@ -83,6 +83,7 @@ impl<T> Chan<T> {
     pub(super) fn remove_sender(&self) {
         if self.senders.fetch_sub(1, Ordering::SeqCst) == 1 {
             total_order();
+            self.resource.trace("mpsc.close");
             self.wake_receiver();
         }
     }
@@ -216,6 +217,7 @@ impl<T> Chan<T> {
             self.taken(consumer);
             return Poll::Ready(Some(value));
         }
+        self.resource.trace("mpsc.look");
         if is_over {
             Poll::Ready(None)
         } else {
@@ -244,8 +246,12 @@ impl<T> Chan<T> {
         };
         if found.is_some() || (is_over && !is_claimed) {
             self.flags.rx_waiting.swap(false, Ordering::SeqCst);
+            if found.is_none() {
+                self.resource.trace("mpsc.look");
+            }
             return Poll::Ready(found);
         }
+        self.resource.trace("mpsc.wait");
         Poll::Pending
     }
 
@@ -362,6 +368,8 @@ impl Enter {
         if matches!(end, Err(Refusal::Full)) {
             // `close` locks the lines after its flag, so it finds whoever did not see it.
             self.place = Some(lines.senders.enqueue(waker, self.need));
+            drop(lines);
+            chan.resource.trace("mpsc.wait");
             return Poll::Pending;
         }
         if lines.senders.is_empty() {
@@ -412,6 +420,7 @@ impl Enter {
         let Some(place) = self.place.take() else {
             return;
         };
+        chan.resource.trace("mpsc.leave");
         let mut wakers = Wakers::default();
         let (grant, old) = {
             let mut lines = lock(&chan.lines);

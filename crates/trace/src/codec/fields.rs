@@ -191,7 +191,9 @@ fn put_task_fields<'a>(
             out.subject(Some(*subject));
             out.one_of(&STAGES, stage)?;
         }
-        Event::Masked { subject } | Event::Unmasked { subject } => out.subject(Some(*subject)),
+        Event::Masked { subject }
+        | Event::Unmasked { subject }
+        | Event::CancelUnchanged { subject } => out.subject(Some(*subject)),
         _ => return None,
     }
     Some(())
@@ -230,6 +232,7 @@ const fn tag_of(event: &Event) -> Option<u8> {
         Event::JobQueued { .. } => 28,
         Event::JobStarted { .. } => 29,
         Event::FaultInjected { .. } => 30,
+        Event::CancelUnchanged { .. } => 60,
         _ => return None,
     })
 }
@@ -345,7 +348,7 @@ pub(super) fn get_event(
         },
         5..=13 => task_event(tag, from)?,
         24..=26 => later_task_event(tag, from)?,
-        16..=23 | 27..=30 => other_event(tag, from)?,
+        16..=23 | 27..=30 | 60 => other_event(tag, from)?,
         _ => return Err(from.input.malformed("the tag of an event")),
     })
 }
@@ -415,6 +418,9 @@ fn other_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError>
         20 => Event::TimerCancelled { at: from.time()? },
         21 => Event::EntropyDrawn {
             value: from.entropy()?,
+        },
+        60 => Event::CancelUnchanged {
+            subject: from.subject()?,
         },
         27 => Event::ClockAdvanced { to: from.time()? },
         28 => Event::JobQueued {

@@ -125,6 +125,7 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
             subject: maybe,
             fault: Name::shared(text),
         },
+        30 => Event::CancelUnchanged { subject },
         _ => Event::Operation {
             subject: maybe,
             resource: a,
@@ -133,7 +134,7 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
     }
 }
 
-const KINDS: u8 = 31;
+const KINDS: u8 = 32;
 
 fn traces() -> impl Strategy<Value = Trace> {
     let number = prop_oneof![0..40_u64, any::<u64>()];
