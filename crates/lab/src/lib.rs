@@ -58,7 +58,7 @@ pub use net::{LabNet, NetConfig};
 pub use oracle::{Futurelock, Law, Violation, check_laws, idle_holders, stalled_holders};
 pub use report::{LabEnd, LabReport};
 pub use schedule::{Cut, Schedule, ScheduleError};
-pub use search::{Failure, Run, Search, SearchReport, Systematic};
+pub use search::{Failure, Run, Search, SearchReport, Systematic, minimize, replay};
 pub use seeds::{Seeds, check_seeds};
 pub use strategy::{Strategy, UnknownStrategy};
 pub use timeline::{Row, Timeline};

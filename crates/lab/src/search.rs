@@ -15,6 +15,7 @@ use asupersync_kernel::Cx;
 use asupersync_trace::{Estimate, Fingerprint, Trace};
 
 use crate::config::LabConfig;
+use crate::crashpack::Crashpack;
 use crate::finding::Finding;
 use crate::instruments::Instruments;
 use crate::lab::LabRuntime;
@@ -23,6 +24,7 @@ use crate::report::{LabEnd, LabReport};
 use crate::schedule::{Cut, Schedule};
 use crate::shrink;
 use crate::strategy::Strategy;
+use crate::timeline::Timeline;
 
 /// A search for a schedule under which a program goes wrong.
 ///
@@ -179,16 +181,8 @@ impl Search {
     }
 
     fn failure(&self, program: &dyn Program, number: u64, strategy: Strategy, run: Run) -> Failure {
-        let found_decisions = run.schedule.decisions();
-        let config = self.config.clone().seed(run.seed);
-        let shrunk = shrink::shrink(program, &config, run, self.shrink_runs);
-        Failure {
-            number,
-            strategy,
-            found_decisions,
-            shrink_runs: shrunk.runs,
-            run: shrunk.run,
-        }
+        let config = self.config.clone().seed(run.seed).strategy(strategy);
+        Failure::shrunk(program, &config, run, number, self.shrink_runs)
     }
 
     /// The strategy of a run, and which of its runs it is.
@@ -196,6 +190,40 @@ impl Search {
         let count = self.strategies.len() as u64;
         ((number % count) as usize, number / count)
     }
+}
+
+/// Runs a program along a schedule, under the seed of the configuration.
+///
+/// # Examples
+/// ```
+/// use asupersync_core::Cancelled;
+/// use asupersync_kernel::Cx;
+/// use asupersync_lab::{LabConfig, Schedule, replay};
+/// let run = replay(&LabConfig::default(), Schedule::default(), async |cx: Cx| cx.yield_now().await);
+/// assert!(run.finding.is_none());
+/// ```
+pub fn replay<F, Fut>(config: &LabConfig, schedule: Schedule, program: F) -> Run
+where
+    F: Fn(Cx) -> Fut,
+    Fut: Future<Output: IntoOutcome<Err: fmt::Debug>>,
+{
+    shrink::replay(&program, config, schedule)
+}
+
+/// Makes the failing run of a schedule smaller, within so many runs; `None` if that run does not fail.
+pub fn minimize<F, Fut>(
+    config: &LabConfig,
+    schedule: Schedule,
+    runs_max: u64,
+    program: F,
+) -> Option<Failure>
+where
+    F: Fn(Cx) -> Fut,
+    Fut: Future<Output: IntoOutcome<Err: fmt::Debug>>,
+{
+    let run = shrink::replay(&program, config, schedule);
+    run.finding.as_ref()?;
+    Some(Failure::shrunk(&program, config, run, 0, runs_max))
 }
 
 /// A program with its types erased.
@@ -250,6 +278,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// Its steps up to what was wrong with it.
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        let finding = self.finding.as_ref();
+        let end = finding.map(|finding| finding.event(&self.trace));
+        Timeline::of(&self.trace, end.unwrap_or(self.trace.events.len()))
+    }
+
+    /// What happened up to what was wrong with it, and including it.
+    #[must_use]
+    pub fn prefix(&self) -> Trace {
+        shrink::prefix(self)
+    }
+
     /// The places at which a task can be cut short: after each step whose task went on waiting.
     #[must_use]
     pub fn cuts(&self) -> Vec<Cut> {
@@ -407,6 +449,56 @@ pub struct Failure {
     pub shrink_runs: u64,
     /// The run, as small as it could be made.
     pub run: Run,
+}
+
+impl Failure {
+    /// A failing run, made smaller.
+    pub(crate) fn shrunk(
+        program: &dyn Program,
+        config: &LabConfig,
+        run: Run,
+        number: u64,
+        runs_max: u64,
+    ) -> Self {
+        let found_decisions = run.schedule.decisions();
+        let shrunk = shrink::shrink(program, config, run, runs_max);
+        Self {
+            number,
+            strategy: config.strategy,
+            found_decisions,
+            shrink_runs: shrunk.runs,
+            run: shrunk.run,
+        }
+    }
+
+    /// What led to it, a line a step.
+    #[must_use]
+    pub fn causes(&self) -> Timeline {
+        self.run.timeline().causes()
+    }
+
+    /// All that is needed to replay it; `replay` is the command that does.
+    #[must_use]
+    pub fn crashpack(&self, program: &str, config: &LabConfig, replay: String) -> Crashpack {
+        let finding = self.run.finding.as_ref();
+        Crashpack {
+            program: program.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config: format!("{config:?}"),
+            seed: self.run.seed,
+            strategy: self.strategy.to_string(),
+            schedule: self.run.schedule.clone(),
+            finding: finding.map_or_else(String::new, ToString::to_string),
+            evidence: self
+                .causes()
+                .to_string()
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+            replay,
+            trace: self.run.prefix(),
+        }
+    }
 }
 
 impl SearchReport {
