@@ -2,12 +2,14 @@
 
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use asupersync_core::{RegionId, Time};
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{
     Event, Host, KernelConfig, Lane, Meddler, Report, Runnable, Subject, TimerKey, WorkerId,
 };
@@ -133,6 +135,9 @@ impl State {
     /// Which of the runnable goes next; `None` if the run is to be given up.
     fn pick(&mut self) -> Option<usize> {
         let count = u32::try_from(self.choices.len()).unwrap_or(u32::MAX);
+        if is_on(Mutation::NewestGoesFirst) {
+            return self.choices.len().checked_sub(1);
+        }
         let index = match scripted(self.scripted_picks.as_ref(), self.picks.len(), count) {
             Some(index) => index as usize,
             None => self.instruments.chooser.choose(&self.runnable)?,
@@ -359,6 +364,11 @@ impl LabHost {
         }
     }
 
+    /// How many events were recorded.
+    pub(crate) fn event_count(&self) -> usize {
+        self.lock().instruments.events.len()
+    }
+
     pub(crate) fn steps(&self) -> u64 {
         self.lock().step
     }
@@ -438,7 +448,11 @@ impl Host for LabHost {
 
     fn random_u64(&self) -> u64 {
         let mut state = self.lock_at_home("entropy was drawn");
-        let seed = state.seed;
+        let mut seed = state.seed;
+        if is_on(Mutation::EntropyIsAmbient) {
+            static DRAWS: AtomicU64 = AtomicU64::new(0);
+            seed ^= DRAWS.fetch_add(1, Ordering::Relaxed);
+        }
         state.processes.draw(seed)
     }
 
