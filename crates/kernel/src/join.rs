@@ -117,6 +117,7 @@ impl<T, E> JoinHandle<T, E> {
                 .with_message("the region has closed and took the outcome"),
             );
         }
+        self.node.tell_failure_taken();
         // SAFETY: the task is complete, `take` made the outcome this handle's, and `read` belongs to the
         // task's future, as the constructor was promised.
         unsafe { task::take_outcome(&self.node, self.read) }

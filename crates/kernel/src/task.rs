@@ -25,6 +25,7 @@ use crate::current;
 use crate::event::{Event, Name};
 use crate::extra::Failed;
 use crate::host::{Lane, Report, WorkerId};
+use crate::mutation::{Mutation, is_on};
 use crate::node::{Header, Inner, Kind, NodeInit, NodeRef, Phase};
 use crate::obligation;
 use crate::state::{Claim, Queue, State};
@@ -257,7 +258,10 @@ where
     ErrOf<Fut>: Into<E>,
 {
     let tail = region.region();
-    let budget = init.budget.map_or(tail.budget, |own| tail.budget.meet(own));
+    let mut budget = init.budget.map_or(tail.budget, |own| tail.budget.meet(own));
+    if is_on(Mutation::DeadlineIsReplaced) {
+        budget.deadline = init.budget.and_then(|own| own.deadline).or(budget.deadline);
+    }
     let own_deadline = budget.deadline.is_some() && budget.deadline != tail.budget.deadline;
     let cell = Box::new(Cell::<Fut> {
         header: Header::new(NodeInit {
@@ -300,6 +304,12 @@ where
         node.record(|| Event::TaskNamed {
             task: node.task_id(),
             name: Name::shared(&name),
+        });
+    }
+    if budget != tail.budget {
+        node.record(|| Event::BudgetNarrowed {
+            subject: node.subject(),
+            budget,
         });
     }
     if own_deadline {
@@ -483,6 +493,9 @@ fn run(node: &NodeRef, queue: Queue) {
                 cancel::arm_cleanup(node);
             }
             let queue = waker::queue_of(node);
+            if is_on(Mutation::PolledUnwoken) {
+                let _ = node.state.schedule(queue);
+            }
             if node.state.suspend(queue) {
                 waker::enqueue(node, queue, Lane::Yielded);
             }
@@ -519,6 +532,12 @@ fn finish(node: &NodeRef, severity: Severity) {
         task: node.task_id(),
         severity,
     });
+    if is_on(Mutation::EndToldTwice) {
+        node.record(|| Event::TaskEnded {
+            task: node.task_id(),
+            severity,
+        });
+    }
     let counts = counts_as_failure(node, severity);
     node.failed.store(counts, Ordering::Relaxed);
     let completed = node.state.complete();
@@ -527,7 +546,7 @@ fn finish(node: &NodeRef, severity: Severity) {
     if !node.state.has_handle() {
         discard_unwanted(node);
     }
-    if completed.has_waiter {
+    if completed.has_waiter && !is_on(Mutation::JoinerIsNotWoken) {
         let waiter = node.lock().waiter.take();
         if let Some(waiter) = waiter {
             waker::wake_contained(waiter);
@@ -566,7 +585,7 @@ fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
         let mut inner = region.lock();
         NodeRef::unlink(&mut inner, node);
         inner.child_cancelled |= severity == Severity::Cancelled;
-        let suppressed = if failed {
+        let suppressed = if failed && !is_on(Mutation::ErrorIsLost) {
             keep_failure(&mut inner, node, severity)
         } else {
             None
@@ -668,6 +687,9 @@ pub(crate) unsafe fn deliver_end<E>(node: &NodeRef) -> Option<Outcome<(), E>> {
     if !node.state.take() {
         return None;
     }
+    node.record(|| Event::FailureTaken {
+        task: node.task_id(),
+    });
     let mut error: Option<E> = None;
     let place = std::ptr::from_mut(&mut error).cast();
     // SAFETY: `take` made the outcome the caller's; `E` is right by the caller's promise.

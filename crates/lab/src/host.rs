@@ -2,12 +2,14 @@
 
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use asupersync_core::{RegionId, Time};
+use asupersync_core::{RegionId, TaskId, Time};
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{
     Event, Host, KernelConfig, Lane, Meddler, Report, Runnable, Subject, TimerKey, WorkerId,
 };
@@ -85,6 +87,8 @@ struct State {
     picks: Vec<u32>,
     faults: Vec<u32>,
     faults_done: u32,
+    /// The tasks that close abandoned regions.
+    heirs: Vec<TaskId>,
     is_disturbed: bool,
     processes: Processes,
     now: Time,
@@ -113,6 +117,9 @@ fn scripted(script: Option<&Vec<u32>>, index: usize, count: u32) -> Option<u32> 
 
 impl State {
     fn keep(&mut self, event: Event) {
+        if let Event::RegionAbandoned { heir, .. } = &event {
+            self.heirs.push(*heir);
+        }
         let traced = TraceEvent {
             at: self.now,
             step: self.step,
@@ -133,6 +140,9 @@ impl State {
     /// Which of the runnable goes next; `None` if the run is to be given up.
     fn pick(&mut self) -> Option<usize> {
         let count = u32::try_from(self.choices.len()).unwrap_or(u32::MAX);
+        if is_on(Mutation::NewestGoesFirst) {
+            return self.choices.len().checked_sub(1);
+        }
         let index = match scripted(self.scripted_picks.as_ref(), self.picks.len(), count) {
             Some(index) => index as usize,
             None => self.instruments.chooser.choose(&self.runnable)?,
@@ -176,6 +186,7 @@ impl LabHost {
                 picks: Vec::new(),
                 faults: Vec::new(),
                 faults_done: 0,
+                heirs: Vec::new(),
                 is_disturbed: false,
                 processes: Processes::new(),
                 now: Time::ZERO,
@@ -331,6 +342,11 @@ impl LabHost {
         self.lock().is_disturbed = true;
     }
 
+    /// Whether a task is the kernel's own, which no fault of a program strikes.
+    pub(crate) fn is_heir(&self, task: TaskId) -> bool {
+        self.lock().heirs.contains(&task)
+    }
+
     /// How many faults were injected.
     pub(crate) fn faults_done(&self) -> u32 {
         self.lock().faults_done
@@ -357,6 +373,11 @@ impl LabHost {
             fingerprint: state.reads_steps.then_some(fingerprint),
             instruments: std::mem::replace(&mut state.instruments, idle),
         }
+    }
+
+    /// How many events were recorded.
+    pub(crate) fn event_count(&self) -> usize {
+        self.lock().instruments.events.len()
     }
 
     pub(crate) fn steps(&self) -> u64 {
@@ -438,7 +459,11 @@ impl Host for LabHost {
 
     fn random_u64(&self) -> u64 {
         let mut state = self.lock_at_home("entropy was drawn");
-        let seed = state.seed;
+        let mut seed = state.seed;
+        if is_on(Mutation::EntropyIsAmbient) {
+            static DRAWS: AtomicU64 = AtomicU64::new(0);
+            seed ^= DRAWS.fetch_add(1, Ordering::Relaxed);
+        }
         state.processes.draw(seed)
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use asupersync_core::{Budget, ErrOf, IntoOutcome, OkOf, Time};
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{Cx, Host, Root, RootOptions, WorkerId, run_root};
 use asupersync_trace::Trace;
 
@@ -16,9 +17,10 @@ use crate::config::LabConfig;
 use crate::host::{Choice, LabHost, Next};
 use crate::instruments::Instruments;
 use crate::net::LabNet;
-use crate::oracle::{Law, Violation, check_laws, idle_holders, stalled_holders};
+use crate::oracle::{Law, Violation, check_finished, check_stalled, idle_holders, stalled_holders};
 use crate::report::{LabEnd, LabReport};
 use crate::schedule::Schedule;
+use crate::strategy::Strategy;
 
 /// Runs one program under a seed.
 pub struct LabRuntime {
@@ -84,11 +86,13 @@ impl LabRuntime {
             waker: Waker::noop().clone(),
         };
         let mut end = LabEnd::Finished;
+        let mut seen = 0;
         let kernel_host: Arc<dyn Host> = host.clone();
         let root = run_root(kernel_host, options, body, |root| {
             match turn(&host, root, &self.config) {
                 Turn::Ran => ControlFlow::Continue(()),
                 Turn::End(reached) => {
+                    seen = host.event_count();
                     end = reached;
                     ControlFlow::Break(())
                 }
@@ -105,7 +109,7 @@ impl LabRuntime {
             }
         }
         let trace = Trace { events };
-        let mut violations = violations(&trace, &end, self.config.futurelock_max_idle_steps);
+        let mut violations = violations(&trace, seen, &end, &self.config);
         violations.extend(host.take_foreign().map(|foreign| Violation {
             law: Law::ForeignThread,
             message: format!("{} by the thread `{}`", foreign.what, foreign.thread),
@@ -133,17 +137,22 @@ impl LabRuntime {
 }
 
 /// The laws that a run broke; of a run that did not end only those that do not speak of its end.
-fn violations(trace: &Trace, end: &LabEnd, idle_steps_max: Option<u64>) -> Vec<Violation> {
+///
+/// What was recorded after the first `seen` events is the giving up of a run that did not end.
+fn violations(trace: &Trace, seen: usize, end: &LabEnd, config: &LabConfig) -> Vec<Violation> {
+    let is_fair = matches!(config.strategy, Strategy::Random | Strategy::Fifo);
     let mut violations = match end {
-        LabEnd::Finished => check_laws(trace),
-        LabEnd::Stalled(_) | LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
+        LabEnd::Finished => check_finished(trace, is_fair),
+        LabEnd::Stalled(_) => check_stalled(&trace.events[..seen]),
+        LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
     };
     let mut holders = match end {
         LabEnd::Stalled(_) => stalled_holders(trace),
         LabEnd::Finished | LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
     };
     holders.extend(
-        idle_steps_max
+        config
+            .futurelock_max_idle_steps
             .into_iter()
             .flat_map(|steps| idle_holders(trace, steps)),
     );
@@ -174,7 +183,7 @@ fn turn(host: &LabHost, root: &Root, config: &LabConfig) -> Turn {
         Next::Run(Choice::Task(task), place) => chaos::run(host, config, task, place),
         Next::Run(Choice::Job { run, .. }, _) => {
             // The kernel's jobs catch their own panics; a destructor's must not unwind past the root.
-            let _ = catch_unwind(AssertUnwindSafe(run));
+            let _ = catch_unwind(AssertUnwindSafe(|| run_job(run)));
         }
         Next::Idle => {
             let Some(due) = host.advance() else {
@@ -184,6 +193,20 @@ fn turn(host: &LabHost, root: &Root, config: &LabConfig) -> Turn {
         }
     }
     Turn::Ran
+}
+
+/// Runs a job on this thread, as one step.
+fn run_job(run: Box<dyn FnOnce() + Send>) {
+    if is_on(Mutation::JobOnAThread) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the defect is that it is another thread"
+        )]
+        let thread = std::thread::spawn(run);
+        let _ = thread.join();
+    } else {
+        run();
+    }
 }
 
 /// Wakes what is due; as in production, a timer's waker may be the program's.

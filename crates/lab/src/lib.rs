@@ -55,7 +55,9 @@ pub use finding::Finding;
 pub use interrupt::{Probe, Way, every_await};
 pub use lab::LabRuntime;
 pub use net::{LabNet, NetConfig};
-pub use oracle::{Futurelock, Law, Violation, check_laws, idle_holders, stalled_holders};
+pub use oracle::{
+    Futurelock, Law, Violation, check_determinism, check_laws, idle_holders, stalled_holders,
+};
 pub use report::{LabEnd, LabReport};
 pub use schedule::{Cut, Schedule, ScheduleError};
 pub use search::{Failure, Run, Search, SearchReport, Systematic, minimize, replay};

@@ -7,6 +7,7 @@
 
 use std::task::{Poll, Waker};
 
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{Recover, Resource, wake_contained};
 
 use super::ring::{Consumer, Refusal, Reserved, Ring};
@@ -171,7 +172,10 @@ impl<T> Chan<T> {
     /// Takes a message without waiting.
     #[inline]
     pub(super) fn take(&self, consumer: &mut Consumer) -> Option<T> {
-        let value = self.ring.pop(consumer)?;
+        let mut value = self.ring.pop(consumer)?;
+        if is_on(Mutation::MessageIsDropped) {
+            value = self.ring.pop(consumer).unwrap_or(value);
+        }
         self.taken(consumer);
         Some(value)
     }
@@ -202,8 +206,15 @@ impl<T> Chan<T> {
 
     #[inline]
     fn taken(&self, consumer: &Consumer) {
+        self.taken_many(consumer, 1);
+    }
+
+    #[inline]
+    fn taken_many(&self, consumer: &Consumer, count: usize) {
         self.ring.publish_head(consumer);
-        self.resource.trace("mpsc.recv");
+        for _ in 0..count {
+            self.resource.trace("mpsc.recv");
+        }
         if self.flags.tx_waiting.load(Ordering::SeqCst) {
             self.serve_senders();
         }
@@ -217,10 +228,11 @@ impl<T> Chan<T> {
             self.taken(consumer);
             return Poll::Ready(Some(value));
         }
-        self.resource.trace("mpsc.look");
         if is_over {
+            self.resource.trace("mpsc.end");
             Poll::Ready(None)
         } else {
+            self.resource.trace("mpsc.look");
             Poll::Pending
         }
     }
@@ -247,7 +259,7 @@ impl<T> Chan<T> {
         if found.is_some() || (is_over && !is_claimed) {
             self.flags.rx_waiting.swap(false, Ordering::SeqCst);
             if found.is_none() {
-                self.resource.trace("mpsc.look");
+                self.resource.trace("mpsc.end");
             }
             return Poll::Ready(found);
         }
@@ -315,7 +327,7 @@ struct Batch<'a, T> {
 impl<T> Drop for Batch<'_, T> {
     fn drop(&mut self) {
         if self.count > 0 {
-            self.chan.taken(self.consumer);
+            self.chan.taken_many(self.consumer, self.count);
         }
     }
 }

@@ -104,7 +104,9 @@ impl<T> Chan<T> {
 
     fn taken(&self, count: usize) {
         self.count.fetch_sub(count, Ordering::Relaxed);
-        self.resource.trace("mpsc.recv");
+        for _ in 0..count {
+            self.resource.trace("mpsc.recv");
+        }
     }
 
     fn take_many(&self, own: &mut VecDeque<T>, into: &mut Vec<T>, limit: usize) -> usize {
@@ -142,6 +144,9 @@ impl<T> Chan<T> {
         let found = take(self, own);
         if found.is_some() || is_over {
             self.rx_waiting.swap(false, Ordering::SeqCst);
+            if found.is_none() {
+                self.resource.trace("mpsc.end");
+            }
             return Poll::Ready(found);
         }
         self.resource.trace("mpsc.wait");
