@@ -216,6 +216,11 @@ impl State {
         self.0.load(Ordering::Acquire) & COMPLETE != 0
     }
 
+    /// Whether somebody wants the task polled.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & (SCHEDULED | COMPLETE) == SCHEDULED
+    }
+
     /// Whether somebody is polling the task now.
     pub(crate) fn is_running(&self) -> bool {
         self.0.load(Ordering::Relaxed) & RUNNING != 0

@@ -409,6 +409,12 @@ impl Runnable {
         self.node_ref().task_id()
     }
 
+    /// Whether the task no longer wants to be polled: another entry served it, or it has ended.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        !self.node_ref().state.is_scheduled()
+    }
+
     /// Polls the task once, if it still wants to be polled.
     pub fn run(self) {
         let (node, queue) = (self.node_ref(), self.queue);

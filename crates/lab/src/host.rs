@@ -95,6 +95,8 @@ struct State {
     step: u64,
     /// In the order of their arrival.
     choices: Vec<Choice>,
+    /// A task may stand there twice, since a request for cancellation does not wait behind an entry.
+    may_be_stale: bool,
     /// The process of each.
     runnable: Vec<ProcessKey>,
     /// Its place among the processes.
@@ -135,6 +137,29 @@ impl State {
         self.choices.push(choice);
         self.runnable.push(self.processes.key(place));
         self.places.push(place);
+    }
+
+    /// Takes out the entries of tasks that another entry has served: they are no steps.
+    fn take_stale(&mut self) -> Vec<Choice> {
+        if !self.may_be_stale {
+            return Vec::new();
+        }
+        let mut stale = Vec::new();
+        let mut index = 0;
+        while index < self.choices.len() {
+            match &self.choices[index] {
+                Choice::Task(task) if task.is_stale() => {
+                    stale.push(self.choices.remove(index));
+                    self.runnable.remove(index);
+                    self.places.remove(index);
+                }
+                Choice::Task(_) | Choice::Job { .. } => index += 1,
+            }
+        }
+        let mut places = self.places.clone();
+        places.sort_unstable();
+        self.may_be_stale = places.windows(2).any(|pair| pair[0] == pair[1]);
+        stale
     }
 
     /// Which of the runnable goes next; `None` if the run is to be given up.
@@ -192,6 +217,7 @@ impl LabHost {
                 now: Time::ZERO,
                 step: 0,
                 choices: Vec::new(),
+                may_be_stale: false,
                 runnable: Vec::new(),
                 places: Vec::new(),
                 timers: BTreeMap::new(),
@@ -233,6 +259,13 @@ impl LabHost {
     pub(crate) fn next(&self) -> Next {
         let mut state = self.lock();
         state.close_step();
+        let stale = state.take_stale();
+        if !stale.is_empty() {
+            // What an entry's end does may come back to the host.
+            drop(state);
+            drop(stale);
+            state = self.lock();
+        }
         if state.choices.is_empty() {
             return Next::Idle;
         }
@@ -411,8 +444,9 @@ impl Host for LabHost {
         self.lock().now
     }
 
-    fn schedule(&self, task: Runnable, _lane: Lane, _pinned: Option<WorkerId>) {
+    fn schedule(&self, task: Runnable, lane: Lane, _pinned: Option<WorkerId>) {
         let mut state = self.lock_at_home("a task was woken");
+        state.may_be_stale |= lane == Lane::Cancel;
         let place = state.processes.of_task(task.task_id());
         state.arrive(Choice::Task(task), place);
     }

@@ -158,9 +158,10 @@ impl Search {
             report.redundant += worker.redundant;
             report.steps += worker.steps;
             classes.append(&mut worker.classes);
+            let spent = |each: &Instruments| each.chooser.is_exhausted();
+            report.is_exhausted |= worker.instruments.iter().any(spent);
             let mut choosers = worker.instruments.iter().map(|each| &each.chooser);
             if let Some(systematic) = choosers.find_map(|chooser| chooser.systematic()) {
-                report.is_exhausted |= systematic.is_proof();
                 report.diverged = systematic.diverged();
                 report.systematic = Some(Systematic {
                     executions: systematic.executions().0,
@@ -342,8 +343,7 @@ impl<'s> Worker<'s> {
             }
             if !self.instruments[strategy].chooser.begin(own) {
                 spent[strategy] = true;
-                let systematic = self.instruments[strategy].chooser.systematic();
-                if systematic.is_some_and(|search| search.is_proof()) {
+                if self.instruments[strategy].chooser.is_exhausted() {
                     // Every class was seen; nobody can find anything any more.
                     found_at.fetch_min(number, Ordering::Relaxed);
                     return;
@@ -363,7 +363,7 @@ impl<'s> Worker<'s> {
     /// Whether a run is this worker's: a systematic search knows only what it has done itself.
     fn does(&self, strategy: usize, own: u64) -> bool {
         match self.search.strategies[strategy] {
-            Strategy::Dpor => self.index == 0,
+            strategy if strategy.is_in_order() => self.index == 0,
             _ => own % self.count as u64 == self.index as u64,
         }
     }
@@ -374,7 +374,7 @@ impl<'s> Worker<'s> {
         let (name, own) = (self.search.strategies[strategy], self.search.turn(number).1);
         // A systematic search needs the same program each time; the others try other entropy too.
         let seed = match name {
-            Strategy::Dpor | Strategy::Fifo => config.seed,
+            name if name.is_in_order() => config.seed,
             _ => config.seed.wrapping_add(own),
         };
         let config = config
@@ -518,8 +518,8 @@ impl fmt::Display for SearchReport {
             return write!(f, "{failure}");
         }
         let classes = self.classes;
-        if let Some(systematic) = self.systematic.filter(|_| self.is_exhausted) {
-            let all = systematic.executions;
+        if self.is_exhausted {
+            let all = self.systematic.map_or(classes, |found| found.executions);
             return write!(f, "explored {all} of {all} classes: no violation");
         }
         write!(
