@@ -126,6 +126,9 @@ struct Inherited {
 fn request_one(node: &NodeRef, asked: Asked, now: Time) -> Vec<Inherited> {
     let kind = asked.reason.kind();
     let Some(step) = accept(node, asked, now) else {
+        node.record(|| Event::CancelUnchanged {
+            subject: node.subject(),
+        });
         return Vec::new();
     };
     node.record(|| Event::CancelRequested {

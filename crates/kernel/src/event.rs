@@ -192,6 +192,11 @@ pub enum Event {
         /// Why.
         kind: CancelKind,
     },
+    /// A cancellation was requested, and changed nothing: a stronger one stood, or its subject had ended.
+    CancelUnchanged {
+        /// Of whom.
+        subject: Subject,
+    },
     /// A cancellation went to its next stage.
     CancelEscalated {
         /// Of whom.

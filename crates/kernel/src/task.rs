@@ -454,30 +454,22 @@ pub(crate) fn unwind_parked(node: &NodeRef, payload: PanicPayload) -> bool {
 }
 
 fn end_parked(node: &NodeRef, panic: Option<PanicPayload>) -> bool {
-    // A scheduled task is claimed from whichever queue it stands in; a parked one is scheduled first.
-    let _ = node.state.schedule(Queue::Cancel);
-    match node.state.claim(Queue::Cancel) {
-        Claim::Run => {
-            let now = node.host().now();
-            let reason = CancelReason::new(CancelKind::Shutdown, node.origin(), now)
-                .with_message("the host gave up")
-                .at_stage(CancelStage::Dropped);
-            // SAFETY: the claim gave `RUNNING` to this caller.
-            let mut severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
-            if let Some(payload) = panic {
-                // SAFETY: the outcome is the caller's until `complete`.
-                unsafe { (node.vtable.fail)(node.as_non_null(), payload) };
-                severity = Severity::Panicked;
-            }
-            finish(node, severity);
-            true
-        }
-        Claim::Stale => node.state.is_complete(),
-        Claim::StaleLast => {
-            release_scheduler(node);
-            true
-        }
+    if !node.state.seize() {
+        return node.state.is_complete();
     }
+    let now = node.host().now();
+    let reason = CancelReason::new(CancelKind::Shutdown, node.origin(), now)
+        .with_message("the host gave up")
+        .at_stage(CancelStage::Dropped);
+    // SAFETY: `seize` gave `RUNNING` to this caller.
+    let mut severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
+    if let Some(payload) = panic {
+        // SAFETY: the outcome is the caller's until `complete`.
+        unsafe { (node.vtable.fail)(node.as_non_null(), payload) };
+        severity = Severity::Panicked;
+    }
+    finish(node, severity);
+    true
 }
 
 fn run(node: &NodeRef, queue: Queue) {

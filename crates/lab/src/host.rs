@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use asupersync_core::{RegionId, Time};
+use asupersync_core::{RegionId, TaskId, Time};
 use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{
     Event, Host, KernelConfig, Lane, Meddler, Report, Runnable, Subject, TimerKey, WorkerId,
@@ -87,6 +87,8 @@ struct State {
     picks: Vec<u32>,
     faults: Vec<u32>,
     faults_done: u32,
+    /// The tasks that close abandoned regions.
+    heirs: Vec<TaskId>,
     is_disturbed: bool,
     processes: Processes,
     now: Time,
@@ -115,6 +117,9 @@ fn scripted(script: Option<&Vec<u32>>, index: usize, count: u32) -> Option<u32> 
 
 impl State {
     fn keep(&mut self, event: Event) {
+        if let Event::RegionAbandoned { heir, .. } = &event {
+            self.heirs.push(*heir);
+        }
         let traced = TraceEvent {
             at: self.now,
             step: self.step,
@@ -181,6 +186,7 @@ impl LabHost {
                 picks: Vec::new(),
                 faults: Vec::new(),
                 faults_done: 0,
+                heirs: Vec::new(),
                 is_disturbed: false,
                 processes: Processes::new(),
                 now: Time::ZERO,
@@ -334,6 +340,11 @@ impl LabHost {
     /// Something was done to the program after which it may fail, be cancelled or be unwound.
     pub(crate) fn disturb(&self) {
         self.lock().is_disturbed = true;
+    }
+
+    /// Whether a task is the kernel's own, which no fault of a program strikes.
+    pub(crate) fn is_heir(&self, task: TaskId) -> bool {
+        self.lock().heirs.contains(&task)
     }
 
     /// How many faults were injected.

@@ -48,7 +48,9 @@ mod strategy;
 mod timeline;
 mod var;
 
-pub use asupersync_trace::{DecodeError, Divergence, EncodeError, Trace, TraceEvent};
+pub use asupersync_trace::{
+    DecodeError, Divergence, EncodeError, Estimate, Fingerprint, Trace, TraceEvent,
+};
 pub use check::Check;
 pub use config::LabConfig;
 pub use crashpack::{Crashpack, CrashpackError};
@@ -66,7 +68,7 @@ pub use oracle::{
 };
 pub use report::{LabEnd, LabReport};
 pub use schedule::{Cut, Schedule, ScheduleError};
-pub use search::{Failure, Run, Search, SearchReport};
+pub use search::{Failure, Run, Search, SearchReport, Systematic, minimize, replay};
 pub use seeds::{Seeds, check_seeds};
 pub use strategy::{Strategy, UnknownStrategy};
 pub use timeline::{Row, Timeline};

@@ -2,6 +2,7 @@
 //!
 //! # How
 //! Strategies take turns, run by run; each has a state of its own that learns from its runs.
+//! A systematic strategy that finishes is a proof over everything that the runs recorded: there is no other order of the program's steps under this seed.
 //! Each run is told apart from others by the fingerprint of its order, so the number of different orders seen is the coverage.
 
 use std::collections::BTreeSet;
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use asupersync_core::{ErrOf, IntoOutcome, OkOf};
 use asupersync_kernel::Cx;
-use asupersync_trace::{Fingerprint, Trace};
+use asupersync_trace::{Estimate, Fingerprint, Trace};
 
 use crate::config::LabConfig;
+use crate::crashpack::Crashpack;
 use crate::finding::Finding;
 use crate::instruments::Instruments;
 use crate::lab::LabRuntime;
@@ -22,6 +24,7 @@ use crate::report::{LabEnd, LabReport};
 use crate::schedule::{Cut, Schedule};
 use crate::shrink;
 use crate::strategy::Strategy;
+use crate::timeline::Timeline;
 
 /// A search for a schedule under which a program goes wrong.
 ///
@@ -36,7 +39,7 @@ use crate::strategy::Strategy;
 ///     Ok::<_, Cancelled>(())
 /// });
 /// assert!(report.failure.is_none());
-/// assert_eq!(report.to_string(), "explored 1 classes in 1000 runs: no violation");
+/// assert_eq!(report.to_string(), "explored 1 of 1 classes: no violation");
 /// ```
 #[derive(Clone, Debug)]
 pub struct Search {
@@ -143,6 +146,9 @@ impl Search {
             redundant: 0,
             steps: 0,
             classes: 0,
+            is_exhausted: false,
+            systematic: None,
+            diverged: None,
             failure: None,
         };
         let mut classes = BTreeSet::new();
@@ -152,6 +158,16 @@ impl Search {
             report.redundant += worker.redundant;
             report.steps += worker.steps;
             classes.append(&mut worker.classes);
+            let mut choosers = worker.instruments.iter().map(|each| &each.chooser);
+            if let Some(systematic) = choosers.find_map(|chooser| chooser.systematic()) {
+                report.is_exhausted |= systematic.is_proof();
+                report.diverged = systematic.diverged();
+                report.systematic = Some(Systematic {
+                    executions: systematic.executions().0,
+                    redundant: systematic.executions().1,
+                    estimate: systematic.remaining(),
+                });
+            }
             if let Some(earlier) = worker.found
                 && found.as_ref().is_none_or(|found| earlier.0 < found.0)
             {
@@ -165,16 +181,8 @@ impl Search {
     }
 
     fn failure(&self, program: &dyn Program, number: u64, strategy: Strategy, run: Run) -> Failure {
-        let found_decisions = run.schedule.decisions();
-        let config = self.config.clone().seed(run.seed);
-        let shrunk = shrink::shrink(program, &config, run, self.shrink_runs);
-        Failure {
-            number,
-            strategy,
-            found_decisions,
-            shrink_runs: shrunk.runs,
-            run: shrunk.run,
-        }
+        let config = self.config.clone().seed(run.seed).strategy(strategy);
+        Failure::shrunk(program, &config, run, number, self.shrink_runs)
     }
 
     /// The strategy of a run, and which of its runs it is.
@@ -182,6 +190,40 @@ impl Search {
         let count = self.strategies.len() as u64;
         ((number % count) as usize, number / count)
     }
+}
+
+/// Runs a program along a schedule, under the seed of the configuration.
+///
+/// # Examples
+/// ```
+/// use asupersync_core::Cancelled;
+/// use asupersync_kernel::Cx;
+/// use asupersync_lab::{LabConfig, Schedule, replay};
+/// let run = replay(&LabConfig::default(), Schedule::default(), async |cx: Cx| cx.yield_now().await);
+/// assert!(run.finding.is_none());
+/// ```
+pub fn replay<F, Fut>(config: &LabConfig, schedule: Schedule, program: F) -> Run
+where
+    F: Fn(Cx) -> Fut,
+    Fut: Future<Output: IntoOutcome<Err: fmt::Debug>>,
+{
+    shrink::replay(&program, config, schedule)
+}
+
+/// Makes the failing run of a schedule smaller, within so many runs; `None` if that run does not fail.
+pub fn minimize<F, Fut>(
+    config: &LabConfig,
+    schedule: Schedule,
+    runs_max: u64,
+    program: F,
+) -> Option<Failure>
+where
+    F: Fn(Cx) -> Fut,
+    Fut: Future<Output: IntoOutcome<Err: fmt::Debug>>,
+{
+    let run = shrink::replay(&program, config, schedule);
+    run.finding.as_ref()?;
+    Some(Failure::shrunk(&program, config, run, 0, runs_max))
 }
 
 /// A program with its types erased.
@@ -236,6 +278,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// Its steps up to what was wrong with it.
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        let finding = self.finding.as_ref();
+        let end = finding.map(|finding| finding.event(&self.trace));
+        Timeline::of(&self.trace, end.unwrap_or(self.trace.events.len()))
+    }
+
+    /// What happened up to what was wrong with it, and including it.
+    #[must_use]
+    pub fn prefix(&self) -> Trace {
+        shrink::prefix(self)
+    }
+
     /// The places at which a task can be cut short: after each step whose task went on waiting.
     #[must_use]
     pub fn cuts(&self) -> Vec<Cut> {
@@ -281,11 +337,17 @@ impl<'s> Worker<'s> {
                 return;
             }
             let (strategy, own) = self.search.turn(number);
-            if !self.does(own) || spent[strategy] {
+            if !self.does(strategy, own) || spent[strategy] {
                 continue;
             }
             if !self.instruments[strategy].chooser.begin(own) {
                 spent[strategy] = true;
+                let systematic = self.instruments[strategy].chooser.systematic();
+                if systematic.is_some_and(|search| search.is_proof()) {
+                    // Every class was seen; nobody can find anything any more.
+                    found_at.fetch_min(number, Ordering::Relaxed);
+                    return;
+                }
                 if spent.iter().all(|spent| *spent) {
                     return;
                 }
@@ -298,9 +360,12 @@ impl<'s> Worker<'s> {
         }
     }
 
-    /// Whether a run is this worker's.
-    fn does(&self, own: u64) -> bool {
-        own % self.count as u64 == self.index as u64
+    /// Whether a run is this worker's: a systematic search knows only what it has done itself.
+    fn does(&self, strategy: usize, own: u64) -> bool {
+        match self.search.strategies[strategy] {
+            Strategy::Dpor => self.index == 0,
+            _ => own % self.count as u64 == self.index as u64,
+        }
     }
 
     /// One run; whether something was found.
@@ -309,7 +374,7 @@ impl<'s> Worker<'s> {
         let (name, own) = (self.search.strategies[strategy], self.search.turn(number).1);
         // A systematic search needs the same program each time; the others try other entropy too.
         let seed = match name {
-            Strategy::Fifo => config.seed,
+            Strategy::Dpor | Strategy::Fifo => config.seed,
             _ => config.seed.wrapping_add(own),
         };
         let config = config
@@ -350,8 +415,25 @@ pub struct SearchReport {
     pub steps: u64,
     /// How many different orders were seen.
     pub classes: u64,
+    /// Whether every class of equivalent orders was explored, which proves that there is no other.
+    pub is_exhausted: bool,
+    /// How far a systematic search came, if one took part.
+    pub systematic: Option<Systematic>,
+    /// Why a systematic search proves nothing: a step that was repeated did something else.
+    pub diverged: Option<String>,
     /// The first failing run, made smaller.
     pub failure: Option<Box<Failure>>,
+}
+
+/// How far a systematic search came.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Systematic {
+    /// How many of its runs went to their end; no two of them are equivalent.
+    pub executions: u64,
+    /// How many it gave up because they could only repeat others.
+    pub redundant: u64,
+    /// How many there probably are.
+    pub estimate: Estimate,
 }
 
 /// A failing run.
@@ -367,6 +449,56 @@ pub struct Failure {
     pub shrink_runs: u64,
     /// The run, as small as it could be made.
     pub run: Run,
+}
+
+impl Failure {
+    /// A failing run, made smaller.
+    pub(crate) fn shrunk(
+        program: &dyn Program,
+        config: &LabConfig,
+        run: Run,
+        number: u64,
+        runs_max: u64,
+    ) -> Self {
+        let found_decisions = run.schedule.decisions();
+        let shrunk = shrink::shrink(program, config, run, runs_max);
+        Self {
+            number,
+            strategy: config.strategy,
+            found_decisions,
+            shrink_runs: shrunk.runs,
+            run: shrunk.run,
+        }
+    }
+
+    /// What led to it, a line a step.
+    #[must_use]
+    pub fn causes(&self) -> Timeline {
+        self.run.timeline().causes()
+    }
+
+    /// All that is needed to replay it; `replay` is the command that does.
+    #[must_use]
+    pub fn crashpack(&self, program: &str, config: &LabConfig, replay: String) -> Crashpack {
+        let finding = self.run.finding.as_ref();
+        Crashpack {
+            program: program.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config: format!("{config:?}"),
+            seed: self.run.seed,
+            strategy: self.strategy.to_string(),
+            schedule: self.run.schedule.clone(),
+            finding: finding.map_or_else(String::new, ToString::to_string),
+            evidence: self
+                .causes()
+                .to_string()
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+            replay,
+            trace: self.run.prefix(),
+        }
+    }
 }
 
 impl SearchReport {
@@ -385,11 +517,21 @@ impl fmt::Display for SearchReport {
         if let Some(failure) = &self.failure {
             return write!(f, "{failure}");
         }
+        let classes = self.classes;
+        if let Some(systematic) = self.systematic.filter(|_| self.is_exhausted) {
+            let all = systematic.executions;
+            return write!(f, "explored {all} of {all} classes: no violation");
+        }
         write!(
             f,
-            "explored {} classes in {} runs: no violation",
-            self.classes, self.executions
-        )
+            "explored {classes} classes in {} runs: no violation",
+            self.executions
+        )?;
+        match (&self.diverged, &self.systematic) {
+            (Some(diverged), _) => write!(f, "; no proof is possible: {diverged}"),
+            (None, Some(systematic)) => write!(f, "; {}", systematic.estimate),
+            (None, None) => Ok(()),
+        }
     }
 }
 

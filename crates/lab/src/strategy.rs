@@ -8,6 +8,7 @@ mod follow;
 mod pct;
 mod pos;
 mod random;
+mod systematic;
 mod urw;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use std::str::FromStr;
 use asupersync_trace::{ProcessKey, Step};
 
 pub(crate) use follow::Without;
+use systematic::Systematic;
 
 /// How a lab picks who goes next.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -41,14 +43,19 @@ pub enum Strategy {
     ///
     /// Source: Zhao, Wolff, Mathur, Roychoudhury: *Selectively uniform concurrency testing*, ASPLOS 2025.
     Urw,
+    /// One run for each class of equivalent interleavings, until none is left.
+    ///
+    /// Source: Abdulla, Aronis, Jonsson, Sagonas: *Source sets: a foundation for optimal dynamic partial order reduction*, J. ACM 64(4), 2017.
+    Dpor,
 }
 
 impl Strategy {
     /// What a search uses unless told otherwise: several strategies in turn, since each is blind for some bugs.
-    pub const PORTFOLIO: [Self; 5] = [
+    pub const PORTFOLIO: [Self; 6] = [
         Self::Random,
         Self::Pct { depth: 2 },
         Self::Pos,
+        Self::Dpor,
         Self::Urw,
         Self::Pct { depth: 3 },
     ];
@@ -60,6 +67,7 @@ impl Strategy {
             Self::Pct { depth } => Box::new(pct::Pct::new(seed, depth)),
             Self::Pos => Box::new(pos::Pos::new(seed)),
             Self::Urw => Box::new(urw::Urw::new(seed)),
+            Self::Dpor => Box::new(Systematic::default()),
         }
     }
 }
@@ -72,13 +80,16 @@ impl fmt::Display for Strategy {
             Self::Pct { depth } => write!(f, "pct{depth}"),
             Self::Pos => f.write_str("pos"),
             Self::Urw => f.write_str("urw"),
+            Self::Dpor => f.write_str("dpor"),
         }
     }
 }
 
 /// A text names no strategy.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`{text}` is no strategy; there are random, fifo, pct2 (with any depth), pos and urw")]
+#[error(
+    "`{text}` is no strategy; there are random, fifo, pct2 (with any depth), pos, urw and dpor"
+)]
 pub struct UnknownStrategy {
     text: String,
 }
@@ -93,6 +104,7 @@ impl FromStr for Strategy {
             "fifo" => Self::Fifo,
             "pos" => Self::Pos,
             "urw" => Self::Urw,
+            "dpor" => Self::Dpor,
             _ => {
                 let depth = text.strip_prefix("pct").ok_or_else(unknown)?;
                 let depth: u32 = depth.parse().map_err(|_| unknown())?;
@@ -116,6 +128,10 @@ pub(crate) trait Chooser: Send {
     fn ran(&mut self, _step: &Step) {}
     /// The run is over.
     fn end(&mut self) {}
+    /// The systematic search, if it is one.
+    fn systematic(&self) -> Option<&Systematic> {
+        None
+    }
     /// Whether [`ran`](Self::ran) is to be told of every step.
     fn wants_steps(&self) -> bool {
         false

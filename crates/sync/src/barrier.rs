@@ -3,10 +3,13 @@
 //! The problem: a fixed number of tasks meet, again and again, and one of them may vanish while it waits for the others.
 //!
 //! # States
-//! A round counts arrivals up to the size; the last arrival leads, ends the round, and opens the next.
+//! One word: the number of the round, how many have come in it, and `WAITERS`, somebody is in line.
+//! The last arrival leads: it adds one to the number and takes back the rest, in one step.
+//! Another comes back once, behind the others of its worker, before it gets in line; if the round is over by then, neither has touched the line.
 //!
 //! # Invariants
-//! - Arrivals of a round = waiters in line; who is cancelled or dropped while it waits counts out, so the barrier forms again and waits for somebody else.
+//! - Arrivals of a round = waits that have come in it and not ended; who is cancelled or dropped while it waits counts out, so the barrier forms again and waits for somebody else.
+//! - `WAITERS` is set and taken back under the lock of the line, and a round that has waiters ends under it: all in line are of one round, and who finds the round over is in no line.
 //! - Each round has exactly one leader, and the leader never waits.
 //! - Who has arrived in a round goes on with that round, however many rounds have passed when it is polled.
 
@@ -20,7 +23,7 @@ use asupersync_kernel::{CancelWait, Cx, Resource};
 use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
 use crate::spot::Spot;
 use crate::thread;
-use crate::waiters::WaitList;
+use crate::waiters::{WaitList, Wakers};
 
 /// Lets tasks go on when as many have come as it was made for.
 ///
@@ -40,33 +43,33 @@ use crate::waiters::WaitList;
 /// }
 /// ```
 pub struct Barrier {
-    size: usize,
-    round: Mutex<Round>,
-    /// How many rounds are over: a copy of the round's number, written under its lock.
-    over: AtomicU64,
+    size: u64,
+    /// Where the number of the round begins in the word.
+    shift: u32,
+    state: AtomicU64,
+    line: Mutex<WaitList>,
     resource: Resource,
 }
 
-#[derive(Debug)]
-struct Round {
-    number: u64,
-    arrived: usize,
-    line: WaitList,
-}
+const WAITERS: u64 = 1;
+/// One arrival in the word.
+const ARRIVAL: u64 = 2;
+/// More arrivals than fit in so many bits do not fit in memory.
+const ARRIVED_BITS_MAX: u32 = 48;
 
 impl Barrier {
     crate::primitive::const_unless_loom! {
         /// A barrier for so many; 0 counts as 1.
         #[must_use]
         pub fn new(size: usize) -> Self {
+            let size = if size == 0 { 1 } else { size as u64 };
+            // The last arrival is not counted. What is left for the number lasts for more than 2^60 arrivals.
+            let bits = u64::BITS - (size - 1).leading_zeros();
             Self {
-                size: if size == 0 { 1 } else { size },
-                round: Mutex::new(Round {
-                    number: 0,
-                    arrived: 0,
-                    line: WaitList::new(),
-                }),
-                over: AtomicU64::new(0),
+                size,
+                shift: 1 + if bits < ARRIVED_BITS_MAX { bits } else { ARRIVED_BITS_MAX },
+                state: AtomicU64::new(0),
+                line: Mutex::new(WaitList::new()),
                 resource: Resource::new(),
             }
         }
@@ -75,7 +78,7 @@ impl Barrier {
     /// Arrives, and waits until all have.
     ///
     /// It arrives when it is first polled.
-    /// Cost: one lock; the last arrival wakes the others.
+    /// Cost: two polls and one compare-and-swap if the others come soon, and one lock besides if they do not; the last arrival wakes who is in line.
     /// # Errors
     /// [`Cancelled`] if the context being polled must stop.
     /// # Cancel safety
@@ -98,13 +101,97 @@ impl Barrier {
     /// How many meet.
     #[must_use]
     pub const fn size(&self) -> usize {
-        self.size
+        self.size as usize
     }
 
     /// How many have come in this round and wait.
     #[must_use]
     pub fn arrived(&self) -> usize {
-        lock(&self.round).arrived
+        self.arrived_in(self.state.load(Ordering::Acquire)) as usize
+    }
+
+    const fn arrived_in(&self, state: u64) -> u64 {
+        (state & ((1 << self.shift) - 1)) / ARRIVAL
+    }
+
+    const fn round_of(&self, state: u64) -> u64 {
+        state >> self.shift
+    }
+
+    /// Whether a round that somebody has come in is over.
+    fn is_over(&self, round: u64) -> bool {
+        self.round_of(self.state.load(Ordering::Acquire)) != round
+    }
+
+    /// Counts in: in which round, and whether that completed it.
+    fn arrive(&self) -> (u64, bool) {
+        if let Some(came) = self.count_in(0) {
+            return came;
+        }
+        let (came, wakers) = {
+            let mut line = lock(&self.line);
+            let came = self.count_in(WAITERS).expect("no flag is in the way");
+            let is_over = came.1;
+            let released = if is_over {
+                line.release_all()
+            } else {
+                // Somebody has left in between.
+                Wakers::default()
+            };
+            (came, released)
+        };
+        wakers.wake();
+        came
+    }
+
+    /// Counts in, unless that ends a round with a flag that the caller may not take back.
+    fn count_in(&self, taken_back: u64) -> Option<(u64, bool)> {
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            let round = self.round_of(state);
+            let is_last = self.arrived_in(state) + 1 == self.size;
+            if is_last && state & WAITERS & !taken_back != 0 {
+                return None;
+            }
+            let next = if is_last {
+                (round + 1) << self.shift
+            } else {
+                state + ARRIVAL
+            };
+            match self.exchange(state, next) {
+                Ok(()) => return Some((round, is_last)),
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// Counts out, if the round is not over.
+    fn count_out(&self, round: u64) {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while self.round_of(state) == round {
+            match self.exchange(state, state - ARRIVAL) {
+                Ok(()) => return,
+                Err(seen) => state = seen,
+            }
+        }
+    }
+
+    /// Says that somebody is in line, under its lock; false if the round is over.
+    fn announce(&self, round: u64) -> bool {
+        let mut state = self.state.load(Ordering::Acquire);
+        while self.round_of(state) == round {
+            match self.exchange(state, state | WAITERS) {
+                Ok(()) => return true,
+                Err(seen) => state = seen,
+            }
+        }
+        false
+    }
+
+    fn exchange(&self, state: u64, next: u64) -> Result<(), u64> {
+        self.state
+            .compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
     }
 }
 
@@ -142,87 +229,108 @@ impl BarrierWaitResult {
 #[derive(Debug)]
 struct Arrival {
     round: u64,
+    stage: Stage,
     place: Spot,
-    end: Option<BarrierWaitResult>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// It has not come, or has left.
+    Away,
+    /// It has come, and comes back to look once more.
+    Arrived,
+    /// It is in line, or was until the round was over.
+    Waiting,
+    /// The round is over; whether it led.
+    Over(bool),
 }
 
 impl Arrival {
     const fn new() -> Self {
         Self {
             round: 0,
+            stage: Stage::Away,
             place: Spot::new(),
-            end: None,
         }
+    }
+
+    const fn waits(&self) -> bool {
+        matches!(self.stage, Stage::Arrived | Stage::Waiting)
     }
 
     fn poll(&mut self, barrier: &Barrier, waker: &Waker) -> Poll<BarrierWaitResult> {
-        if let Some(end) = self.end {
-            return Poll::Ready(end);
+        self.stage = match self.stage {
+            Stage::Away => {
+                let (round, is_last) = barrier.arrive();
+                self.round = round;
+                if is_last {
+                    Stage::Over(true)
+                } else {
+                    waker.wake_by_ref();
+                    Stage::Arrived
+                }
+            }
+            Stage::Arrived => self.enter(barrier, waker),
+            Stage::Waiting => self.look(barrier, waker),
+            Stage::Over(is_leader) => Stage::Over(is_leader),
+        };
+        match self.stage {
+            Stage::Over(is_leader) => Poll::Ready(BarrierWaitResult {
+                is_leader,
+                round: self.round,
+            }),
+            Stage::Away | Stage::Arrived | Stage::Waiting => Poll::Pending,
         }
-        let is_leader = if self.place.is_in_line() {
-            if barrier.over.load(Ordering::Acquire) > self.round {
-                // Everybody of this round was released before it was over.
-                self.place.forget_released();
-                return self.passes(false);
-            }
-            let looked = self
-                .place
-                .look(&barrier.round, |round| &mut round.line, waker);
-            if looked.is_pending() {
-                return Poll::Pending;
-            }
-            false
-        } else {
-            if !self.arrive(barrier, waker) {
-                return Poll::Pending;
-            }
-            true
-        };
-        self.passes(is_leader)
     }
 
-    fn passes(&mut self, is_leader: bool) -> Poll<BarrierWaitResult> {
-        let end = BarrierWaitResult {
-            is_leader,
-            round: self.round,
-        };
-        self.end = Some(end);
-        Poll::Ready(end)
-    }
-
-    /// Counts in; says whether that completed the round.
-    fn arrive(&mut self, barrier: &Barrier, waker: &Waker) -> bool {
+    /// Gets in line, if the round is not over.
+    fn enter(&mut self, barrier: &Barrier, waker: &Waker) -> Stage {
+        if barrier.is_over(self.round) {
+            return Stage::Over(false);
+        }
         let waker = waker.clone();
-        let mut round = lock(&barrier.round);
-        self.round = round.number;
-        if round.arrived + 1 < barrier.size {
-            round.arrived += 1;
-            self.place.enter(&mut round.line, waker, 1);
-            return false;
+        let mut line = lock(&barrier.line);
+        if !barrier.announce(self.round) {
+            drop(line);
+            return Stage::Over(false);
         }
-        round.arrived = 0;
-        round.number += 1;
-        let wakers = round.line.release_all();
-        barrier.over.store(round.number, Ordering::Release);
-        drop(round);
-        wakers.wake();
-        true
+        self.place.enter(&mut line, waker, 1);
+        Stage::Waiting
+    }
+
+    fn look(&mut self, barrier: &Barrier, waker: &Waker) -> Stage {
+        if barrier.is_over(self.round) {
+            // Everybody of this round was released before it was over.
+            self.place.forget_released();
+            return Stage::Over(false);
+        }
+        match self.place.look(&barrier.line, |line| line, waker) {
+            Poll::Ready(_) => Stage::Over(false),
+            Poll::Pending => Stage::Waiting,
+        }
     }
 
     /// Counts out, if the round is not over.
     fn leave(&mut self, barrier: &Barrier) {
-        if !self.place.is_in_line() {
-            return;
-        }
-        let old = {
-            let mut round = lock(&barrier.round);
-            let (grant, old) = self.place.leave(&mut round.line);
-            if grant.is_none() {
-                round.arrived -= 1;
+        match self.stage {
+            Stage::Away | Stage::Over(_) => return,
+            Stage::Arrived => barrier.count_out(self.round),
+            Stage::Waiting => {
+                let old = {
+                    let mut line = lock(&barrier.line);
+                    let (grant, old) = self.place.leave(&mut line);
+                    if grant.is_none() {
+                        barrier.count_out(self.round);
+                        if line.is_empty() {
+                            barrier.state.fetch_and(!WAITERS, Ordering::AcqRel);
+                        }
+                    }
+                    old
+                };
+                drop(old);
             }
-            old
-        };
-        drop(old);
+        }
+        self.stage = Stage::Away;
     }
 }
 
@@ -239,7 +347,7 @@ pub struct BarrierWait<'a> {
 
 impl BarrierWait<'_> {
     fn leave(&mut self) {
-        if self.arrival.place.is_in_line() {
+        if self.arrival.waits() {
             self.barrier.resource.trace("barrier.leave");
             self.arrival.leave(self.barrier);
         }
@@ -268,5 +376,117 @@ impl Future for BarrierWait<'_> {
 impl Drop for BarrierWait<'_> {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A barrier, and what is written before one side of it and read behind the other.
+    struct Model {
+        barrier: Barrier,
+        values: [UnsafeCell<u32>; 2],
+    }
+
+    // SAFETY: each value is written by one thread before it arrives and read by the others after their pass; that is what the model checks.
+    unsafe impl Sync for Model {}
+    // SAFETY: as above.
+    unsafe impl Send for Model {}
+
+    impl Model {
+        fn new(size: usize) -> Arc<Self> {
+            Arc::new(Self {
+                barrier: Barrier::new(size),
+                values: [UnsafeCell::new(0), UnsafeCell::new(0)],
+            })
+        }
+
+        /// Writes, meets, and reads what the other wrote.
+        fn exchange(&self, own: usize) -> BarrierWaitResult {
+            // SAFETY: the value is this thread's until it arrives; loom reports a violation as a race.
+            self.values[own].with_mut(|value| unsafe { *value += 1 });
+            let end = self.barrier.blocking_wait();
+            // SAFETY: its writer has arrived, and writes no more.
+            self.values[1 - own].with(|value| assert_eq!(unsafe { *value }, 1));
+            end
+        }
+
+        fn check(&self, rounds: u64) {
+            let state = self.barrier.state.load(Ordering::Acquire);
+            assert_eq!(state, rounds << self.barrier.shift, "nobody is left behind");
+            assert!(lock(&self.barrier.line).is_empty());
+        }
+    }
+
+    #[test]
+    fn loom_who_passes_sees_what_the_others_did_and_one_of_them_led() {
+        loom::model(|| {
+            let model = Model::new(2);
+            let other = Arc::clone(&model);
+            let thread = thread::spawn(move || other.exchange(1));
+            let ends = [model.exchange(0), thread.join().unwrap()];
+            assert_eq!(ends.iter().filter(|end| end.is_leader()).count(), 1);
+            assert!(ends.iter().all(|end| end.round() == 0));
+            model.check(1);
+        });
+    }
+
+    #[test]
+    fn loom_nobody_is_left_waiting_when_rounds_follow_each_other() {
+        loom::model(|| {
+            let model = Model::new(2);
+            let other = Arc::clone(&model);
+            let meet = |barrier: &Barrier| {
+                let ends = [0, 1].map(|round| {
+                    let end = barrier.blocking_wait();
+                    assert_eq!(end.round(), round);
+                    u32::from(end.is_leader())
+                });
+                ends.iter().sum::<u32>()
+            };
+            let thread = thread::spawn(move || meet(&other.barrier));
+            assert_eq!(meet(&model.barrier) + thread.join().unwrap(), 2);
+            model.check(2);
+        });
+    }
+
+    #[test]
+    fn loom_the_last_of_three_releases_all_who_are_in_line() {
+        loom::model(|| {
+            let model = Model::new(3);
+            let threads = [(); 2].map(|()| {
+                let model = Arc::clone(&model);
+                thread::spawn(move || model.barrier.blocking_wait().is_leader())
+            });
+            let mut led = usize::from(model.barrier.blocking_wait().is_leader());
+            for thread in threads {
+                led += usize::from(thread.join().unwrap());
+            }
+            assert_eq!(led, 1);
+            model.check(1);
+        });
+    }
+
+    #[test]
+    fn loom_who_leaves_counts_out_or_stands_for_the_others() {
+        loom::model(|| {
+            let model = Model::new(2);
+            let other = Arc::clone(&model);
+            let waiter = thread::spawn(move || other.barrier.blocking_wait().round());
+            let mut leaver = Arrival::new();
+            for _ in 0..2 {
+                let _ = leaver.poll(&model.barrier, Waker::noop());
+            }
+            leaver.leave(&model.barrier);
+            if !model.barrier.is_over(0) {
+                assert_eq!(model.barrier.blocking_wait().round(), 0);
+            }
+            assert_eq!(waiter.join().unwrap(), 0);
+            model.check(1);
+        });
     }
 }

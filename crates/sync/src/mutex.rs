@@ -1,6 +1,7 @@
 //! A fair lock that may be held across waits.
 //!
 //! The problem: one task at a time on a value, first come first served, where a waiter may vanish at any moment.
+//! Who comes while somebody has got the lock and not run since gives it a turn, once, before it gets in line.
 //!
 //! # Poison
 //! A panic while the lock is held may leave the value half-changed, so it poisons the lock: from then on [`Mutex::lock`] fails with [`LockError::Poisoned`] until [`Mutex::clear_poison`].
@@ -258,7 +259,12 @@ impl<'a> Waiting<'a> {
         }
         let seized = self.seize.poll(&self.head.raw, task.waker());
         if seized.is_pending() {
-            self.head.raw.resource.trace("mutex.wait");
+            // Who comes back has no place that somebody could hand it.
+            self.head.raw.resource.trace(if self.seize.is_in_line() {
+                "mutex.wait"
+            } else {
+                "mutex.look"
+            });
         }
         seized.map(|()| self.head.admit())
     }

@@ -4,6 +4,7 @@
 //!
 //! # Who goes when
 //! First come, first served: a writer in line stops new readers, and when a writer lets go the readers in line up to the next writer go together.
+//! Who comes while somebody has got the lock and not run since gives it a turn, once, before it gets in line.
 //! One reader at a time may be *upgradable*: it reads beside the others and may become the writer without letting go in between.
 //! Its upgrade goes before the line, which could not move without it.
 //!

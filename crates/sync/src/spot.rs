@@ -39,6 +39,17 @@ impl Spot {
         line_of: impl Fn(&mut L) -> &mut WaitList,
         waker: &Waker,
     ) -> Poll<Grant> {
+        self.look_and(guarded, line_of, waker, |_| ())
+    }
+
+    /// Like [`look`](Self::look); what was granted has an effect under the same lock, once the place has ended.
+    pub(crate) fn look_and<L>(
+        &mut self,
+        guarded: &Mutex<L>,
+        line_of: impl Fn(&mut L) -> &mut WaitList,
+        waker: &Waker,
+        granted: impl Fn(&mut L),
+    ) -> Poll<Grant> {
         let mut spare = None;
         loop {
             let mut held = lock(guarded);
@@ -64,6 +75,7 @@ impl Spot {
                     if let Some(place) = self.place.take() {
                         line.remove(place);
                     }
+                    granted(&mut held);
                     return Poll::Ready(grant);
                 }
             }

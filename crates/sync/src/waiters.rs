@@ -88,6 +88,11 @@ impl WaitList {
         self.first == NONE
     }
 
+    /// Whether somebody was granted something and still has its place.
+    pub(crate) const fn has_granted(&self) -> bool {
+        self.used > self.queued
+    }
+
     /// Whether nobody has a place, in line or granted.
     #[cfg(all(test, not(loom)))]
     pub(crate) const fn is_unused(&self) -> bool {
@@ -284,12 +289,12 @@ impl Wakers {
     }
 
     /// Wakes them in order.
-    pub(crate) fn wake(self) {
-        self.few
-            .into_iter()
-            .flatten()
-            .chain(self.more)
-            .for_each(wake_contained);
+    #[inline]
+    pub(crate) fn wake(mut self) {
+        for waker in self.few.iter_mut().take(self.count) {
+            waker.take().into_iter().for_each(wake_contained);
+        }
+        self.more.into_iter().for_each(wake_contained);
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod access;
 mod codec;
+mod dpor;
 mod hash;
 mod holds;
 mod order;
@@ -17,6 +18,7 @@ mod trail;
 
 pub use access::{Access, access_of, known_operations};
 pub use codec::{BODY_BYTES_MAX, DecodeError, EncodeError, VERSION, fuzz_decode};
+pub use dpor::{Dpor, Estimate, Mismatch, MismatchKind, Pick};
 pub use holds::{Hold, Holds};
 pub use order::{Canonical, Fingerprint, Fingerprinter, Order, StepLabel, canonical, fingerprint};
 pub use reader::{StepReader, steps};

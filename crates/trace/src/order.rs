@@ -130,10 +130,6 @@ impl Fingerprint {
     pub const fn as_u64(self) -> u64 {
         self.0
     }
-
-    pub(crate) const fn of_sum(sum: u64) -> Self {
-        Self(sum)
-    }
 }
 
 impl fmt::Display for Fingerprint {

@@ -35,7 +35,6 @@ pub(crate) struct Trail {
     /// Predecessors of other processes with nothing in between.
     adjacent: Vec<u32>,
     rows: Vec<u32>,
-    names: Vec<TouchName>,
     wakes: Vec<(u32, Option<u32>)>,
     ended_in: Vec<u32>,
     waited_for: Vec<u32>,
@@ -59,16 +58,6 @@ struct Touch {
     mode: Mode,
     /// Where its group begins among the touches.
     group: u32,
-}
-
-/// A process's first touch of a resource, named by what led to it.
-///
-/// Two touches of one name, in whichever runs, are of one resource: the process did the same up to there, and met the same.
-#[derive(Clone, Copy)]
-pub(crate) struct TouchName {
-    pub(crate) name: u64,
-    pub(crate) object: u32,
-    pub(crate) step: u32,
 }
 
 struct Point {
@@ -96,7 +85,6 @@ struct Lengths {
     predecessors: usize,
     adjacent: usize,
     rows: usize,
-    names: usize,
     wakes: usize,
     ended_in: usize,
     waited_for: usize,
@@ -183,7 +171,6 @@ impl Trail {
         self.predecessors.truncate(start.predecessors);
         self.adjacent.truncate(start.adjacent);
         self.rows.truncate(start.rows);
-        self.names.truncate(start.names);
         self.wakes.truncate(start.wakes);
         self.ended_in.truncate(start.ended_in);
         self.waited_for.truncate(start.waited_for);
@@ -211,36 +198,12 @@ impl Trail {
         &self.accesses[self.range(step, |start| start.accesses, self.accesses.len())]
     }
 
-    /// The first touches of resources from the given step on.
-    pub(crate) fn names_since(&self, step: usize) -> &[TouchName] {
-        let start = self.points.get(step).map(|point| point.start.names);
-        &self.names[start.unwrap_or(self.names.len())..]
-    }
-
     pub(crate) fn object(&self, place: u32) -> Object {
         self.objects[place as usize].object
     }
 
-    /// Where an object stands in this run, if a step has touched it.
-    pub(crate) fn place(&self, object: Object) -> Option<u32> {
-        self.places.get(&object).copied()
-    }
-
-    pub(crate) const fn objects_len(&self) -> usize {
-        self.objects_len
-    }
-
-    /// The step that first touched an object.
-    pub(crate) fn first_touch(&self, place: u32) -> u32 {
-        self.objects[place as usize].touches[0].step
-    }
-
     pub(crate) fn key(&self, step: usize) -> ProcessKey {
         self.keys[self.points[step].process as usize]
-    }
-
-    pub(crate) fn same_process(&self, a: usize, b: usize) -> bool {
-        self.points[a].process == self.points[b].process
     }
 
     pub(crate) fn is_barrier(&self, step: usize) -> bool {
@@ -288,7 +251,6 @@ impl Trail {
             predecessors: self.predecessors.len(),
             adjacent: self.adjacent.len(),
             rows: self.rows.len(),
-            names: self.names.len(),
             wakes: self.wakes.len(),
             ended_in: self.ended_in.len(),
             waited_for: self.waited_for.len(),
@@ -342,21 +304,15 @@ impl Trail {
         let point = &self.points[index as usize];
         let (start, is_barrier) = (point.start.predecessors, point.is_barrier);
         let (previous, barrier) = (point.previous, point.barrier);
-        let mut past = hash::pair(step.process.word(), u64::from(step.ordinal));
         if is_barrier {
             self.predecessors.extend(barrier.unwrap_or(0)..index);
         } else {
             self.predecessors.extend(previous.iter().chain(&barrier));
         }
-        past = self.mixed_in(past, start);
         for (object, mode) in &step.accesses {
             let place = self.place_of(*object);
-            if self.has_rows && matches!(object, Object::Resource(_)) {
-                self.name_touch(place, past);
-            }
             let from = self.predecessors.len();
             self.touch(place, *mode, index);
-            past = self.mixed_in(past, from);
             if is_barrier {
                 self.predecessors.truncate(from);
             }
@@ -401,25 +357,6 @@ impl Trail {
             sum.wrapping_add(hash::mix(self.points[*step as usize].hash))
         });
         hash::pair(past, sum)
-    }
-
-    /// Names a touch, unless the process knew the resource before.
-    fn name_touch(&mut self, place: u32, past: u64) {
-        let step = self.points.len() - 1;
-        let first = self.objects[place as usize].touches.first();
-        let known = first.is_some_and(|first| {
-            let previous = self.points[step].previous;
-            previous.is_some_and(|previous| {
-                first.step == previous || self.before(first.step as usize, previous as usize)
-            })
-        });
-        if !known {
-            self.names.push(TouchName {
-                name: past,
-                object: place,
-                step: step as u32,
-            });
-        }
     }
 
     /// Gives the last point its row, and finds which of its predecessors have nothing in between.

@@ -87,7 +87,7 @@ pub(super) const PROGRAMS: &[Program] = &[
         pattern: "two actors send to each other while their own mailboxes are full of their clients' messages",
         fix: "a mailbox has room for whatever its senders may have under way",
         shows: Shows::Stall,
-        exhaustible: false,
+        exhaustible: true,
         buggy: |cx| boxed(mailbox_circle(cx, 1)),
         fixed: |cx| boxed(mailbox_circle(cx, 4)),
     },

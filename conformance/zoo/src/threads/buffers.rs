@@ -96,7 +96,7 @@ pub(super) const PROGRAMS: &[Program] = &[
         pattern: "a pop takes the head for unchanged because the same node is back in its place, and installs a successor that belongs to another",
         fix: "the head carries a number that every change counts up",
         shows: Shows::Error,
-        exhaustible: false,
+        exhaustible: true,
         buggy: |cx| boxed(aba_stack(cx, Twin::Buggy)),
         fixed: |cx| boxed(aba_stack(cx, Twin::Fixed)),
     },

@@ -106,7 +106,7 @@ pub(super) const PROGRAMS: &[Program] = &[
         pattern: "one of four writers guards the value with another lock",
         fix: "all take the same lock",
         shows: Shows::Error,
-        exhaustible: false,
+        exhaustible: true,
         buggy: |cx| boxed(wrong_lock(cx, Twin::Buggy, 4)),
         fixed: |cx| boxed(wrong_lock(cx, Twin::Fixed, 4)),
     },

@@ -36,7 +36,7 @@ pub(super) const PROGRAMS: &[Program] = &[
         pattern: "seven philosophers take the left fork first, so all seven must have taken one before any takes two",
         fix: "each takes the fork with the lower number first",
         shows: Shows::Stall,
-        exhaustible: false,
+        exhaustible: true,
         buggy: |cx| boxed(philosophers(cx, Twin::Buggy, 7)),
         fixed: |cx| boxed(philosophers(cx, Twin::Fixed, 7)),
     },

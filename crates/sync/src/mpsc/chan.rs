@@ -84,6 +84,7 @@ impl<T> Chan<T> {
     pub(super) fn remove_sender(&self) {
         if self.senders.fetch_sub(1, Ordering::SeqCst) == 1 {
             total_order();
+            self.resource.trace("mpsc.close");
             self.wake_receiver();
         }
     }
@@ -145,7 +146,8 @@ impl<T> Chan<T> {
     /// Gives free slots to the line.
     #[cold]
     fn serve_senders(&self) {
-        self.serve(&mut lock(&self.lines)).wake();
+        let wakers = self.serve(&mut lock(&self.lines));
+        wakers.wake();
     }
 
     fn serve(&self, lines: &mut Lines) -> Wakers {
@@ -230,6 +232,7 @@ impl<T> Chan<T> {
             self.resource.trace("mpsc.end");
             Poll::Ready(None)
         } else {
+            self.resource.trace("mpsc.look");
             Poll::Pending
         }
     }
@@ -260,6 +263,7 @@ impl<T> Chan<T> {
             }
             return Poll::Ready(found);
         }
+        self.resource.trace("mpsc.wait");
         Poll::Pending
     }
 
@@ -376,6 +380,8 @@ impl Enter {
         if matches!(end, Err(Refusal::Full)) {
             // `close` locks the lines after its flag, so it finds whoever did not see it.
             self.place = Some(lines.senders.enqueue(waker, self.need));
+            drop(lines);
+            chan.resource.trace("mpsc.wait");
             return Poll::Pending;
         }
         if lines.senders.is_empty() {
@@ -426,6 +432,7 @@ impl Enter {
         let Some(place) = self.place.take() else {
             return;
         };
+        chan.resource.trace("mpsc.leave");
         let mut wakers = Wakers::default();
         let (grant, old) = {
             let mut lines = lock(&chan.lines);

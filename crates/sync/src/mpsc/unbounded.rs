@@ -84,6 +84,7 @@ impl<T> Chan<T> {
     pub(super) fn remove_sender(&self) {
         if self.senders.fetch_sub(1, Ordering::SeqCst) == 1 {
             total_order();
+            self.resource.trace("mpsc.close");
             self.wake_receiver();
         }
     }
@@ -148,6 +149,7 @@ impl<T> Chan<T> {
             }
             return Poll::Ready(found);
         }
+        self.resource.trace("mpsc.wait");
         Poll::Pending
     }
 
@@ -377,8 +379,14 @@ impl<T> UnboundedReceiver<T> {
         let is_over = self.chan.is_over();
         match self.chan.take(&mut self.own) {
             Some(value) => Ok(value),
-            None if is_over => Err(TryRecvError::Closed),
-            None => Err(TryRecvError::Empty),
+            None => {
+                self.chan.resource.trace("mpsc.look");
+                Err(if is_over {
+                    TryRecvError::Closed
+                } else {
+                    TryRecvError::Empty
+                })
+            }
         }
     }
 

@@ -9,6 +9,8 @@
 //! - The line is empty whenever the lock is free.
 //!
 //! Short critical sections are waited for by looking again a few times, but only while nobody is in line and the owner is known to run; on one worker that never delays the owner.
+//! Who comes while the owner has yet to run gives it a turn, once, before it gets in line.
+//! Otherwise all who use the lock often stay in line for ever, once they are: each hands the lock to one that does not run, and finds it held when it comes again.
 
 use std::task::{Poll, Waker};
 
@@ -80,6 +82,10 @@ impl RawLock {
             .is_ok()
     }
 
+    fn is_handed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & HANDED != 0
+    }
+
     fn try_lock_for_a_moment(&self) -> bool {
         for _ in 0..LOOKS {
             let state = self.state.load(Ordering::Relaxed);
@@ -134,12 +140,17 @@ impl RawLock {
 /// One wait for the lock, without its context.
 #[derive(Debug)]
 pub(super) struct Seize {
+    /// It has given an owner its turn.
+    has_come_back: bool,
     place: Option<Place>,
 }
 
 impl Seize {
     pub(super) const fn new() -> Self {
-        Self { place: None }
+        Self {
+            has_come_back: false,
+            place: None,
+        }
     }
 
     pub(super) const fn is_in_line(&self) -> bool {
@@ -152,8 +163,18 @@ impl Seize {
         if self.place.is_some() {
             return self.look(raw, waker);
         }
-        if raw.try_lock() || raw.try_lock_for_a_moment() {
+        if raw.try_lock() {
             return Poll::Ready(());
+        }
+        if !self.has_come_back {
+            if raw.try_lock_for_a_moment() {
+                return Poll::Ready(());
+            }
+            if raw.is_handed() {
+                self.has_come_back = true;
+                waker.wake_by_ref();
+                return Poll::Pending;
+            }
         }
         self.enter(raw, waker)
     }

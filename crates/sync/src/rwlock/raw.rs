@@ -1,14 +1,18 @@
 //! The lock without its value.
 //!
 //! # States
-//! One word: `WRITER`, held exclusively; a number of readers; `UPGRADABLE`, one of the readers may become the writer; `UPGRADING`, it waits to; `WAITERS`, somebody is in line; `POISONED`.
+//! One word: `WRITER`, held exclusively; a number of readers; `UPGRADABLE`, one of the readers may become the writer; `UPGRADING`, it waits to; `WAITERS`, somebody is in line; `HANDED`, somebody got what it waited for and has not run since; `POISONED`.
 //!
 //! # Invariants
 //! - `WRITER` excludes readers, and the other way round.
-//! - `WAITERS` and `UPGRADING` are set and taken back under the lock of the lines; while one of them stands nobody gets in without that lock, so nobody overtakes.
+//! - `WAITERS`, `UPGRADING` and `HANDED` are set and taken back under the lock of the lines; while one of the first two stands nobody gets in without that lock, so nobody overtakes.
 //! - Whoever leaves lets go first and looks at the flags of the same word after; whoever waits sets its flag first and looks at who is in after.
 //! - The line is served from its front: readers up to the next writer together, a writer alone.
 //! - An upgrade goes before the line, which could not move without it: its reader does not let go.
+//!
+//! Short critical sections are waited for by looking again a few times, but only while nobody is in line and all holders are known to run; on one worker that never delays a holder.
+//! Who comes while a holder has yet to run gives it a turn, once, before it gets in line.
+//! Otherwise all who use the lock often stay in line for ever, once they are: each hands the lock to one that does not run, and finds it held when it comes again.
 
 use std::task::{Poll, Waker};
 
@@ -23,8 +27,12 @@ const WAITERS: u64 = 2;
 const UPGRADABLE: u64 = 4;
 const UPGRADING: u64 = 8;
 const POISONED: u64 = 16;
-const READER: u64 = 32;
+const HANDED: u64 = 32;
+const READER: u64 = 64;
 const READERS: u64 = !(READER - 1);
+
+/// How often a busy lock is looked at again before its waiter gets in line.
+const LOOKS: u32 = if cfg!(loom) { 0 } else { 16 };
 
 /// What a waiter wants, and what a guard holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +94,13 @@ struct Lines {
     upgrader: WaitList,
 }
 
+impl Lines {
+    /// Whether somebody got what it waited for and has not seen it.
+    const fn is_handed(&self) -> bool {
+        self.line.has_granted() || self.upgrader.has_granted()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Raw {
     state: AtomicU64,
@@ -130,6 +145,31 @@ impl Raw {
         self.admit(mode, mode.barred_by() | WAITERS)
     }
 
+    fn try_take_for_a_moment(&self, mode: Mode) -> bool {
+        for _ in 0..LOOKS {
+            let state = self.state.load(Ordering::Relaxed);
+            if state & (WAITERS | UPGRADING | HANDED) != 0 {
+                return false;
+            }
+            if state & mode.barred_by() == 0 && self.try_take(mode) {
+                return true;
+            }
+            crate::primitive::spin_loop();
+        }
+        false
+    }
+
+    fn is_handed(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & HANDED != 0
+    }
+
+    /// Somebody has seen what it got, or left it; under the lock of the lines.
+    fn has_seen(&self, lines: &Lines) {
+        if !lines.is_handed() {
+            self.state.fetch_and(!HANDED, Ordering::AcqRel);
+        }
+    }
+
     #[inline]
     fn admit(&self, mode: Mode, barred_by: u64) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
@@ -162,7 +202,8 @@ impl Raw {
         if mode == Mode::Read && before & READERS > 2 * READER {
             return;
         }
-        let wakers = self.serve(&mut lock(&self.lines));
+        let mut wakers = Wakers::default();
+        self.serve(&mut lock(&self.lines), &mut wakers);
         wakers.wake();
     }
 
@@ -170,7 +211,8 @@ impl Raw {
     pub(super) fn downgrade(&self, to: Mode) {
         let before = self.state.fetch_add(to.share() - WRITER, Ordering::AcqRel);
         if before & WAITERS != 0 {
-            let wakers = self.serve(&mut lock(&self.lines));
+            let mut wakers = Wakers::default();
+            self.serve(&mut lock(&self.lines), &mut wakers);
             wakers.wake();
         }
     }
@@ -179,7 +221,8 @@ impl Raw {
     pub(super) fn give_up_upgrade(&self) {
         let before = self.state.fetch_sub(UPGRADABLE, Ordering::AcqRel);
         if before & WAITERS != 0 {
-            let wakers = self.serve(&mut lock(&self.lines));
+            let mut wakers = Wakers::default();
+            self.serve(&mut lock(&self.lines), &mut wakers);
             wakers.wake();
         }
     }
@@ -207,25 +250,25 @@ impl Raw {
     }
 
     /// Lets in who may now come in, under the lock of the lines.
-    fn serve(&self, lines: &mut Lines) -> Wakers {
-        let mut wakers = Wakers::default();
+    fn serve(&self, lines: &mut Lines, wakers: &mut Wakers) {
         if !lines.upgrader.is_empty() {
             if self.upgrade_from(READER | UPGRADABLE | UPGRADING) {
                 wakers.push(lines.upgrader.grant_front(Grant::One));
+                self.state.fetch_or(HANDED, Ordering::AcqRel);
                 self.resource.trace("rwlock.promote");
             }
-            return wakers;
+            return;
         }
         while let Some(need) = lines.line.front_need() {
             let mode = Mode::from_need(need);
             if !self.admit(mode, mode.barred_by()) {
-                return wakers;
+                return;
             }
             wakers.push(lines.line.grant_front(Grant::One));
+            self.state.fetch_or(HANDED, Ordering::AcqRel);
             self.resource.trace("rwlock.grant");
         }
         self.state.fetch_and(!WAITERS, Ordering::AcqRel);
-        wakers
     }
 }
 
@@ -233,6 +276,8 @@ impl Raw {
 #[derive(Debug)]
 pub(super) struct Seize {
     mode: Mode,
+    /// It has given a holder its turn.
+    has_come_back: bool,
     place: Spot,
 }
 
@@ -240,6 +285,7 @@ impl Seize {
     pub(super) const fn new(mode: Mode) -> Self {
         Self {
             mode,
+            has_come_back: false,
             place: Spot::new(),
         }
     }
@@ -255,13 +301,26 @@ impl Seize {
     /// Ready once the lock is the caller's.
     pub(super) fn poll(&mut self, raw: &Raw, waker: &Waker) -> Poll<()> {
         if self.is_in_line() {
-            return self
-                .place
-                .look(&raw.lines, |lines| &mut lines.line, waker)
-                .map(drop);
+            let looked = self.place.look_and(
+                &raw.lines,
+                |lines| &mut lines.line,
+                waker,
+                |lines| raw.has_seen(lines),
+            );
+            return looked.map(drop);
         }
         if raw.try_take(self.mode) {
             return Poll::Ready(());
+        }
+        if !self.has_come_back {
+            if raw.try_take_for_a_moment(self.mode) {
+                return Poll::Ready(());
+            }
+            if raw.is_handed() {
+                self.has_come_back = true;
+                waker.wake_by_ref();
+                return Poll::Pending;
+            }
         }
         let waker = waker.clone();
         let mut lines = lock(&raw.lines);
@@ -280,17 +339,20 @@ impl Seize {
         if !self.is_in_line() {
             return;
         }
-        let (old, wakers) = {
+        let mut wakers = Wakers::default();
+        let old = {
             let mut lines = lock(&raw.lines);
             let (grant, old) = self.place.leave(&mut lines.line);
             if grant.is_some() {
                 raw.resource.trace("rwlock.unlock");
+                raw.has_seen(&lines);
                 raw.state.fetch_sub(self.mode.share(), Ordering::AcqRel);
             } else {
                 raw.resource.trace("rwlock.leave");
             }
             // Also if nothing was granted: a writer that goes lets the readers behind it in.
-            (old, raw.serve(&mut lines))
+            raw.serve(&mut lines, &mut wakers);
+            old
         };
         drop(old);
         wakers.wake();
@@ -328,9 +390,12 @@ impl Upgrade {
             self.place.enter(&mut lines.upgrader, waker, 0);
             return Poll::Pending;
         }
-        let looked = self
-            .place
-            .look(&raw.lines, |lines| &mut lines.upgrader, waker);
+        let looked = self.place.look_and(
+            &raw.lines,
+            |lines| &mut lines.upgrader,
+            waker,
+            |lines| raw.has_seen(lines),
+        );
         looked.map(drop)
     }
 
@@ -339,11 +404,13 @@ impl Upgrade {
         if !self.is_in_line() {
             return;
         }
-        let (old, wakers) = {
+        let mut wakers = Wakers::default();
+        let old = {
             let mut lines = lock(&raw.lines);
             let (grant, old) = self.place.leave(&mut lines.upgrader);
             match grant {
                 Some(_) => {
+                    raw.has_seen(&lines);
                     let share = Mode::Upgradable.share() - WRITER;
                     raw.state.fetch_add(share, Ordering::AcqRel);
                 }
@@ -351,7 +418,8 @@ impl Upgrade {
                     raw.state.fetch_and(!UPGRADING, Ordering::AcqRel);
                 }
             }
-            (old, raw.serve(&mut lines))
+            raw.serve(&mut lines, &mut wakers);
+            old
         };
         drop(old);
         wakers.wake();

@@ -46,7 +46,12 @@ impl<'a, L: ?Sized, G> RwLockWait<'a, L, G> {
         }
         let seized = self.seize.poll(self.raw, task.waker());
         if seized.is_pending() {
-            self.raw.resource.trace("rwlock.wait");
+            // Who comes back has no place that somebody could hand it.
+            self.raw.resource.trace(if self.seize.is_in_line() {
+                "rwlock.wait"
+            } else {
+                "rwlock.look"
+            });
         }
         seized.map(|()| self.raw.admitted(self.seize.mode()))
     }

@@ -141,7 +141,9 @@ impl Counter {
         }
         self.moved(i64::try_from(count).unwrap_or(i64::MAX));
         if state & WAITERS != 0 {
-            self.serve(&mut lock(&self.waiters)).wake();
+            let mut wakers = Wakers::default();
+            self.serve(&mut lock(&self.waiters), &mut wakers);
+            wakers.wake();
         }
         true
     }
@@ -160,17 +162,15 @@ impl Counter {
     }
 
     /// Gives permits to the first in line while they last.
-    fn serve(&self, waiters: &mut WaitList) -> Wakers {
-        let mut wakers = Wakers::default();
+    fn serve(&self, waiters: &mut WaitList, wakers: &mut Wakers) {
         while let Some(need) = waiters.front_need() {
             if !self.take_locked(need) {
-                return wakers;
+                return;
             }
             wakers.push(waiters.grant_front(Grant::One));
             self.resource.trace(self.operations.grant);
         }
         self.state.fetch_and(!WAITERS, Ordering::SeqCst);
-        wakers
     }
 
     /// Takes permits under the lock.
@@ -294,7 +294,8 @@ impl Take {
         let Some(place) = self.place.take() else {
             return;
         };
-        let (old, wakers) = {
+        let mut wakers = Wakers::default();
+        let old = {
             let mut waiters = lock(&counter.waiters);
             let (grant, old) = waiters.remove(place);
             if grant == Some(Grant::One) {
@@ -306,7 +307,8 @@ impl Take {
                 counter.resource.trace(counter.operations.leave);
             }
             // Also if nothing was granted: the next in line may need less.
-            (old, counter.serve(&mut waiters))
+            counter.serve(&mut waiters, &mut wakers);
+            old
         };
         drop(old);
         wakers.wake();

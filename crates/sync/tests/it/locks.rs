@@ -10,7 +10,7 @@ use asupersync_sync::{
 use futures_util::future::FutureExt;
 use futures_util::poll;
 
-use crate::support::{End, settle, under_seeds, within};
+use crate::support::{End, as_on_a_worker, count_waits, settle, under_seeds, within};
 
 #[test]
 fn the_first_in_line_is_served_first_even_if_a_later_one_needs_less() {
@@ -238,5 +238,48 @@ fn notifications_go_to_the_line_in_order_and_past_who_left() {
         // The last in line leaves with its notification, which is stored.
         line.clear();
         assert_eq!(notify.notified(&cx).now_or_never(), Some(Ok(())));
+    });
+}
+
+#[test]
+fn who_comes_while_a_mutex_is_on_its_way_gives_its_owner_a_turn_once() {
+    under_seeds(1, async |cx| {
+        let mutex = Mutex::new(0);
+        let first = mutex.lock(&cx).await.unwrap();
+        let mut handed = Box::pin(mutex.lock(&cx));
+        assert!(poll!(&mut handed).is_pending());
+        drop(first);
+        let mut late = Box::pin(mutex.lock(&cx));
+        assert!(poll!(&mut late).is_pending());
+        *handed.now_or_never().unwrap().unwrap() = 1;
+        assert_eq!(*mutex.try_lock().expect("nobody is in line"), 1);
+
+        let first = mutex.try_lock().unwrap();
+        let mut handed = Box::pin(mutex.lock(&cx));
+        assert!(poll!(&mut handed).is_pending());
+        drop(first);
+        assert!(poll!(&mut late).is_pending(), "it gets in line");
+        let handed = handed.now_or_never().unwrap().unwrap();
+        drop(handed);
+        assert!(
+            mutex.try_lock().is_err(),
+            "it is on its way to who is in line"
+        );
+        drop(late.now_or_never().unwrap().unwrap());
+        assert!(mutex.try_lock().is_ok());
+    });
+}
+
+#[test]
+fn those_who_meet_at_a_mutex_once_do_not_hand_it_round_for_ever() {
+    const EACH: u64 = 50;
+    under_seeds(1, async |cx| {
+        let mutex = Mutex::new(0_u64);
+        let held = mutex.lock(&cx).await.unwrap();
+        let tasks =
+            [(); 4].map(|()| count_waits(EACH, || mutex.lock(&cx), |end| *end.unwrap() += 1));
+        let waits = as_on_a_worker(tasks, || drop(held));
+        assert_eq!(*mutex.try_lock().unwrap(), 4 * EACH);
+        assert!(waits <= 3 * 4, "{waits} waits");
     });
 }

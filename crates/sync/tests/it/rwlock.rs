@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 
 use asupersync_core::{Collect, Outcome};
 use asupersync_kernel::{Cx, RegionOptions};
@@ -15,7 +16,7 @@ use futures_util::future::FutureExt;
 use futures_util::poll;
 use proptest::prelude::*;
 
-use crate::support::{End, drop_after, settle, under_seeds, within};
+use crate::support::{End, as_on_a_worker, count_waits, drop_after, settle, under_seeds, within};
 
 #[test]
 fn a_writer_in_line_stops_new_readers_and_the_readers_behind_it_go_together() {
@@ -76,6 +77,54 @@ fn an_upgrade_goes_before_the_line_and_nobody_writes_in_between() {
         assert!(poll!(&mut writer).is_pending());
         drop(read);
         assert_eq!(*writer.now_or_never().unwrap().unwrap(), 2);
+    });
+}
+
+#[test]
+fn who_comes_while_the_lock_is_on_its_way_gives_its_holder_a_turn_once() {
+    under_seeds(1, async |cx| {
+        let lock = RwLock::new(0);
+        let first = lock.write(&cx).await.unwrap();
+        let mut handed = Box::pin(lock.write(&cx));
+        assert!(poll!(&mut handed).is_pending());
+        drop(first);
+        let mut late = Box::pin(lock.read(&cx));
+        let mut later = Box::pin(lock.write(&cx));
+        assert!(poll!(&mut late).is_pending());
+        assert!(poll!(&mut later).is_pending());
+        *handed.now_or_never().unwrap().unwrap() = 1;
+        assert_eq!(*lock.try_write().expect("nobody is in line"), 1);
+        assert!(poll!(&mut later).is_ready(), "it came back");
+        assert!(poll!(&mut late).is_ready(), "it came back");
+
+        let first = lock.read(&cx).await.unwrap();
+        let mut handed = Box::pin(lock.write(&cx));
+        assert!(poll!(&mut handed).is_pending());
+        drop(first);
+        let mut late = Box::pin(lock.read(&cx));
+        for _ in 0..2 {
+            assert!(poll!(&mut late).is_pending());
+        }
+        let mut next = Box::pin(lock.write(&cx));
+        drop(handed);
+        let reading = late.now_or_never().expect("it got in line").unwrap();
+        assert!(poll!(&mut next).is_pending());
+        drop(reading);
+        assert!(next.now_or_never().is_some());
+    });
+}
+
+#[test]
+fn those_who_meet_at_a_lock_once_do_not_hand_it_round_for_ever() {
+    const EACH: u64 = 50;
+    under_seeds(1, async |cx| {
+        let lock = RwLock::new(0_u64);
+        let held = lock.write(&cx).await.unwrap();
+        let tasks =
+            [(); 4].map(|()| count_waits(EACH, || lock.write(&cx), |end| *end.unwrap() += 1));
+        let waits = as_on_a_worker(tasks, || drop(held));
+        assert_eq!(*lock.try_read().unwrap(), 4 * EACH);
+        assert!(waits <= 3 * 4, "{waits} waits");
     });
 }
 
@@ -413,8 +462,8 @@ async fn play(cx: &Cx, steps: Vec<Step>) {
         let mut still = Vec::new();
         for (id, mut waiter) in waiting {
             match poll!(&mut waiter) {
-                std::task::Poll::Ready(guard) => held.push((id, guard)),
-                std::task::Poll::Pending => still.push((id, waiter)),
+                Poll::Ready(guard) => held.push((id, guard)),
+                Poll::Pending => still.push((id, waiter)),
             }
         }
         waiting = still;

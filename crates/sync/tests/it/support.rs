@@ -1,9 +1,12 @@
 //! What the tests share.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 use asupersync_core::Outcome;
 use asupersync_kernel::{Cx, Scope};
@@ -62,4 +65,72 @@ pub(crate) async fn settle(cx: &Cx) {
     for _ in 0..64 {
         cx.yield_now().await.expect("nobody cancels this task");
     }
+}
+
+/// Does an operation so often, and counts how often it had to come back for that.
+pub(crate) async fn count_waits<F: Future>(
+    times: u64,
+    operation: impl Fn() -> F,
+    done: impl Fn(F::Output),
+) -> u64 {
+    let mut waits = 0;
+    for _ in 0..times {
+        let mut one = pin!(operation());
+        let end = poll_fn(|task| {
+            let seen = one.as_mut().poll(task);
+            waits += u64::from(seen.is_pending());
+            seen
+        });
+        done(end.await);
+    }
+    waits
+}
+
+/// Which futures to poll next: who was woken before all others, who woke itself behind them, as on a worker.
+#[derive(Default)]
+struct Ready {
+    queue: Mutex<VecDeque<usize>>,
+    running: AtomicUsize,
+}
+
+struct ReadyWaker(Arc<Ready>, usize);
+
+impl Wake for ReadyWaker {
+    fn wake(self: Arc<Self>) {
+        let Self(ready, id) = &*self;
+        let mut queue = ready.queue.lock().expect("nobody panics");
+        if ready.running.load(Ordering::SeqCst) == *id {
+            queue.push_back(*id);
+        } else {
+            queue.push_front(*id);
+        }
+    }
+}
+
+/// Polls all futures until they wait, calls `start`, and polls them in a worker's order to their ends; the sum of what they give.
+pub(crate) fn as_on_a_worker<F: Future<Output = u64>, const COUNT: usize>(
+    tasks: [F; COUNT],
+    start: impl FnOnce(),
+) -> u64 {
+    let ready = Arc::new(Ready::default());
+    let wakers: [_; COUNT] =
+        std::array::from_fn(|id| Waker::from(Arc::new(ReadyWaker(Arc::clone(&ready), id))));
+    let mut tasks = tasks.map(Box::pin);
+    for (task, waker) in tasks.iter_mut().zip(&wakers) {
+        let seen = task.as_mut().poll(&mut Context::from_waker(waker));
+        assert!(seen.is_pending(), "it has to wait");
+    }
+    start();
+    let mut sum = 0;
+    loop {
+        let next = ready.queue.lock().expect("nobody panics").pop_front();
+        let Some(id) = next else { break };
+        ready.running.store(id, Ordering::SeqCst);
+        let mut context = Context::from_waker(&wakers[id]);
+        if let Poll::Ready(one) = tasks[id].as_mut().poll(&mut context) {
+            sum += one;
+        }
+        ready.running.store(COUNT, Ordering::SeqCst);
+    }
+    sum
 }

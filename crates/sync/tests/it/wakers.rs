@@ -1,11 +1,13 @@
 //! Wakers are the program's code: they may re-enter, panic, and be dropped at any time.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use asupersync_sync::{Mutex, Notify, Semaphore, mpsc};
+
+use futures_util::future::FutureExt;
 
 use crate::support::under_seeds;
 
@@ -93,6 +95,53 @@ fn a_waker_may_re_enter_the_primitive_that_calls_it() {
         drop(rx);
         assert!(runs.load(Ordering::SeqCst) > 5);
     });
+}
+
+#[test]
+fn a_waker_may_add_permits_while_others_are_still_in_line() {
+    under_seeds(1, async |cx| {
+        let semaphore = Arc::new(Semaphore::new(0));
+        let again = Arc::clone(&semaphore);
+        let adding = waker(move || again.add_permits(1));
+        let mut acquires: Vec<_> = (0..3).map(|_| Box::pin(semaphore.acquire(&cx))).collect();
+        for acquire in &mut acquires {
+            let seen = acquire.as_mut().poll(&mut Context::from_waker(&adding));
+            assert!(seen.is_pending());
+        }
+        // Whoever is woken adds the permit of the next.
+        semaphore.add_permits(1);
+        for acquire in acquires {
+            acquire.now_or_never().expect("granted").unwrap().forget();
+        }
+        assert_eq!(semaphore.available_permits(), 1);
+    });
+}
+
+#[test]
+fn a_waker_may_drop_a_send_that_is_still_in_line() {
+    under_seeds(1, async |cx| {
+        let (tx, mut rx) = mpsc::channel(1);
+        tx.try_send(0).unwrap();
+        let (own_tx, own_cx) = (tx.clone(), cx.clone());
+        let behind = Box::pin(async move { own_tx.send(&own_cx, 2).await.is_ok() });
+        let behind = Arc::new(std::sync::Mutex::new(Some(behind)));
+        let dropped = Arc::clone(&behind);
+        let dropping = waker(move || drop(dropped.lock().unwrap().take()));
+        let mut first = Box::pin(tx.send(&cx, 1));
+        let seen = first.as_mut().poll(&mut Context::from_waker(&dropping));
+        assert!(seen.is_pending());
+        let seen = behind.lock().unwrap().as_mut().map(poll_once);
+        assert_eq!(seen, Some(Poll::Pending));
+        assert_eq!(rx.try_recv(), Ok(0));
+        assert!(behind.lock().unwrap().is_none(), "the first was woken");
+        first.await.unwrap();
+        assert_eq!(rx.try_recv(), Ok(1));
+        assert_eq!(rx.try_recv(), Err(mpsc::TryRecvError::Empty));
+    });
+}
+
+fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[test]

@@ -227,7 +227,9 @@ fn put_task_fields<'a>(
             out.subject(Some(*subject));
             out.one_of(&STAGES, stage)?;
         }
-        Event::Masked { subject } | Event::Unmasked { subject } => out.subject(Some(*subject)),
+        Event::Masked { subject }
+        | Event::Unmasked { subject }
+        | Event::CancelUnchanged { subject } => out.subject(Some(*subject)),
         _ => return None,
     }
     Some(())
@@ -271,6 +273,7 @@ const fn tag_of(event: &Event) -> Option<u8> {
         Event::FinalizerAdded { .. } => 33,
         Event::FailureTaken { .. } => 34,
         Event::PermitsMoved { .. } => 35,
+        Event::CancelUnchanged { .. } => 36,
         _ => return None,
     })
 }
@@ -408,7 +411,7 @@ pub(super) fn get_event(
         },
         5..=13 => task_event(tag, from)?,
         24..=26 => later_task_event(tag, from)?,
-        16..=23 | 27..=30 => other_event(tag, from)?,
+        16..=23 | 27..=30 | 36 => other_event(tag, from)?,
         31..=35 => account_event(tag, from)?,
         _ => return Err(from.input.malformed("the tag of an event")),
     })
@@ -501,6 +504,9 @@ fn other_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError>
         20 => Event::TimerCancelled { at: from.time()? },
         21 => Event::EntropyDrawn {
             value: from.entropy()?,
+        },
+        36 => Event::CancelUnchanged {
+            subject: from.subject()?,
         },
         27 => Event::ClockAdvanced { to: from.time()? },
         28 => Event::JobQueued {

@@ -142,6 +142,7 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
             change: a.cast_signed(),
             free: u64::from(b),
         },
+        35 => Event::CancelUnchanged { subject },
         _ => Event::Operation {
             subject: maybe,
             resource: a,
@@ -150,7 +151,7 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
     }
 }
 
-const KINDS: u8 = 36;
+const KINDS: u8 = 37;
 
 fn traces() -> impl Strategy<Value = Trace> {
     let number = prop_oneof![0..40_u64, any::<u64>()];

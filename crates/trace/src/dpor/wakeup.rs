@@ -1,0 +1,85 @@
+//! What is planned at a node: a tree of processes, each to be run before what hangs below it.
+
+use std::sync::Arc;
+
+use super::naming::{Naming, Touched};
+use crate::step::ProcessKey;
+use crate::trail::Trail;
+
+/// A process to be run, and what is to be run after it; with nothing below it, whatever follows will do.
+pub(super) struct Branch {
+    pub(super) process: ProcessKey,
+    /// What its step accessed when it was last seen.
+    touched: Arc<Touched>,
+    pub(super) then: Vec<Branch>,
+}
+
+/// A step of a sequence that is planned, as it was taken in the execution that it is planned from.
+pub(super) struct Event {
+    pub(super) process: ProcessKey,
+    /// Its index there.
+    pub(super) step: usize,
+    pub(super) touched: Arc<Touched>,
+}
+
+/// How a process can go first in a sequence.
+pub(super) enum GoesFirst {
+    /// By its own step in it, with this index.
+    Within(usize),
+    /// By a step that commutes with all of it.
+    Beside,
+}
+
+/// Whether what follows a sequence may as well begin with a step of this process, which would access what was touched.
+pub(super) fn goes_first(
+    trail: &Trail,
+    naming: &Naming,
+    sequence: &[Event],
+    process: ProcessKey,
+    touched: &Touched,
+) -> Option<GoesFirst> {
+    let own = sequence.iter().position(|event| event.process == process);
+    let Some(index) = own else {
+        let is_apart = |event: &Event| naming.are_apart(&event.touched, touched);
+        return sequence.iter().all(is_apart).then_some(GoesFirst::Beside);
+    };
+    let step = sequence[index].step;
+    let mut earlier = sequence[..index].iter();
+    let is_behind = earlier.any(|event| trail.before(event.step, step));
+    (!is_behind).then_some(GoesFirst::Within(index))
+}
+
+/// Plans a sequence, unless one that is planned already leads to the same.
+pub(super) fn insert(
+    trail: &Trail,
+    naming: &Naming,
+    branches: &mut Vec<Branch>,
+    mut sequence: Vec<Event>,
+) {
+    let mut branches = branches;
+    'down: while !sequence.is_empty() {
+        for place in 0..branches.len() {
+            let branch = &branches[place];
+            let goes = goes_first(trail, naming, &sequence, branch.process, &branch.touched);
+            let Some(goes) = goes else { continue };
+            if branch.then.is_empty() {
+                // Whatever follows that process will be explored.
+                return;
+            }
+            if let GoesFirst::Within(index) = goes {
+                sequence.remove(index);
+            }
+            branches = &mut branches[place].then;
+            continue 'down;
+        }
+        let chain = sequence.into_iter().rev().fold(Vec::new(), |then, event| {
+            vec![Branch {
+                process: event.process,
+                touched: event.touched,
+                then,
+            }]
+        });
+        branches.extend(chain);
+        return;
+    }
+}
