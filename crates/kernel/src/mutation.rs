@@ -103,6 +103,15 @@ pub const fn is_on(_mutation: Mutation) -> bool {
     false
 }
 
+/// As [`is_on`], every other time that it is asked, so that a defect which repeats itself comes to an end.
+#[must_use]
+pub fn is_on_by_turns(mutation: Mutation) -> bool {
+    thread_local! {
+        static TURN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    is_on(mutation) && !TURN.replace(!TURN.get())
+}
+
 /// Calls `f` with a defect switched on for this thread, or with none.
 ///
 /// # Examples

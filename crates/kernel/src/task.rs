@@ -25,7 +25,7 @@ use crate::current;
 use crate::event::{Event, Name};
 use crate::extra::Failed;
 use crate::host::{Lane, Report, WorkerId};
-use crate::mutation::{Mutation, is_on};
+use crate::mutation::{Mutation, is_on, is_on_by_turns};
 use crate::node::{Header, Inner, Kind, NodeInit, NodeRef, Phase};
 use crate::obligation;
 use crate::state::{Claim, Queue, State};
@@ -499,7 +499,7 @@ fn run(node: &NodeRef, queue: Queue) {
                 cancel::arm_cleanup(node);
             }
             let queue = waker::queue_of(node);
-            if is_on(Mutation::PolledUnwoken) {
+            if is_on_by_turns(Mutation::PolledUnwoken) {
                 let _ = node.state.schedule(queue);
             }
             if node.state.suspend(queue) {

@@ -16,6 +16,7 @@ use crate::chaos;
 use crate::config::LabConfig;
 use crate::host::{Choice, LabHost, Next};
 use crate::instruments::Instruments;
+use crate::invariant::{Invariants, Moment};
 use crate::net::LabNet;
 use crate::oracle::{Law, Violation, check_finished, check_stalled, idle_holders, stalled_holders};
 use crate::report::{LabEnd, LabReport};
@@ -26,6 +27,7 @@ use crate::strategy::Strategy;
 pub struct LabRuntime {
     config: LabConfig,
     ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    invariants: Invariants,
 }
 
 impl fmt::Debug for LabRuntime {
@@ -43,6 +45,7 @@ impl LabRuntime {
         Self {
             config,
             ports: Vec::new(),
+            invariants: Invariants::new(),
         }
     }
 
@@ -50,6 +53,29 @@ impl LabRuntime {
     #[must_use]
     pub fn port<P: Send + Sync + 'static>(mut self, port: P) -> Self {
         self.ports.push((TypeId::of::<P>(), Box::new(port)));
+        self
+    }
+
+    /// Adds an invariant: `check` is called whenever nothing can run, before time goes on, and at the end.
+    ///
+    /// What it says against the program's state is a violation of [`Law::Invariant`], told once.
+    /// # Examples
+    /// ```
+    /// use asupersync_core::Cancelled;
+    /// use asupersync_lab::{LabConfig, LabRuntime, Law};
+    /// let lab = LabRuntime::new(LabConfig::default()).invariant("it is early", |moment| {
+    ///     if moment.now.as_nanos() < 1_000 { Ok(()) } else { Err(format!("it is {}", moment.now)) }
+    /// });
+    /// let report = lab.run(async |cx| cx.sleep(std::time::Duration::from_secs(1)).await);
+    /// assert_eq!(report.violations[0].law, Law::Invariant);
+    /// ```
+    #[must_use]
+    pub fn invariant(
+        mut self,
+        name: &'static str,
+        check: impl FnMut(Moment) -> Result<(), String> + Send + 'static,
+    ) -> Self {
+        self.invariants.add(name, Box::new(check));
         self
     }
 
@@ -87,9 +113,10 @@ impl LabRuntime {
         };
         let mut end = LabEnd::Finished;
         let mut seen = 0;
+        let mut invariants = self.invariants;
         let kernel_host: Arc<dyn Host> = host.clone();
         let root = run_root(kernel_host, options, body, |root| {
-            match turn(&host, root, &self.config) {
+            match turn(&host, root, &self.config, &mut invariants) {
                 Turn::Ran => ControlFlow::Continue(()),
                 Turn::End(reached) => {
                     seen = host.event_count();
@@ -115,6 +142,7 @@ impl LabRuntime {
             message: format!("{} by the thread `{}`", foreign.what, foreign.thread),
             event: foreign.event,
         }));
+        violations.extend(invariants.into_found());
         let fingerprint = match end {
             LabEnd::Abandoned => None,
             _ => decisions.fingerprint,
@@ -171,8 +199,9 @@ enum Turn {
     End(LabEnd),
 }
 
-fn turn(host: &LabHost, root: &Root, config: &LabConfig) -> Turn {
+fn turn(host: &LabHost, root: &Root, config: &LabConfig, invariants: &mut Invariants) -> Turn {
     if root.is_quiescent() {
+        look(host, invariants, true);
         return Turn::End(LabEnd::Finished);
     }
     if host.steps() >= config.max_steps {
@@ -186,6 +215,7 @@ fn turn(host: &LabHost, root: &Root, config: &LabConfig) -> Turn {
             let _ = catch_unwind(AssertUnwindSafe(|| run_job(run)));
         }
         Next::Idle => {
+            look(host, invariants, false);
             let Some(due) = host.advance() else {
                 return Turn::End(LabEnd::Stalled(root.unfinished()));
             };
@@ -193,6 +223,19 @@ fn turn(host: &LabHost, root: &Root, config: &LabConfig) -> Turn {
         }
     }
     Turn::Ran
+}
+
+/// Looks at the program's invariants.
+fn look(host: &LabHost, invariants: &mut Invariants, is_end: bool) {
+    if invariants.is_empty() {
+        return;
+    }
+    let moment = Moment {
+        now: host.now(),
+        step: host.steps(),
+        is_end,
+    };
+    invariants.look(moment, host.event_count());
 }
 
 /// Runs a job on this thread, as one step.
