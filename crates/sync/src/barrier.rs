@@ -392,11 +392,12 @@ mod tests {
                 assert!(arrival.poll(&barrier, Waker::noop()).is_pending());
             }
         }
-        assert_eq!(barrier.state.load(Ordering::Acquire), 2 * ARRIVAL | WAITERS);
+        let word = || barrier.state.load(Ordering::Acquire);
+        assert_eq!(word(), (2 * ARRIVAL) | WAITERS);
         arrivals[0].leave(&barrier);
-        assert_eq!(barrier.state.load(Ordering::Acquire), ARRIVAL | WAITERS);
+        assert_eq!(word(), ARRIVAL | WAITERS);
         arrivals[1].leave(&barrier);
-        assert_eq!(barrier.state.load(Ordering::Acquire), 0);
+        assert_eq!(word(), 0);
     }
 
     #[test]
@@ -406,7 +407,7 @@ mod tests {
             assert_eq!(barrier.size(), size);
             assert!(barrier.shift <= 1 + ARRIVED_BITS_MAX);
             let most = (barrier.size - 1).min((1 << ARRIVED_BITS_MAX) - 1);
-            let state = 7 << barrier.shift | most * ARRIVAL | WAITERS;
+            let state = (7 << barrier.shift) | (most * ARRIVAL) | WAITERS;
             assert_eq!(barrier.arrived_in(state), most);
             assert_eq!(barrier.round_of(state), 7);
         }
