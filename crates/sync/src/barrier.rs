@@ -379,6 +379,41 @@ impl Drop for BarrierWait<'_> {
     }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_who_leaves_the_line_takes_the_flag_back() {
+        let barrier = Barrier::new(3);
+        let mut arrivals = [(); 2].map(|()| Arrival::new());
+        for arrival in &mut arrivals {
+            for _ in 0..3 {
+                assert!(arrival.poll(&barrier, Waker::noop()).is_pending());
+            }
+        }
+        let word = || barrier.state.load(Ordering::Acquire);
+        assert_eq!(word(), (2 * ARRIVAL) | WAITERS);
+        arrivals[0].leave(&barrier);
+        assert_eq!(word(), ARRIVAL | WAITERS);
+        arrivals[1].leave(&barrier);
+        assert_eq!(word(), 0);
+    }
+
+    #[test]
+    fn the_word_has_room_for_every_size() {
+        for size in [1, 2, 3, 4, 5, 8, 9, 1 << 31, usize::MAX] {
+            let barrier = Barrier::new(size);
+            assert_eq!(barrier.size(), size);
+            assert!(barrier.shift <= 1 + ARRIVED_BITS_MAX);
+            let most = (barrier.size - 1).min((1 << ARRIVED_BITS_MAX) - 1);
+            let state = (7 << barrier.shift) | (most * ARRIVAL) | WAITERS;
+            assert_eq!(barrier.arrived_in(state), most);
+            assert_eq!(barrier.round_of(state), 7);
+        }
+    }
+}
+
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
@@ -473,12 +508,17 @@ mod loom_tests {
 
     #[test]
     fn loom_who_leaves_counts_out_or_stands_for_the_others() {
-        loom::model(|| {
+        // It leaves before it has come back, and from the line.
+        [1, 2].into_iter().for_each(leaves_after);
+    }
+
+    fn leaves_after(polls: u32) {
+        loom::model(move || {
             let model = Model::new(2);
             let other = Arc::clone(&model);
             let waiter = thread::spawn(move || other.barrier.blocking_wait().round());
             let mut leaver = Arrival::new();
-            for _ in 0..2 {
+            for _ in 0..polls {
                 let _ = leaver.poll(&model.barrier, Waker::noop());
             }
             leaver.leave(&model.barrier);

@@ -14,12 +14,13 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use asupersync_core::Cancelled;
 use asupersync_kernel::{CancelWait, Cx, Resource, wake_contained};
 
-use crate::mutex::{LockError, MutexGuard};
+use crate::mutex::{LockError, MutexGuard, OwnedMutexGuard};
 use crate::primitive::{Mutex, lock};
 use crate::spot::Spot;
 use crate::waiters::{Grant, WaitList};
@@ -99,6 +100,56 @@ impl Condvar {
         Ok(guard)
     }
 
+    /// Like [`wait`](Self::wait), for a guard that keeps the mutex alive.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    /// # Cancel safety
+    /// Lossy: as [`wait`](Self::wait).
+    /// # Examples
+    /// ```
+    /// use std::sync::Arc;
+    /// use asupersync_kernel::Cx;
+    /// use asupersync_sync::{Condvar, LockError, Mutex, OwnedMutexGuard};
+    /// async fn next_change(
+    ///     cx: &Cx,
+    ///     count: &Arc<Mutex<u32>>,
+    ///     changed: &Condvar,
+    /// ) -> Result<OwnedMutexGuard<u32>, LockError> {
+    ///     let held = count.lock_owned(cx).await?;
+    ///     changed.wait_owned(cx, held).await
+    /// }
+    /// ```
+    pub async fn wait_owned<T: ?Sized, C>(
+        &self,
+        cx: &Cx<C>,
+        guard: OwnedMutexGuard<T>,
+    ) -> Result<OwnedMutexGuard<T>, LockError> {
+        let mutex = Arc::clone(OwnedMutexGuard::mutex(&guard));
+        let notified = Parked::new(self, guard).await?;
+        let guard = mutex.lock_owned(cx).await?;
+        notified.used();
+        Ok(guard)
+    }
+
+    /// Like [`wait_while`](Self::wait_while), for a guard that keeps the mutex alive.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    /// # Cancel safety
+    /// Lossy: as [`wait`](Self::wait).
+    pub async fn wait_while_owned<T: ?Sized, C>(
+        &self,
+        cx: &Cx<C>,
+        mut guard: OwnedMutexGuard<T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<OwnedMutexGuard<T>, LockError> {
+        while condition(&mut guard) {
+            guard = self.wait_owned(cx, guard).await?;
+        }
+        Ok(guard)
+    }
+
     /// Wakes the first in line, if there is one.
     ///
     /// The lock need not be held.
@@ -155,16 +206,19 @@ impl Drop for Notification<'_> {
     }
 }
 
-/// The wait for a notification, from the lock's giving up on.
-struct Parked<'c, 'a, T: ?Sized> {
+/// The wait for a notification, from the lock's giving up on; `G` is the guard.
+struct Parked<'c, G> {
     condvar: &'c Condvar,
-    guard: Option<MutexGuard<'a, T>>,
+    guard: Option<G>,
     place: Spot,
     cancel: CancelWait,
 }
 
-impl<'c, 'a, T: ?Sized> Parked<'c, 'a, T> {
-    const fn new(condvar: &'c Condvar, guard: MutexGuard<'a, T>) -> Self {
+/// The guard is dropped, never pinned.
+impl<G> Unpin for Parked<'_, G> {}
+
+impl<'c, G> Parked<'c, G> {
+    const fn new(condvar: &'c Condvar, guard: G) -> Self {
         Self {
             condvar,
             guard: Some(guard),
@@ -192,7 +246,7 @@ impl<'c, 'a, T: ?Sized> Parked<'c, 'a, T> {
     }
 }
 
-impl<'c, T: ?Sized> Future for Parked<'c, '_, T> {
+impl<'c, G> Future for Parked<'c, G> {
     type Output = Result<Notification<'c>, Cancelled>;
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
@@ -221,7 +275,7 @@ impl<'c, T: ?Sized> Future for Parked<'c, '_, T> {
     }
 }
 
-impl<T: ?Sized> Drop for Parked<'_, '_, T> {
+impl<G> Drop for Parked<'_, G> {
     fn drop(&mut self) {
         self.leave();
     }

@@ -335,12 +335,13 @@ latch_case!(
 
 /// A wake for one: the probed waiter uses it, or the one behind it gets it.
 macro_rules! condvar_case {
-    ($name:ident, every_await($item:literal), |$condvar:ident, $cx:ident, $guard:ident| $wait:expr) => {
+    ($name:ident, every_await($item:literal), $lock:ident, |$condvar:ident, $cx:ident, $guard:ident| $wait:expr) => {
         #[test]
         fn $name() {
             every_await($item, async |cx: Cx, probe: Probe| {
                 // A panic that unwinds through the call before it has given the lock up would poison it, rightly.
-                let shared = Arc::new((Mutex::new_unpoisoned(0_u32), Condvar::new()));
+                let mutex = Arc::new(Mutex::new_unpoisoned(0_u32));
+                let shared = Arc::new((mutex, Condvar::new()));
                 within(&cx, async |scope| {
                     let behind = {
                         let shared = Arc::clone(&shared);
@@ -363,7 +364,7 @@ macro_rules! condvar_case {
                             End::Ok(())
                         })
                     };
-                    let $guard = shared.0.lock(scope.cx()).await.unwrap();
+                    let $guard = shared.0.$lock(scope.cx()).await.unwrap();
                     let $condvar = &shared.1;
                     let $cx = scope.cx();
                     let end = probe.run($cx, $wait).await;
@@ -389,12 +390,26 @@ macro_rules! condvar_case {
 condvar_case!(
     condvar_wait,
     every_await("Condvar::wait"),
+    lock,
     |condvar, cx, guard| condvar.wait(cx, guard)
 );
 condvar_case!(
     condvar_wait_while,
     every_await("Condvar::wait_while"),
+    lock,
     |condvar, cx, guard| condvar.wait_while(cx, guard, |ready| *ready == 0)
+);
+condvar_case!(
+    condvar_wait_owned,
+    every_await("Condvar::wait_owned"),
+    lock_owned,
+    |condvar, cx, guard| condvar.wait_owned(cx, guard)
+);
+condvar_case!(
+    condvar_wait_while_owned,
+    every_await("Condvar::wait_while_owned"),
+    lock_owned,
+    |condvar, cx, guard| condvar.wait_while_owned(cx, guard, |ready| *ready == 0)
 );
 
 /// The probed call makes the value first, or waits for who does; in the end there is one, and a later call finds it.
