@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Diff(pack::DiffOptions),
     /// Show what led to the failure in a crashpack, in the terminal or as a picture.
     Show(pack::ShowOptions),
-    /// List the laws that every run is checked against.
+    /// List the laws that every run is checked against, or break each on purpose.
     Oracles(oracles::Options),
 }
 
@@ -59,6 +59,8 @@ pub(crate) enum CommandError {
     NoFailure { path: PathBuf },
     #[error("{} was found", if *count == 1 { "a violation".to_owned() } else { format!("{count} violations") })]
     Found { count: usize },
+    #[error("{silent} oracles did not fire as they should, and clean runs fired {alarms} times")]
+    Oracles { silent: usize, alarms: u64 },
     #[error("{missed} bugs were missed, and {reported} fixed twins reported")]
     Zoo { missed: usize, reported: usize },
 }
@@ -72,10 +74,7 @@ pub(crate) fn run(command: Command) -> Result<(), CommandError> {
         Command::Minimize(options) => pack::minimize(&options),
         Command::Diff(options) => pack::diff(&options),
         Command::Show(options) => pack::show(&options),
-        Command::Oracles(options) => {
-            oracles::run(&options);
-            Ok(())
-        }
+        Command::Oracles(options) => oracles::run(&options),
     }
 }
 

@@ -306,7 +306,8 @@ fn racers(seed: u64) -> Vec<Violation> {
             }
         };
         let end = race(&cx, vec![run(MOMENT), run(LONG)]).await;
-        Unit::Ok(drop(end))
+        drop(end);
+        Unit::Ok(())
     }))
 }
 
@@ -444,7 +445,8 @@ fn unjoined_error(seed: u64) -> Vec<Violation> {
                 Ok::<(), fmt::Error>(())
             })
             .await;
-        Unit::Ok(drop(end))
+        drop(end);
+        Unit::Ok(())
     }))
 }
 

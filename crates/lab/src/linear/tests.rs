@@ -85,7 +85,10 @@ impl Model for Map {
 }
 
 /// Operations as called, returned, op, result; without a return the outcome is not known.
-fn history<O: Clone, R: Clone>(rows: &[(u64, Option<(u64, R)>, O)]) -> Vec<Operation<O, R>> {
+/// When it began, when it ended with what, and what it was.
+type Told<O, R> = (u64, Option<(u64, R)>, O);
+
+fn history<O: Clone, R: Clone>(rows: &[Told<O, R>]) -> Vec<Operation<O, R>> {
     let row = |(called, returned, op): &(u64, Option<(u64, R)>, O)| Operation {
         task: None,
         op: op.clone(),

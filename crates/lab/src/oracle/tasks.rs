@@ -22,10 +22,8 @@ pub(super) fn see(ledger: &mut Ledger, event: &Event) {
                 ledger.broken(Law::TaskEnd, format!("{task} ended twice"));
             }
         }
-        Event::TaskPolled { task } => {
-            if ledger.task(*task).ended.is_some() {
-                ledger.broken(Law::TaskEnd, format!("{task} was polled after its end"));
-            }
+        Event::TaskPolled { task } if ledger.task(*task).ended.is_some() => {
+            ledger.broken(Law::TaskEnd, format!("{task} was polled after its end"));
         }
         _ => {}
     }

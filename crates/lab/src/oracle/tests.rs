@@ -41,7 +41,7 @@ fn clean() -> Trace {
 }
 
 /// The laws broken in the clean trace after `mutate`.
-fn broken(mutate: impl FnOnce(&mut Vec<crate::TraceEvent>)) -> BTreeSet<Law> {
+fn broken(mutate: impl FnOnce(&mut Vec<TraceEvent>)) -> BTreeSet<Law> {
     let mut trace = clean();
     mutate(&mut trace.events);
     check_laws(&trace)
@@ -50,7 +50,7 @@ fn broken(mutate: impl FnOnce(&mut Vec<crate::TraceEvent>)) -> BTreeSet<Law> {
         .collect()
 }
 
-fn position(events: &[crate::TraceEvent], wanted: impl Fn(&Event) -> bool) -> usize {
+fn position(events: &[TraceEvent], wanted: impl Fn(&Event) -> bool) -> usize {
     let found = events.iter().position(|traced| wanted(&traced.event));
     found.expect("the program does this")
 }
@@ -59,7 +59,7 @@ fn child_ends(event: &Event) -> bool {
     matches!(event, Event::TaskEnded { task, .. } if task.region() == RegionId::new(1))
 }
 
-fn check(expected: &[Law], mutate: impl FnOnce(&mut Vec<crate::TraceEvent>)) {
+fn check(expected: &[Law], mutate: impl FnOnce(&mut Vec<TraceEvent>)) {
     assert_eq!(broken(mutate), expected.iter().copied().collect());
 }
 
