@@ -9,7 +9,7 @@ use asupersync_core::{CancelKind, CancelStage, Outcome};
 use asupersync_kernel::Cx;
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use futures_util::{FutureExt, select};
+use futures_util::{FutureExt, select_biased};
 
 use crate::support::{End, FOREVER, Log, TICK, reason_of};
 
@@ -89,7 +89,8 @@ fn a_request_reaches_a_sleeper_also_below_combinators_with_their_own_wakers() {
         let selected = async |cx: Cx| {
             let mut sleeps: FuturesUnordered<_> = (0..3).map(|_| cx.sleep(FOREVER)).collect();
             let mut other = Box::pin(cx.sleep(FOREVER)).fuse();
-            select! {
+            // Without a draw of its own, which would be no function of the seed.
+            select_biased! {
                 end = other => end?,
                 end = sleeps.next() => end.expect("three sleeps")?,
             }

@@ -190,6 +190,10 @@ fn violations(trace: &Trace, seen: usize, end: &LabEnd, config: &LabConfig) -> V
     );
     holders.sort_unstable();
     holders.dedup();
+    if !holders.is_empty() {
+        // Who was given a lock and is not polled has not missed a wake: this says who, and why.
+        violations.retain(|violation| violation.law != Law::LostWake);
+    }
     violations.extend(holders.iter().map(|futurelock| Violation {
         law: Law::Futurelock,
         message: futurelock.to_string(),
