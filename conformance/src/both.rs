@@ -42,7 +42,7 @@ impl Hosts {
     #[must_use]
     pub fn leaks(mut self, response: LeakResponse) -> Self {
         self.leak_response = response;
-        self.expected.push(Law::Obligations);
+        self.expected.push(Law::ObligationLeak);
         self
     }
 

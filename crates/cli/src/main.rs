@@ -1,6 +1,7 @@
 //! The `asupersync` command.
 #![forbid(unsafe_code)]
 
+mod lab;
 mod raptorq;
 
 use std::error::Error;
@@ -21,11 +22,15 @@ enum Command {
     /// Forward error correction of files (RaptorQ, RFC 6330).
     #[command(subcommand)]
     Raptorq(raptorq::Command),
+    /// Schedules of concurrent programs: searched, replayed, shown.
+    #[command(subcommand)]
+    Lab(lab::Command),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Options::parse().command {
-        Command::Raptorq(command) => raptorq::run(command),
+    let outcome: Result<(), Box<dyn Error>> = match Options::parse().command {
+        Command::Raptorq(command) => raptorq::run(command).map_err(Into::into),
+        Command::Lab(command) => lab::run(command).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,8 +10,9 @@
 
 use std::convert::Infallible;
 
-use asupersync_core::{CancelKind, Collect, Outcome, Severity};
+use asupersync_core::{CancelKind, CancelReason, Collect, Origin, Outcome, Severity, Time};
 use asupersync_kernel::caps::HasSpawn;
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{Cx, RegionOptions};
 
 use crate::branch::{Branch, begin};
@@ -181,10 +182,15 @@ where
                 if !decided && let Verdict::CancelRest(kind) = rule.ended(index, severity) {
                     decided = true;
                     fleet.cancel_all(kind);
+                    if is_on(Mutation::LosersAreLeft) {
+                        break;
+                    }
                 }
             }
-            let ended =
-                |end: Option<_>| end.expect("the fleet is empty, so every branch has ended");
+            let ended = |end: Option<_>| match end {
+                None if is_on(Mutation::LosersAreLeft) => left_behind(),
+                end => end.expect("the fleet is empty, so every branch has ended"),
+            };
             Outcome::Ok(outcomes.into_iter().map(ended).collect())
         })
         .await
@@ -266,6 +272,12 @@ where
     fn for_each(outcomes: Self::Outcomes, f: impl FnMut(usize, Outcome<Self::Ok, Self::Err>)) {
         <Vec<B> as Uniform<C>>::for_each(outcomes.into(), f);
     }
+}
+
+/// What stands for the outcome of a branch that was not waited for.
+fn left_behind<T, E>() -> Outcome<T, E> {
+    let origin = Origin::default();
+    Outcome::Cancelled(CancelReason::new(CancelKind::RaceLost, origin, Time::ZERO))
 }
 
 fn exactly<T, const N: usize>(all: Vec<T>) -> [T; N] {

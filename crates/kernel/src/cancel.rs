@@ -22,6 +22,7 @@ use asupersync_core::{CancelKind, CancelReason, CancelStage, Cancelled, Time};
 use crate::current;
 use crate::event::Event;
 use crate::host::TimerKey;
+use crate::mutation::{Mutation, is_on};
 use crate::node::{Depth, Header, Inner, NodeRef, Phase};
 use crate::waker;
 
@@ -125,6 +126,9 @@ struct Inherited {
 fn request_one(node: &NodeRef, asked: Asked, now: Time) -> Vec<Inherited> {
     let kind = asked.reason.kind();
     let Some(step) = accept(node, asked, now) else {
+        node.record(|| Event::CancelUnchanged {
+            subject: node.subject(),
+        });
         return Vec::new();
     };
     node.record(|| Event::CancelRequested {
@@ -154,7 +158,8 @@ fn inherit(node: &Header, children: Option<Children>, now: Time) -> Vec<Inherite
             limit: Some(cleanup),
         },
     };
-    nodes.into_iter().rev().map(tell).collect()
+    let skipped = usize::from(is_on(Mutation::ChildIsNotAsked));
+    nodes.into_iter().skip(skipped).rev().map(tell).collect()
 }
 
 /// Records a request at one node; `None` if it changes nothing.
@@ -246,7 +251,9 @@ fn inherited(node: &Header, reason: &CancelReason, now: Time) -> CancelReason {
 /// Wakes a node and its leaves, outside its lock.
 fn notify(node: &NodeRef, wakers: Vec<Waker>) {
     if node.is_task() {
-        waker::schedule(node);
+        if !is_on(Mutation::RequestDoesNotWake) {
+            waker::schedule(node);
+        }
     } else if let Some(task) = node.parent().and_then(|parent| enclosing_task(parent)) {
         task.urgent.store(true, Ordering::Release);
     }
@@ -327,6 +334,7 @@ pub(crate) fn charge_poll(node: &NodeRef) {
     let left = node.polls_left.load(Ordering::Relaxed);
     match left {
         u32::MAX => {}
+        _ if is_on(Mutation::PollsAreFree) => {}
         0 => spent(node),
         _ => {
             // A request that comes meanwhile sets the count anew; this poll is then on the house.
@@ -344,6 +352,9 @@ pub(crate) fn charge_poll(node: &NodeRef) {
 fn spent(node: &NodeRef) {
     let now = node.host().now();
     if node.stage().is_some() {
+        if is_on(Mutation::MaskHoldsForEver) {
+            return;
+        }
         escalate(node, node.lock(), now);
     } else {
         request(
@@ -357,6 +368,7 @@ fn spent(node: &NodeRef) {
 fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Time) {
     let stage = match node.stage() {
         None | Some(CancelStage::Dropped) => return,
+        Some(CancelStage::Requested) if is_on(Mutation::GraceIsSkipped) => CancelStage::Dropped,
         Some(CancelStage::Requested) => CancelStage::Unshielded,
         Some(CancelStage::Unshielded) => CancelStage::Dropped,
     };

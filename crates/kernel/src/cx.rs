@@ -14,6 +14,7 @@ use crate::current;
 use crate::event::{Event, Subject};
 use crate::host::WorkerId;
 use crate::mask::{MaskGuard, Shield};
+use crate::mutation::{Mutation, is_on};
 use crate::node::NodeRef;
 use crate::region::budget_of;
 use crate::sleep::Sleep;
@@ -126,7 +127,11 @@ impl<C> Cx<C> {
             extra.cost_spent = extra.cost_spent.saturating_add(cost);
             extra.cost_spent
         };
-        if spent > quota && self.node.stage().is_none() {
+        self.node.record(|| Event::CostSpent {
+            subject: self.node.subject(),
+            cost,
+        });
+        if spent > quota && self.node.stage().is_none() && !is_on(Mutation::CostIsFree) {
             let now = self.node.host().now();
             let reason = CancelReason::new(CancelKind::CostBudget, self.node.origin(), now);
             cancel::request(&self.node, reason);
@@ -208,6 +213,11 @@ impl<C: HasTime> Cx<C> {
     /// # Cancel safety
     /// Safe: nothing happened; a new sleep starts anew.
     pub fn sleep(&self, duration: Duration) -> Sleep<'_, C> {
+        let duration = if is_on(Mutation::SleepIsShort) {
+            duration / 2
+        } else {
+            duration
+        };
         Sleep::new(self, self.now() + duration)
     }
 

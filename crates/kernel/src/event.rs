@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use asupersync_core::{
-    CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
+    Budget, CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
 };
 
 /// A name of a node of the ownership tree.
@@ -192,6 +192,11 @@ pub enum Event {
         /// Why.
         kind: CancelKind,
     },
+    /// A cancellation was requested, and changed nothing: a stronger one stood, or its subject had ended.
+    CancelUnchanged {
+        /// Of whom.
+        subject: Subject,
+    },
     /// A cancellation went to its next stage.
     CancelEscalated {
         /// Of whom.
@@ -285,6 +290,39 @@ pub enum Event {
         subject: Subject,
         /// What.
         text: String,
+    },
+    /// A node was made with a budget that is not that of its surroundings.
+    BudgetNarrowed {
+        /// The region, task or fiber.
+        subject: Subject,
+        /// The budget in force there.
+        budget: Budget,
+    },
+    /// Cost was charged to a budget that limits it.
+    CostSpent {
+        /// Who spent it.
+        subject: Subject,
+        /// How many units.
+        cost: u64,
+    },
+    /// A finalizer was registered.
+    FinalizerAdded {
+        /// With which region.
+        region: RegionId,
+    },
+    /// The failure of a task was taken by its handle or by its region.
+    FailureTaken {
+        /// Whose end.
+        task: TaskId,
+    },
+    /// Permits of a counter were taken or returned.
+    PermitsMoved {
+        /// The counter: a number given by the host when the resource was first used.
+        resource: u64,
+        /// How many were returned, or taken if it is negative.
+        change: i64,
+        /// How many the counter had free after that.
+        free: u64,
     },
     /// An operation of a channel, a lock or a socket.
     Operation {

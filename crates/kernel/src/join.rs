@@ -47,7 +47,7 @@ impl<T, E> JoinHandle<T, E> {
     /// Whether the task has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.node.state.is_complete()
+        looked(&self.node)
     }
 
     /// Asks the task to stop, with the kind `User`; it ends when it has cleaned up.
@@ -117,10 +117,21 @@ impl<T, E> JoinHandle<T, E> {
                 .with_message("the region has closed and took the outcome"),
             );
         }
+        self.node.tell_failure_taken();
         // SAFETY: the task is complete, `take` made the outcome this handle's, and `read` belongs to the
         // task's future, as the constructor was promised.
         unsafe { task::take_outcome(&self.node, self.read) }
     }
+}
+
+/// Whether a task has ended; that somebody asked is told.
+fn looked(node: &NodeRef) -> bool {
+    let ended = node.state.is_complete();
+    node.record(|| Event::TaskAwaited {
+        task: node.task_id(),
+        ended,
+    });
+    ended
 }
 
 impl<T, E> Drop for JoinHandle<T, E> {
@@ -135,7 +146,7 @@ impl<T, E> fmt::Debug for JoinHandle<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinHandle")
             .field("id", &self.id())
-            .field("finished", &self.is_finished())
+            .field("finished", &self.node.state.is_complete())
             .finish()
     }
 }
@@ -153,12 +164,7 @@ impl<T, E> Future for Wait<'_, T, E> {
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let node = &this.handle.node;
-        let ended = node.state.is_complete();
-        node.record(|| Event::TaskAwaited {
-            task: node.task_id(),
-            ended,
-        });
-        if ended {
+        if looked(node) {
             return Poll::Ready(Ok(()));
         }
         if let Poll::Ready(cancelled) = this.cancel.poll(task) {

@@ -28,6 +28,9 @@ mod inline;
 mod join;
 mod mask;
 mod meddle;
+// tidy(contents-page): defects are named with their module, as in `mutation::with`.
+#[doc(hidden)]
+pub mod mutation;
 mod node;
 mod obligation;
 mod primitive;

@@ -318,6 +318,15 @@ impl Header {
         }
     }
 
+    /// Says that the outcome of this complete task was taken, if it is a failure.
+    pub(crate) fn tell_failure_taken(&self) {
+        if self.failed.load(Ordering::Relaxed) {
+            self.record(|| Event::FailureTaken {
+                task: self.task_id(),
+            });
+        }
+    }
+
     /// Hands an event to the host, if it records.
     pub(crate) fn record(&self, event: impl FnOnce() -> Event) {
         let region = self.region();

@@ -22,6 +22,7 @@ use crate::cx::Cx;
 use crate::event::{Event, Settlement};
 use crate::extra::Extra;
 use crate::host::{KernelConfig, LeakEscalation, Owed, Report};
+use crate::mutation::{Mutation, is_on};
 use crate::node::{Header, NodeRef};
 
 /// The resource behind an obligation, which can take back what a leaked guard still holds.
@@ -237,10 +238,14 @@ impl Obligation {
         if let Some(full) = &mut self.full {
             gauge(&full.holder, -1);
             if let Some(record) = full.take_record() {
-                full.holder.record(|| Event::ObligationSettled {
+                let told = || Event::ObligationSettled {
                     obligation: record.id,
                     settlement,
-                });
+                };
+                full.holder.record(told);
+                if is_on(Mutation::SettlementToldTwice) {
+                    full.holder.record(told);
+                }
             }
         }
         Ok(())
@@ -301,7 +306,7 @@ impl Full {
 
 impl Drop for Obligation {
     fn drop(&mut self) {
-        if self.settled {
+        if self.settled || is_on(Mutation::GuardSettlesNothing) {
             return;
         }
         let _ = self.settle_dropped();

@@ -21,6 +21,7 @@ use crate::current;
 use crate::event::Event;
 use crate::extra::Finalizer;
 use crate::inline::{self, Inline};
+use crate::mutation::{Mutation, is_on};
 use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionNode, RegionTail};
 use crate::obligation;
 use crate::state::State;
@@ -103,6 +104,12 @@ impl OpenRegion {
             region: id,
             parent: Some(under.subject()),
         });
+        if budget != effective {
+            node.record(|| Event::BudgetNarrowed {
+                subject: node.subject(),
+                budget,
+            });
+        }
         inline::link(under, &node);
         if own_deadline {
             cancel::arm_deadline(&node);
@@ -134,10 +141,16 @@ impl OpenRegion {
             return body;
         }
         self.body_ended(severity);
-        self.wait_quiescent().await;
-        self.begin_finalizing();
+        if !is_on(Mutation::RegionClosesEarly) && !is_on(Mutation::RegionLeavesTasks) {
+            self.wait_quiescent().await;
+        }
+        if !is_on(Mutation::RegionSkipsFinalizing) {
+            self.begin_finalizing();
+        }
         let cleanup = self.run_finalizers().await;
-        self.wait_quiescent().await;
+        if !is_on(Mutation::RegionClosesEarly) && !is_on(Mutation::RegionLeavesTasks) {
+            self.wait_quiescent().await;
+        }
         let leak = obligation::settle_leaks(&self.node);
         let children = self.finish_children::<E>();
         let outcome = settle(&self.node, body, children);
@@ -259,7 +272,13 @@ impl OpenRegion {
     }
 
     fn next_finalizer(&self) -> Option<Finalizer> {
-        self.node.lock().extra.as_mut()?.finalizers.pop()
+        let mut inner = self.node.lock();
+        let finalizers = &mut inner.extra.as_mut()?.finalizers;
+        let next = finalizers.pop()?;
+        if is_on(Mutation::FinalizerIsDropped) {
+            return finalizers.pop();
+        }
+        Some(next)
     }
 
     /// Starts the next finalizer behind a mask that holds as long as its cleanup budget.
@@ -291,8 +310,16 @@ impl OpenRegion {
         cancel::disarm(&self.node);
         let failed = {
             let mut inner = self.node.lock();
-            debug_assert_eq!(inner.live, 0, "a region closes when nothing lives in it");
-            debug_assert!(inner.phase.may_become(Phase::Closed), "finalizers have run");
+            debug_assert!(
+                inner.live == 0
+                    || is_on(Mutation::RegionClosesEarly)
+                    || is_on(Mutation::RegionLeavesTasks),
+                "a region closes when nothing lives in it"
+            );
+            debug_assert!(
+                inner.phase.may_become(Phase::Closed) || is_on(Mutation::RegionSkipsFinalizing),
+                "finalizers have run"
+            );
             inner.phase = Phase::Closed;
             inner
                 .extra
@@ -395,7 +422,7 @@ impl OpenRegion {
 
     fn skip_to_closed(&mut self) {
         if self.node.lock().phase != Phase::Finalizing {
-            self.become_phase(Phase::Finalizing);
+            self.begin_finalizing();
         }
         let _ = self.finish_children::<Infallible>();
     }
@@ -543,6 +570,12 @@ impl FiberNode {
         }
         if budget.is_some() {
             node.lock().extra.get_or_insert_default().budget = Some(effective);
+        }
+        if effective != outer {
+            node.record(|| Event::BudgetNarrowed {
+                subject: node.subject(),
+                budget: effective,
+            });
         }
         inline::link(region, &node);
         if effective.deadline.is_some() && effective.deadline != outer.deadline {

@@ -20,7 +20,7 @@ use crate::node::Header;
 /// ```
 #[derive(Default)]
 pub struct Resource {
-    /// The host's number plus one; 0 before the first record.
+    /// The host's number plus one, 0 before the first record; and the flag `UNTRACED`.
     number: AtomicU64,
 }
 
@@ -39,15 +39,54 @@ impl Resource {
     /// Cost: three loads and a branch while the host does not record.
     #[inline]
     pub fn trace(&self, operation: &'static str) {
-        current::with(|node, _| {
+        let told = current::with(|node, _| {
             if node.region().record_operations {
                 self.record(node, operation);
             }
         });
+        if told.is_none() {
+            self.note_untraced();
+        }
+    }
+
+    /// Records that the context being polled took or returned permits of this counter; `free` says how many it has left.
+    ///
+    /// Cost: as [`trace`](Self::trace).
+    #[inline]
+    pub fn trace_permits(&self, change: i64, free: impl FnOnce() -> u64) {
+        let told = current::with(|node, _| {
+            if node.region().record {
+                self.tell_untraced(node);
+                node.host().record(Event::PermitsMoved {
+                    resource: self.number(|| node.host().next_number()),
+                    change,
+                    free: free(),
+                });
+            }
+        });
+        if told.is_none() {
+            self.note_untraced();
+        }
+    }
+
+    /// Something was done here outside every task: whoever counts operations must know that some are missing.
+    #[inline]
+    fn note_untraced(&self) {
+        if self.number.load(Ordering::Relaxed) & UNTRACED == 0 {
+            self.number.fetch_or(UNTRACED, Ordering::Relaxed);
+        }
+    }
+
+    fn tell_untraced(&self, node: &Header) {
+        if self.number.load(Ordering::Relaxed) & UNTRACED != 0 {
+            self.number.fetch_and(!UNTRACED, Ordering::Relaxed);
+            self.record(node, "resource.untraced");
+        }
     }
 
     #[cold]
     fn record(&self, node: &Header, operation: &'static str) {
+        self.tell_untraced(node);
         let named = if node.region().record {
             node
         } else {
@@ -61,26 +100,30 @@ impl Resource {
     }
 
     fn number(&self, fresh: impl FnOnce() -> u64) -> u64 {
-        match self.number.load(Ordering::Relaxed) {
+        let seen = self.number.load(Ordering::Relaxed);
+        match seen & !UNTRACED {
             0 => {
                 let number = fresh();
                 let given = self.number.compare_exchange(
-                    0,
-                    number.wrapping_add(1),
+                    seen,
+                    number.wrapping_add(1) | seen,
                     Ordering::Relaxed,
                     Ordering::Relaxed,
                 );
-                given.map_or_else(|other| other - 1, |_| number)
+                given.map_or_else(|other| (other & !UNTRACED).wrapping_sub(1), |_| number)
             }
             given => given - 1,
         }
     }
 }
 
+/// Operations were done outside every task since the last record.
+const UNTRACED: u64 = 1 << 63;
+
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Resource")
-            .field(&self.number.load(Ordering::Relaxed).checked_sub(1))
+            .field(&(self.number.load(Ordering::Relaxed) & !UNTRACED).checked_sub(1))
             .finish()
     }
 }

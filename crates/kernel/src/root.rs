@@ -163,6 +163,7 @@ where
     root.region.record(|| Event::RegionClosed { region });
     let taken = root.body.state.take();
     assert!(taken, "only the host takes the root body's outcome");
+    root.body.tell_failure_taken();
     // SAFETY: the task is complete, its outcome was just claimed, and its future is `Fut`.
     let outcome = unsafe { task::take_outcome(&root.body, read_outcome::<Fut>) };
     std::mem::forget(guard);

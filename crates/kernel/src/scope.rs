@@ -9,6 +9,7 @@ use asupersync_core::{Budget, CancelKind, ErrOf, IntoOutcome, OkOf, Outcome, Reg
 use crate::cancel;
 use crate::caps::{All, HasSpawn};
 use crate::cx::Cx;
+use crate::event::Event;
 use crate::fiber::Fiber;
 use crate::join::JoinHandle;
 use crate::region::{OpenRegion, RegionOptions};
@@ -234,6 +235,10 @@ impl<'s, E, C> Scope<'s, E, C> {
             .get_or_insert_default()
             .finalizers
             .push(boxed);
+        let node = self.cx.node();
+        node.record(|| Event::FinalizerAdded {
+            region: node.region().id,
+        });
     }
 
     /// Cancels the region: its body and everything in it.

@@ -15,7 +15,7 @@
 //! | `TAKEN` | the outcome was taken, or is not wanted |
 //!
 //! # Invariants
-//! - `RUNNING` has one owner: it is set only by the transition that takes an entry off a queue.
+//! - `RUNNING` has one owner: it is set only by the transition that takes an entry off a queue, and by the one that ends a task which nobody polls.
 //! - A task with `SCHEDULED` and without `RUNNING` has an entry in some queue, so a wake is never lost.
 //! - At most one entry stands in each of the two kinds of queue.
 //!   A cancel request may so overtake an entry in the ready lane; the entry that comes second finds nothing to do.
@@ -145,6 +145,26 @@ impl State {
         }
     }
 
+    /// Takes a task that nobody polls, without an entry; entries that stand in queues become stale.
+    ///
+    /// False if it is being polled, or complete.
+    pub(crate) fn seize(&self) -> bool {
+        let mut current = self.0.load(Ordering::Relaxed);
+        loop {
+            if current & (RUNNING | COMPLETE) != 0 {
+                return false;
+            }
+            let next = (current & !SCHEDULED) | RUNNING;
+            match self
+                .0
+                .compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return true,
+                Err(seen) => current = seen,
+            }
+        }
+    }
+
     /// Ends a poll that returned `Pending`; true if the caller must put an entry into a queue of the given kind.
     pub(crate) fn suspend(&self, queue: Queue) -> bool {
         let mut current = self.0.load(Ordering::Relaxed);
@@ -194,6 +214,11 @@ impl State {
     /// Whether the outcome is written, and visible to the caller.
     pub(crate) fn is_complete(&self) -> bool {
         self.0.load(Ordering::Acquire) & COMPLETE != 0
+    }
+
+    /// Whether somebody wants the task polled.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & (SCHEDULED | COMPLETE) == SCHEDULED
     }
 
     /// Whether somebody is polling the task now.
@@ -271,6 +296,18 @@ mod tests {
             completed.has_entry,
             "the entry in the ready lane still refers to the task"
         );
+        assert_eq!(state.claim(Queue::Plain), Claim::StaleLast);
+    }
+
+    #[test]
+    fn a_seized_task_leaves_its_entries_stale_and_the_last_one_releases() {
+        let state = State::new_scheduled(2, Queue::Plain);
+        assert!(state.schedule(Queue::Cancel));
+        assert!(state.seize());
+        assert!(!state.seize(), "it is being ended");
+        assert!(state.complete().has_entry);
+        assert!(!state.seize(), "it has ended");
+        assert_eq!(state.claim(Queue::Cancel), Claim::Stale);
         assert_eq!(state.claim(Queue::Plain), Claim::StaleLast);
     }
 

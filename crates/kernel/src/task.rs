@@ -25,6 +25,7 @@ use crate::current;
 use crate::event::{Event, Name};
 use crate::extra::Failed;
 use crate::host::{Lane, Report, WorkerId};
+use crate::mutation::{Mutation, is_on, is_on_by_turns};
 use crate::node::{Header, Inner, Kind, NodeInit, NodeRef, Phase};
 use crate::obligation;
 use crate::state::{Claim, Queue, State};
@@ -257,7 +258,10 @@ where
     ErrOf<Fut>: Into<E>,
 {
     let tail = region.region();
-    let budget = init.budget.map_or(tail.budget, |own| tail.budget.meet(own));
+    let mut budget = init.budget.map_or(tail.budget, |own| tail.budget.meet(own));
+    if is_on(Mutation::DeadlineIsReplaced) {
+        budget.deadline = init.budget.and_then(|own| own.deadline).or(budget.deadline);
+    }
     let own_deadline = budget.deadline.is_some() && budget.deadline != tail.budget.deadline;
     let cell = Box::new(Cell::<Fut> {
         header: Header::new(NodeInit {
@@ -300,6 +304,12 @@ where
         node.record(|| Event::TaskNamed {
             task: node.task_id(),
             name: Name::shared(&name),
+        });
+    }
+    if budget != tail.budget {
+        node.record(|| Event::BudgetNarrowed {
+            subject: node.subject(),
+            budget,
         });
     }
     if own_deadline {
@@ -399,6 +409,12 @@ impl Runnable {
         self.node_ref().task_id()
     }
 
+    /// Whether the task no longer wants to be polled: another entry served it, or it has ended.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        !self.node_ref().state.is_scheduled()
+    }
+
     /// Polls the task once, if it still wants to be polled.
     pub fn run(self) {
         let (node, queue) = (self.node_ref(), self.queue);
@@ -444,30 +460,22 @@ pub(crate) fn unwind_parked(node: &NodeRef, payload: PanicPayload) -> bool {
 }
 
 fn end_parked(node: &NodeRef, panic: Option<PanicPayload>) -> bool {
-    // A scheduled task is claimed from whichever queue it stands in; a parked one is scheduled first.
-    let _ = node.state.schedule(Queue::Cancel);
-    match node.state.claim(Queue::Cancel) {
-        Claim::Run => {
-            let now = node.host().now();
-            let reason = CancelReason::new(CancelKind::Shutdown, node.origin(), now)
-                .with_message("the host gave up")
-                .at_stage(CancelStage::Dropped);
-            // SAFETY: the claim gave `RUNNING` to this caller.
-            let mut severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
-            if let Some(payload) = panic {
-                // SAFETY: the outcome is the caller's until `complete`.
-                unsafe { (node.vtable.fail)(node.as_non_null(), payload) };
-                severity = Severity::Panicked;
-            }
-            finish(node, severity);
-            true
-        }
-        Claim::Stale => node.state.is_complete(),
-        Claim::StaleLast => {
-            release_scheduler(node);
-            true
-        }
+    if !node.state.seize() {
+        return node.state.is_complete();
     }
+    let now = node.host().now();
+    let reason = CancelReason::new(CancelKind::Shutdown, node.origin(), now)
+        .with_message("the host gave up")
+        .at_stage(CancelStage::Dropped);
+    // SAFETY: `seize` gave `RUNNING` to this caller.
+    let mut severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
+    if let Some(payload) = panic {
+        // SAFETY: the outcome is the caller's until `complete`.
+        unsafe { (node.vtable.fail)(node.as_non_null(), payload) };
+        severity = Severity::Panicked;
+    }
+    finish(node, severity);
+    true
 }
 
 fn run(node: &NodeRef, queue: Queue) {
@@ -491,6 +499,9 @@ fn run(node: &NodeRef, queue: Queue) {
                 cancel::arm_cleanup(node);
             }
             let queue = waker::queue_of(node);
+            if is_on_by_turns(Mutation::PolledUnwoken) {
+                let _ = node.state.schedule(queue);
+            }
             if node.state.suspend(queue) {
                 waker::enqueue(node, queue, Lane::Yielded);
             }
@@ -527,6 +538,12 @@ fn finish(node: &NodeRef, severity: Severity) {
         task: node.task_id(),
         severity,
     });
+    if is_on(Mutation::EndToldTwice) {
+        node.record(|| Event::TaskEnded {
+            task: node.task_id(),
+            severity,
+        });
+    }
     let counts = counts_as_failure(node, severity);
     node.failed.store(counts, Ordering::Relaxed);
     let completed = node.state.complete();
@@ -535,7 +552,7 @@ fn finish(node: &NodeRef, severity: Severity) {
     if !node.state.has_handle() {
         discard_unwanted(node);
     }
-    if completed.has_waiter {
+    if completed.has_waiter && !is_on(Mutation::JoinerIsNotWoken) {
         let waiter = node.lock().waiter.take();
         if let Some(waiter) = waiter {
             waker::wake_contained(waiter);
@@ -574,7 +591,7 @@ fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
         let mut inner = region.lock();
         NodeRef::unlink(&mut inner, node);
         inner.child_cancelled |= severity == Severity::Cancelled;
-        let suppressed = if failed {
+        let suppressed = if failed && !is_on(Mutation::ErrorIsLost) {
             keep_failure(&mut inner, node, severity)
         } else {
             None
@@ -676,6 +693,9 @@ pub(crate) unsafe fn deliver_end<E>(node: &NodeRef) -> Option<Outcome<(), E>> {
     if !node.state.take() {
         return None;
     }
+    node.record(|| Event::FailureTaken {
+        task: node.task_id(),
+    });
     let mut error: Option<E> = None;
     let place = std::ptr::from_mut(&mut error).cast();
     // SAFETY: `take` made the outcome the caller's; `E` is right by the caller's promise.

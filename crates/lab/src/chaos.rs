@@ -25,7 +25,8 @@ pub(crate) fn run(host: &LabHost, config: &LabConfig, task: Runnable, place: usi
     if let Some(task) = chaos.before(task, place) {
         task.run();
         chaos.after();
-        if let Some(cut) = cut.filter(|_| !meddler.is_finished()) {
+        let can_be_cut = !meddler.is_finished() && !host.is_heir(meddler.task_id());
+        if let Some(cut) = cut.filter(|_| can_be_cut) {
             host.disturb();
             cut_short(&meddler, cut.way);
         }
@@ -96,6 +97,9 @@ impl Chaos<'_> {
                 task.unwind(UNWOUND_TASK);
             }),
         ];
+        if self.host.is_heir(self.task.task_id()) {
+            return;
+        }
         for (chance, name, happens) in ways {
             if !self.task.is_finished() && self.decide(chance, 1) > 0 {
                 self.injected(name);

@@ -18,9 +18,8 @@ use crate::interrupt::Way;
 use crate::lab::LabRuntime;
 use crate::search::{Failure, Program, Run, Search};
 use crate::seeds::Seeds;
-use crate::shrink::{self, replay};
+use crate::shrink::replay;
 use crate::strategy::Strategy;
-use crate::timeline::Timeline;
 
 /// The variable that names a crashpack to replay.
 const REPLAY_VARIABLE: &str = "ASUPERSYNC_REPLAY";
@@ -149,12 +148,18 @@ impl Check {
             let run = run(program, &config);
             let cuts = run.cuts();
             if run.finding.is_some() {
-                return Some(shrunk(program, &config, run, seed));
+                return Some(Failure::shrunk(program, &config, run, seed, SHRINK_RUNS));
             }
             for cut in cuts.into_iter().filter(|cut| self.ways.contains(&cut.way)) {
                 let cut_run = self::run(program, &config.clone().cut(cut));
                 if cut_run.finding.is_some() {
-                    return Some(shrunk(program, &config, cut_run, seed));
+                    return Some(Failure::shrunk(
+                        program,
+                        &config,
+                        cut_run,
+                        seed,
+                        SHRINK_RUNS,
+                    ));
                 }
             }
         }
@@ -175,36 +180,28 @@ impl Check {
         }
         let config = self.config.clone().seed(pack.seed);
         let run = replay(program, &config, pack.schedule.clone());
-        let same = match shrink::prefix(&run).divergence(&pack.trace) {
+        let same = match run.prefix().divergence(&pack.trace) {
             None => "the trace is the recorded one, event for event".to_owned(),
             Some(divergence) => format!("the program has changed: {divergence}"),
         };
         let finding = run.finding.as_ref()?;
-        let timeline = Timeline::of(&run.trace, finding.event(&run.trace));
         Some(format!(
             "{}: {finding}\n{}\n  replayed {}: {same}",
             self.name,
-            timeline.causes(),
+            run.timeline().causes(),
             path.display(),
         ))
     }
 
     fn told(&self, failure: &Failure) -> String {
-        let run = &failure.run;
-        let end = run
-            .finding
-            .as_ref()
-            .map(|finding| finding.event(&run.trace));
-        let timeline = Timeline::of(&run.trace, end.unwrap_or(run.trace.events.len()));
-        let causes = timeline.causes().to_string();
-        let kept = self.keep(failure, &causes);
+        let causes = failure.causes();
+        let kept = self.keep(failure);
         format!("{}: {failure}\n{causes}\n{kept}", self.name)
     }
 
     /// Writes the crashpack; says where it is and how to replay it.
-    fn keep(&self, failure: &Failure, causes: &str) -> String {
+    fn keep(&self, failure: &Failure) -> String {
         let run = &failure.run;
-        let schedule = &run.schedule;
         let short: String = self
             .name
             .chars()
@@ -214,21 +211,7 @@ impl Check {
         let path = folder.join(format!("{short}-{}.crashpack", run.seed));
         let function = self.name.rsplit("::").next().unwrap_or(&self.name);
         let replay = format!("{REPLAY_VARIABLE}={} cargo test {function}", path.display());
-        let pack = Crashpack {
-            program: self.name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            config: format!("{:?}", self.config),
-            seed: run.seed,
-            strategy: failure.strategy.to_string(),
-            schedule: schedule.clone(),
-            finding: run
-                .finding
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
-            evidence: causes.lines().map(str::to_owned).collect(),
-            replay: replay.clone(),
-            trace: shrink::prefix(run),
-        };
+        let pack = failure.crashpack(&self.name, &self.config, replay.clone());
         let saved = std::fs::create_dir_all(&folder).map_err(|error| error.to_string());
         let saved = saved.and_then(|()| pack.save(&path).map_err(|error| with_causes(&error)));
         match saved {
@@ -244,18 +227,6 @@ fn run(program: &dyn Program, config: &LabConfig) -> Run {
     program
         .run(LabRuntime::new(config.clone()), Instruments::new(chooser))
         .0
-}
-
-fn shrunk(program: &dyn Program, config: &LabConfig, run: Run, number: u64) -> Failure {
-    let found_decisions = run.schedule.decisions();
-    let shrunk = shrink::shrink(program, config, run, SHRINK_RUNS);
-    Failure {
-        number,
-        strategy: config.strategy,
-        found_decisions,
-        shrink_runs: shrunk.runs,
-        run: shrunk.run,
-    }
 }
 
 fn artifacts() -> PathBuf {

@@ -2,12 +2,14 @@
 
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use asupersync_core::{RegionId, Time};
+use asupersync_core::{RegionId, TaskId, Time};
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{
     Event, Host, KernelConfig, Lane, Meddler, Report, Runnable, Subject, TimerKey, WorkerId,
 };
@@ -85,12 +87,16 @@ struct State {
     picks: Vec<u32>,
     faults: Vec<u32>,
     faults_done: u32,
+    /// The tasks that close abandoned regions.
+    heirs: Vec<TaskId>,
     is_disturbed: bool,
     processes: Processes,
     now: Time,
     step: u64,
     /// In the order of their arrival.
     choices: Vec<Choice>,
+    /// A task may stand there twice, since a request for cancellation does not wait behind an entry.
+    may_be_stale: bool,
     /// The process of each.
     runnable: Vec<ProcessKey>,
     /// Its place among the processes.
@@ -113,6 +119,9 @@ fn scripted(script: Option<&Vec<u32>>, index: usize, count: u32) -> Option<u32> 
 
 impl State {
     fn keep(&mut self, event: Event) {
+        if let Event::RegionAbandoned { heir, .. } = &event {
+            self.heirs.push(*heir);
+        }
         let traced = TraceEvent {
             at: self.now,
             step: self.step,
@@ -130,9 +139,35 @@ impl State {
         self.places.push(place);
     }
 
+    /// Takes out the entries of tasks that another entry has served: they are no steps.
+    fn take_stale(&mut self) -> Vec<Choice> {
+        if !self.may_be_stale {
+            return Vec::new();
+        }
+        let mut stale = Vec::new();
+        let mut index = 0;
+        while index < self.choices.len() {
+            match &self.choices[index] {
+                Choice::Task(task) if task.is_stale() => {
+                    stale.push(self.choices.remove(index));
+                    self.runnable.remove(index);
+                    self.places.remove(index);
+                }
+                Choice::Task(_) | Choice::Job { .. } => index += 1,
+            }
+        }
+        let mut places = self.places.clone();
+        places.sort_unstable();
+        self.may_be_stale = places.windows(2).any(|pair| pair[0] == pair[1]);
+        stale
+    }
+
     /// Which of the runnable goes next; `None` if the run is to be given up.
     fn pick(&mut self) -> Option<usize> {
         let count = u32::try_from(self.choices.len()).unwrap_or(u32::MAX);
+        if is_on(Mutation::NewestGoesFirst) {
+            return self.choices.len().checked_sub(1);
+        }
         let index = match scripted(self.scripted_picks.as_ref(), self.picks.len(), count) {
             Some(index) => index as usize,
             None => self.instruments.chooser.choose(&self.runnable)?,
@@ -176,11 +211,13 @@ impl LabHost {
                 picks: Vec::new(),
                 faults: Vec::new(),
                 faults_done: 0,
+                heirs: Vec::new(),
                 is_disturbed: false,
                 processes: Processes::new(),
                 now: Time::ZERO,
                 step: 0,
                 choices: Vec::new(),
+                may_be_stale: false,
                 runnable: Vec::new(),
                 places: Vec::new(),
                 timers: BTreeMap::new(),
@@ -222,6 +259,13 @@ impl LabHost {
     pub(crate) fn next(&self) -> Next {
         let mut state = self.lock();
         state.close_step();
+        let stale = state.take_stale();
+        if !stale.is_empty() {
+            // What an entry's end does may come back to the host.
+            drop(state);
+            drop(stale);
+            state = self.lock();
+        }
         if state.choices.is_empty() {
             return Next::Idle;
         }
@@ -331,6 +375,11 @@ impl LabHost {
         self.lock().is_disturbed = true;
     }
 
+    /// Whether a task is the kernel's own, which no fault of a program strikes.
+    pub(crate) fn is_heir(&self, task: TaskId) -> bool {
+        self.lock().heirs.contains(&task)
+    }
+
     /// How many faults were injected.
     pub(crate) fn faults_done(&self) -> u32 {
         self.lock().faults_done
@@ -357,6 +406,11 @@ impl LabHost {
             fingerprint: state.reads_steps.then_some(fingerprint),
             instruments: std::mem::replace(&mut state.instruments, idle),
         }
+    }
+
+    /// How many events were recorded.
+    pub(crate) fn event_count(&self) -> usize {
+        self.lock().instruments.events.len()
     }
 
     pub(crate) fn steps(&self) -> u64 {
@@ -390,8 +444,9 @@ impl Host for LabHost {
         self.lock().now
     }
 
-    fn schedule(&self, task: Runnable, _lane: Lane, _pinned: Option<WorkerId>) {
+    fn schedule(&self, task: Runnable, lane: Lane, _pinned: Option<WorkerId>) {
         let mut state = self.lock_at_home("a task was woken");
+        state.may_be_stale |= lane == Lane::Cancel;
         let place = state.processes.of_task(task.task_id());
         state.arrive(Choice::Task(task), place);
     }
@@ -438,7 +493,11 @@ impl Host for LabHost {
 
     fn random_u64(&self) -> u64 {
         let mut state = self.lock_at_home("entropy was drawn");
-        let seed = state.seed;
+        let mut seed = state.seed;
+        if is_on(Mutation::EntropyIsAmbient) {
+            static DRAWS: AtomicU64 = AtomicU64::new(0);
+            seed ^= DRAWS.fetch_add(1, Ordering::Relaxed);
+        }
         state.processes.draw(seed)
     }
 

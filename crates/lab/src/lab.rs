@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use asupersync_core::{Budget, ErrOf, IntoOutcome, OkOf, Time};
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{Cx, Host, Root, RootOptions, WorkerId, run_root};
 use asupersync_trace::Trace;
 
@@ -15,15 +16,18 @@ use crate::chaos;
 use crate::config::LabConfig;
 use crate::host::{Choice, LabHost, Next};
 use crate::instruments::Instruments;
+use crate::invariant::{Invariants, Moment};
 use crate::net::LabNet;
-use crate::oracle::{Law, Violation, check_laws, idle_holders, stalled_holders};
+use crate::oracle::{Law, Violation, check_finished, check_stalled, idle_holders, stalled_holders};
 use crate::report::{LabEnd, LabReport};
 use crate::schedule::Schedule;
+use crate::strategy::Strategy;
 
 /// Runs one program under a seed.
 pub struct LabRuntime {
     config: LabConfig,
     ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    invariants: Invariants,
 }
 
 impl fmt::Debug for LabRuntime {
@@ -41,6 +45,7 @@ impl LabRuntime {
         Self {
             config,
             ports: Vec::new(),
+            invariants: Invariants::new(),
         }
     }
 
@@ -48,6 +53,29 @@ impl LabRuntime {
     #[must_use]
     pub fn port<P: Send + Sync + 'static>(mut self, port: P) -> Self {
         self.ports.push((TypeId::of::<P>(), Box::new(port)));
+        self
+    }
+
+    /// Adds an invariant: `check` is called whenever nothing can run, before time goes on, and at the end.
+    ///
+    /// What it says against the program's state is a violation of [`Law::Invariant`], told once.
+    /// # Examples
+    /// ```
+    /// use asupersync_core::Cancelled;
+    /// use asupersync_lab::{LabConfig, LabRuntime, Law};
+    /// let lab = LabRuntime::new(LabConfig::default()).invariant("it is early", |moment| {
+    ///     if moment.now.as_nanos() < 1_000 { Ok(()) } else { Err(format!("it is {}", moment.now)) }
+    /// });
+    /// let report = lab.run(async |cx| cx.sleep(std::time::Duration::from_secs(1)).await);
+    /// assert_eq!(report.violations[0].law, Law::Invariant);
+    /// ```
+    #[must_use]
+    pub fn invariant(
+        mut self,
+        name: &'static str,
+        check: impl FnMut(Moment) -> Result<(), String> + Send + 'static,
+    ) -> Self {
+        self.invariants.add(name, Box::new(check));
         self
     }
 
@@ -84,11 +112,14 @@ impl LabRuntime {
             waker: Waker::noop().clone(),
         };
         let mut end = LabEnd::Finished;
+        let mut seen = 0;
+        let mut invariants = self.invariants;
         let kernel_host: Arc<dyn Host> = host.clone();
         let root = run_root(kernel_host, options, body, |root| {
-            match turn(&host, root, &self.config) {
+            match turn(&host, root, &self.config, &mut invariants) {
                 Turn::Ran => ControlFlow::Continue(()),
                 Turn::End(reached) => {
+                    seen = host.event_count();
                     end = reached;
                     ControlFlow::Break(())
                 }
@@ -105,12 +136,13 @@ impl LabRuntime {
             }
         }
         let trace = Trace { events };
-        let mut violations = violations(&trace, &end, self.config.futurelock_max_idle_steps);
+        let mut violations = violations(&trace, seen, &end, &self.config);
         violations.extend(host.take_foreign().map(|foreign| Violation {
             law: Law::ForeignThread,
             message: format!("{} by the thread `{}`", foreign.what, foreign.thread),
             event: foreign.event,
         }));
+        violations.extend(invariants.into_found());
         let fingerprint = match end {
             LabEnd::Abandoned => None,
             _ => decisions.fingerprint,
@@ -133,17 +165,22 @@ impl LabRuntime {
 }
 
 /// The laws that a run broke; of a run that did not end only those that do not speak of its end.
-fn violations(trace: &Trace, end: &LabEnd, idle_steps_max: Option<u64>) -> Vec<Violation> {
+///
+/// What was recorded after the first `seen` events is the giving up of a run that did not end.
+fn violations(trace: &Trace, seen: usize, end: &LabEnd, config: &LabConfig) -> Vec<Violation> {
+    let is_fair = matches!(config.strategy, Strategy::Random | Strategy::Fifo);
     let mut violations = match end {
-        LabEnd::Finished => check_laws(trace),
-        LabEnd::Stalled(_) | LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
+        LabEnd::Finished => check_finished(trace, is_fair),
+        LabEnd::Stalled(_) => check_stalled(&trace.events[..seen]),
+        LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
     };
     let mut holders = match end {
         LabEnd::Stalled(_) => stalled_holders(trace),
         LabEnd::Finished | LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
     };
     holders.extend(
-        idle_steps_max
+        config
+            .futurelock_max_idle_steps
             .into_iter()
             .flat_map(|steps| idle_holders(trace, steps)),
     );
@@ -162,8 +199,9 @@ enum Turn {
     End(LabEnd),
 }
 
-fn turn(host: &LabHost, root: &Root, config: &LabConfig) -> Turn {
+fn turn(host: &LabHost, root: &Root, config: &LabConfig, invariants: &mut Invariants) -> Turn {
     if root.is_quiescent() {
+        look(host, invariants, true);
         return Turn::End(LabEnd::Finished);
     }
     if host.steps() >= config.max_steps {
@@ -174,9 +212,10 @@ fn turn(host: &LabHost, root: &Root, config: &LabConfig) -> Turn {
         Next::Run(Choice::Task(task), place) => chaos::run(host, config, task, place),
         Next::Run(Choice::Job { run, .. }, _) => {
             // The kernel's jobs catch their own panics; a destructor's must not unwind past the root.
-            let _ = catch_unwind(AssertUnwindSafe(run));
+            let _ = catch_unwind(AssertUnwindSafe(|| run_job(run)));
         }
         Next::Idle => {
+            look(host, invariants, false);
             let Some(due) = host.advance() else {
                 return Turn::End(LabEnd::Stalled(root.unfinished()));
             };
@@ -184,6 +223,33 @@ fn turn(host: &LabHost, root: &Root, config: &LabConfig) -> Turn {
         }
     }
     Turn::Ran
+}
+
+/// Looks at the program's invariants.
+fn look(host: &LabHost, invariants: &mut Invariants, is_end: bool) {
+    if invariants.is_empty() {
+        return;
+    }
+    let moment = Moment {
+        now: host.now(),
+        step: host.steps(),
+        is_end,
+    };
+    invariants.look(moment, host.event_count());
+}
+
+/// Runs a job on this thread, as one step.
+fn run_job(run: Box<dyn FnOnce() + Send>) {
+    if is_on(Mutation::JobOnAThread) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the defect is that it is another thread"
+        )]
+        let thread = std::thread::spawn(run);
+        let _ = thread.join();
+    } else {
+        run();
+    }
 }
 
 /// Wakes what is due; as in production, a timer's waker may be the program's.

@@ -29,8 +29,12 @@ mod finding;
 mod host;
 mod instruments;
 mod interrupt;
+mod invariant;
 mod keyed;
 mod lab;
+mod linear;
+#[cfg(feature = "mutations")]
+mod mutants;
 mod net;
 mod oracle;
 mod process;
@@ -53,12 +57,18 @@ pub use crashpack::{Crashpack, CrashpackError};
 pub use faults::Faults;
 pub use finding::Finding;
 pub use interrupt::{Probe, Way, every_await};
+pub use invariant::Moment;
 pub use lab::LabRuntime;
+pub use linear::{History, Model, NotLinearizable, Operation, check_linear};
+#[cfg(feature = "mutations")]
+pub use mutants::{MutantRow, run_mutants};
 pub use net::{LabNet, NetConfig};
-pub use oracle::{Futurelock, Law, Violation, check_laws, idle_holders, stalled_holders};
+pub use oracle::{
+    Futurelock, Law, Violation, check_determinism, check_laws, idle_holders, stalled_holders,
+};
 pub use report::{LabEnd, LabReport};
 pub use schedule::{Cut, Schedule, ScheduleError};
-pub use search::{Failure, Run, Search, SearchReport, Systematic};
+pub use search::{Failure, Run, Search, SearchReport, Systematic, minimize, replay};
 pub use seeds::{Seeds, check_seeds};
 pub use strategy::{Strategy, UnknownStrategy};
 pub use timeline::{Row, Timeline};

@@ -1,42 +1,35 @@
 //! The kernel's laws, checked over a trace.
 //!
 //! Each oracle reads the events alone; it knows nothing of the kernel's structures, and so cannot share their mistakes.
+//! Every law is paid for by a mutation: a seeded defect of the code that runs in production, under which this law is seen to be broken.
+//! Cost: one pass over the events, with tables that a thread keeps from run to run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
 use std::fmt;
 
-use asupersync_core::{CancelStage, ObligationId, RegionId, TaskId};
-use asupersync_kernel::{Event, Settlement, Subject};
+use asupersync_kernel::Event;
+use asupersync_trace::{Trace, TraceEvent};
 
-use asupersync_trace::Trace;
-
+mod budgets;
+mod cancellation;
+mod channels;
+mod errors;
 mod futurelock;
+mod law;
+mod ledger;
+mod locks;
+mod obligations;
+mod regions;
+mod tasks;
+mod wakes;
 
 pub use futurelock::{Futurelock, idle_holders, stalled_holders};
+pub use law::Law;
 
-/// A law that an oracle watches.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[non_exhaustive]
-pub enum Law {
-    /// Every task that was spawned has ended.
-    NoTaskLeak,
-    /// A region closes only when everything in it has ended or closed.
-    Quiescence,
-    /// A region goes through its phases in order, each once.
-    RegionOrder,
-    /// Nothing is polled after its end.
-    NoPollAfterEnd,
-    /// Every obligation is settled once, and not by leaking.
-    Obligations,
-    /// A cancellation goes from stage to stage, and starts with a request.
-    CancelOrder,
-    /// Every finalizer that started has ended before its region closed.
-    Finalizers,
-    /// Nobody holds what others wait for without being polled.
-    Futurelock,
-    /// Nothing reaches the lab from another thread; the host itself sees it.
-    ForeignThread,
-}
+use channels::Channels;
+use ledger::{Due, Ledger};
+use locks::Locks;
+use obligations::Obligations;
 
 /// A broken law.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,253 +52,154 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Checks a finished run's trace against all laws.
+/// Checks a finished run's trace against all laws that its events can tell of.
+///
+/// [`Law::Starvation`] is not among them: whether a schedule is fair is not in its trace.
 #[must_use]
 pub fn check_laws(trace: &Trace) -> Vec<Violation> {
-    let mut oracles: Vec<Box<dyn Oracle>> = vec![
-        Box::new(Tasks::default()),
-        Box::new(Regions::default()),
-        Box::new(Obligations::default()),
-        Box::new(Cancellations::default()),
-    ];
-    let mut violations = Vec::new();
-    for (index, event) in trace.iter().enumerate() {
-        for oracle in &mut oracles {
-            oracle.see(event, &mut |law, message| {
-                violations.push(Violation {
-                    law,
-                    message,
-                    event: index,
-                });
-            });
+    check_finished(trace, false)
+}
+
+/// As [`check_laws`], of a run whose schedule gives everybody a chance at each step.
+pub(crate) fn check_finished(trace: &Trace, is_fair: bool) -> Vec<Violation> {
+    ORACLES.with_borrow_mut(|oracles| {
+        oracles.clear();
+        oracles.ledger.is_fair = is_fair;
+        oracles.read(&trace.events);
+        oracles.end();
+        std::mem::take(&mut oracles.ledger.found)
+    })
+}
+
+/// The laws that a run broke which stalled, judged by what happened before it was given up.
+pub(crate) fn check_stalled(events: &[TraceEvent]) -> Vec<Violation> {
+    ORACLES.with_borrow_mut(|oracles| {
+        oracles.clear();
+        oracles.read(events);
+        oracles.finish_step();
+        wakes::stalled(&mut oracles.ledger, oracles.locks.granted());
+        std::mem::take(&mut oracles.ledger.found)
+    })
+}
+
+/// Compares two runs that followed the same schedule.
+///
+/// # Examples
+/// ```
+/// use asupersync_lab::{Trace, check_determinism};
+/// assert_eq!(check_determinism(&Trace::default(), &Trace::default()), None);
+/// ```
+#[must_use]
+pub fn check_determinism(first: &Trace, second: &Trace) -> Option<Violation> {
+    let divergence = first.divergence(second)?;
+    Some(Violation {
+        law: Law::Determinism,
+        event: divergence.index,
+        message: divergence.to_string(),
+    })
+}
+
+thread_local! {
+    static ORACLES: RefCell<Oracles> = RefCell::default();
+}
+
+#[derive(Debug, Default)]
+struct Oracles {
+    ledger: Ledger,
+    obligations: Obligations,
+    channels: Channels,
+    locks: Locks,
+}
+
+impl Oracles {
+    fn clear(&mut self) {
+        self.ledger.clear();
+        self.obligations.clear();
+        self.channels.clear();
+        self.locks.clear();
+    }
+
+    fn read(&mut self, events: &[TraceEvent]) {
+        for (index, traced) in events.iter().enumerate() {
+            self.ledger.index = index;
+            self.see(traced.step, &traced.event);
         }
+        self.ledger.index = events.len();
     }
-    let end = trace.events.len();
-    for oracle in &mut oracles {
-        oracle.end(&mut |law, message| {
-            violations.push(Violation {
-                law,
-                message,
-                event: end,
-            })
-        });
-    }
-    violations
-}
 
-type Found<'a> = &'a mut dyn FnMut(Law, String);
-
-trait Oracle {
-    fn see(&mut self, event: &Event, found: Found<'_>);
-    fn end(&mut self, found: Found<'_>);
-}
-
-/// Tasks end once, and are not polled afterwards.
-#[derive(Default)]
-struct Tasks {
-    live: BTreeSet<TaskId>,
-    ended: BTreeSet<TaskId>,
-}
-
-impl Oracle for Tasks {
-    fn see(&mut self, event: &Event, found: Found<'_>) {
+    fn see(&mut self, step: u64, event: &Event) {
+        let ledger = &mut self.ledger;
         match event {
-            Event::TaskSpawned { task, .. } => {
-                self.live.insert(*task);
+            Event::TaskPolled { .. } => {
+                self.finish_step();
+                let ledger = &mut self.ledger;
+                tasks::see(ledger, event);
+                cancellation::see(ledger, event);
+                budgets::see(ledger, event);
+                wakes::see(ledger, step, event);
             }
-            Event::TaskEnded { task, .. } => {
-                self.live.remove(task);
-                if !self.ended.insert(*task) {
-                    found(Law::NoPollAfterEnd, format!("{task} ended twice"));
-                }
+            Event::JobStarted { .. } | Event::ClockAdvanced { .. } => {
+                self.finish_step();
+                self.ledger.current = None;
             }
-            Event::TaskPolled { task } if self.ended.contains(task) => {
-                found(
-                    Law::NoPollAfterEnd,
-                    format!("{task} was polled after its end"),
-                );
+            Event::TaskWoken { .. }
+            | Event::WakeMerged { .. }
+            | Event::TaskAwaited { .. }
+            | Event::FaultInjected { .. } => wakes::see(ledger, step, event),
+            Event::Operation { .. } => {
+                self.channels.see(ledger, event);
+                self.locks.see(ledger, step, event);
             }
-            Event::RegionClosed { region } => {
-                for task in self.live.iter().filter(|task| task.region() == *region) {
-                    let message = format!("{region} closed while {task} was alive");
-                    found(Law::Quiescence, message);
-                }
+            Event::PermitsMoved { .. } => self.locks.see(ledger, step, event),
+            Event::TaskSpawned { .. } => {
+                tasks::see(ledger, event);
+                wakes::see(ledger, step, event);
             }
-            _ => {}
+            Event::TaskEnded { .. } => tasks::see(ledger, event),
+            Event::CancelRequested { .. } | Event::CancelEscalated { .. } => {
+                cancellation::see(ledger, event);
+            }
+            Event::ObligationReserved { .. } | Event::ObligationSettled { .. } => {
+                self.obligations.see(ledger, event);
+            }
+            Event::BudgetNarrowed { .. } | Event::CostSpent { .. } => budgets::see(ledger, event),
+            Event::FailureTaken { .. } | Event::EndSuppressed { .. } => errors::see(ledger, event),
+            _ => regions::see(ledger, event),
         }
     }
 
-    fn end(&mut self, found: Found<'_>) {
-        for task in &self.live {
-            found(Law::NoTaskLeak, format!("{task} never ended"));
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Phase {
-    Open,
-    Closing,
-    Finalizing,
-    Closed,
-}
-
-/// Regions close from the leaves up, in order.
-#[derive(Default)]
-struct Regions {
-    phase: BTreeMap<RegionId, Phase>,
-    parent: BTreeMap<RegionId, RegionId>,
-    finalizers: BTreeMap<RegionId, usize>,
-}
-
-impl Regions {
-    fn advance(&mut self, region: RegionId, next: Phase, found: Found<'_>) {
-        match self.phase.insert(region, next) {
-            Some(before) if before < next => {}
-            before => {
-                found(
-                    Law::RegionOrder,
-                    format!("{region} went from {before:?} to {next:?}"),
-                );
-            }
-        }
-    }
-
-    fn closed(&mut self, region: RegionId, found: Found<'_>) {
-        self.advance(region, Phase::Closed, found);
-        let open = self.parent.iter().filter(|(_, parent)| **parent == region);
-        for (child, _) in open.filter(|(child, _)| self.phase[*child] != Phase::Closed) {
-            found(
-                Law::Quiescence,
-                format!("{region} closed while {child} was open"),
-            );
-        }
-        if self
-            .finalizers
-            .get(&region)
-            .is_some_and(|running| *running > 0)
-        {
-            found(
-                Law::Finalizers,
-                format!("{region} closed while a finalizer ran"),
-            );
-        }
-    }
-}
-
-impl Oracle for Regions {
-    fn see(&mut self, event: &Event, found: Found<'_>) {
-        match event {
-            Event::RegionOpened { region, parent } => {
-                self.phase.insert(*region, Phase::Open);
-                match parent {
-                    Some(Subject::Region(parent)) => {
-                        self.parent.insert(*region, *parent);
+    /// Looks at what had to be so when the step was over.
+    fn finish_step(&mut self) {
+        let ledger = &mut self.ledger;
+        for index in 0..ledger.due.len() {
+            match ledger.due[index] {
+                Due::Asked(task) => {
+                    let known = ledger.tasks.get(task);
+                    if known.is_some_and(|task| task.ended.is_none() && task.common.stage.is_none())
+                    {
+                        let message = format!("{task} was not asked to stop when its region was");
+                        ledger.broken(Law::CancelPropagation, message);
                     }
-                    Some(Subject::Task(parent)) => {
-                        self.parent.insert(*region, parent.region());
-                    }
-                    None => {}
                 }
-            }
-            Event::RegionClosing { region, .. } => self.advance(*region, Phase::Closing, found),
-            Event::RegionFinalizing { region } => self.advance(*region, Phase::Finalizing, found),
-            Event::FinalizerStarted { region } => *self.finalizers.entry(*region).or_default() += 1,
-            Event::FinalizerEnded { region, .. } => {
-                let running = self.finalizers.entry(*region).or_default();
-                *running = running.saturating_sub(1);
-            }
-            Event::RegionAbandoned { region, .. } => {
-                // A finalizer under way is dropped with the future; what remains runs anew.
-                self.finalizers.insert(*region, 0);
-                self.phase.insert(*region, Phase::Open);
-            }
-            Event::RegionClosed { region } => self.closed(*region, found),
-            _ => {}
-        }
-    }
-
-    fn end(&mut self, found: Found<'_>) {
-        for (region, phase) in &self.phase {
-            if *phase != Phase::Closed {
-                found(Law::Quiescence, format!("{region} was left {phase:?}"));
-            }
-        }
-    }
-}
-
-/// Obligations are settled once, by their holders.
-#[derive(Default)]
-struct Obligations {
-    open: BTreeMap<ObligationId, Subject>,
-}
-
-impl Oracle for Obligations {
-    fn see(&mut self, event: &Event, found: Found<'_>) {
-        match event {
-            Event::ObligationReserved {
-                obligation, holder, ..
-            } => {
-                self.open.insert(*obligation, *holder);
-            }
-            Event::ObligationSettled {
-                obligation,
-                settlement,
-            } => {
-                let holder = self.open.remove(obligation);
-                match (holder, settlement) {
-                    (None, _) => {
-                        found(Law::Obligations, format!("{obligation} was settled twice"));
-                    }
-                    (Some(holder), Settlement::Leaked) => {
-                        found(Law::Obligations, format!("{holder:?} leaked {obligation}"));
-                    }
-                    (
-                        Some(_),
-                        Settlement::Committed | Settlement::Aborted | Settlement::Dropped,
-                    ) => {}
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn end(&mut self, found: Found<'_>) {
-        for (obligation, holder) in &self.open {
-            found(
-                Law::Obligations,
-                format!("{obligation} of {holder:?} was never settled"),
-            );
-        }
-    }
-}
-
-/// Stages follow requests, in order.
-#[derive(Default)]
-struct Cancellations {
-    stage: BTreeMap<Subject, CancelStage>,
-}
-
-impl Oracle for Cancellations {
-    fn see(&mut self, event: &Event, found: Found<'_>) {
-        match event {
-            Event::CancelRequested { subject, .. } => {
-                self.stage.entry(*subject).or_insert(CancelStage::Requested);
-            }
-            Event::CancelEscalated { subject, stage } => {
-                match self.stage.insert(*subject, *stage) {
-                    Some(before) if before < *stage => {}
-                    before => {
-                        let message = format!("{subject:?} went from {before:?} to {stage:?}");
-                        found(Law::CancelOrder, message);
+                Due::OutOfCost(subject) => {
+                    if !ledger.is_asked(subject) {
+                        let message =
+                            format!("{subject:?} spent more than its cost quota and goes on");
+                        ledger.broken(Law::BudgetConservation, message);
                     }
                 }
             }
-            _ => {}
         }
+        ledger.due.clear();
     }
 
-    fn end(&mut self, _found: Found<'_>) {}
+    fn end(&mut self) {
+        self.finish_step();
+        tasks::end(&mut self.ledger);
+        regions::end(&mut self.ledger);
+        self.obligations.end(&mut self.ledger);
+        errors::end(&mut self.ledger);
+    }
 }
 
 #[cfg(test)]

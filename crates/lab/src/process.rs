@@ -1,15 +1,16 @@
 //! Who is running, by names that do not depend on the schedule.
 
-use asupersync_core::{DetHashMap, TaskId};
+use asupersync_core::TaskId;
 use asupersync_kernel::Meddler;
 use asupersync_trace::ProcessKey;
 
+use crate::keyed::TaskMap;
 use crate::seeds::mix;
 
 /// The processes of a run: the tasks and jobs, and what the host itself does.
 pub(crate) struct Processes {
     all: Vec<Process>,
-    by_task: DetHashMap<TaskId, usize>,
+    by_task: TaskMap<usize>,
     current: usize,
 }
 
@@ -33,7 +34,7 @@ impl Processes {
         };
         Self {
             all: vec![host(ProcessKey::START), host(ProcessKey::CLOCK)],
-            by_task: DetHashMap::default(),
+            by_task: TaskMap::default(),
             current: START,
         }
     }

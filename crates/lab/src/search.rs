@@ -15,6 +15,7 @@ use asupersync_kernel::Cx;
 use asupersync_trace::{Estimate, Fingerprint, Trace};
 
 use crate::config::LabConfig;
+use crate::crashpack::Crashpack;
 use crate::finding::Finding;
 use crate::instruments::Instruments;
 use crate::lab::LabRuntime;
@@ -23,6 +24,7 @@ use crate::report::{LabEnd, LabReport};
 use crate::schedule::{Cut, Schedule};
 use crate::shrink;
 use crate::strategy::Strategy;
+use crate::timeline::Timeline;
 
 /// A search for a schedule under which a program goes wrong.
 ///
@@ -156,9 +158,10 @@ impl Search {
             report.redundant += worker.redundant;
             report.steps += worker.steps;
             classes.append(&mut worker.classes);
+            let spent = |each: &Instruments| each.chooser.is_exhausted();
+            report.is_exhausted |= worker.instruments.iter().any(spent);
             let mut choosers = worker.instruments.iter().map(|each| &each.chooser);
             if let Some(systematic) = choosers.find_map(|chooser| chooser.systematic()) {
-                report.is_exhausted |= systematic.is_proof();
                 report.diverged = systematic.diverged();
                 report.systematic = Some(Systematic {
                     executions: systematic.executions().0,
@@ -179,16 +182,8 @@ impl Search {
     }
 
     fn failure(&self, program: &dyn Program, number: u64, strategy: Strategy, run: Run) -> Failure {
-        let found_decisions = run.schedule.decisions();
-        let config = self.config.clone().seed(run.seed);
-        let shrunk = shrink::shrink(program, &config, run, self.shrink_runs);
-        Failure {
-            number,
-            strategy,
-            found_decisions,
-            shrink_runs: shrunk.runs,
-            run: shrunk.run,
-        }
+        let config = self.config.clone().seed(run.seed).strategy(strategy);
+        Failure::shrunk(program, &config, run, number, self.shrink_runs)
     }
 
     /// The strategy of a run, and which of its runs it is.
@@ -196,6 +191,40 @@ impl Search {
         let count = self.strategies.len() as u64;
         ((number % count) as usize, number / count)
     }
+}
+
+/// Runs a program along a schedule, under the seed of the configuration.
+///
+/// # Examples
+/// ```
+/// use asupersync_core::Cancelled;
+/// use asupersync_kernel::Cx;
+/// use asupersync_lab::{LabConfig, Schedule, replay};
+/// let run = replay(&LabConfig::default(), Schedule::default(), async |cx: Cx| cx.yield_now().await);
+/// assert!(run.finding.is_none());
+/// ```
+pub fn replay<F, Fut>(config: &LabConfig, schedule: Schedule, program: F) -> Run
+where
+    F: Fn(Cx) -> Fut,
+    Fut: Future<Output: IntoOutcome<Err: fmt::Debug>>,
+{
+    shrink::replay(&program, config, schedule)
+}
+
+/// Makes the failing run of a schedule smaller, within so many runs; `None` if that run does not fail.
+pub fn minimize<F, Fut>(
+    config: &LabConfig,
+    schedule: Schedule,
+    runs_max: u64,
+    program: F,
+) -> Option<Failure>
+where
+    F: Fn(Cx) -> Fut,
+    Fut: Future<Output: IntoOutcome<Err: fmt::Debug>>,
+{
+    let run = shrink::replay(&program, config, schedule);
+    run.finding.as_ref()?;
+    Some(Failure::shrunk(&program, config, run, 0, runs_max))
 }
 
 /// A program with its types erased.
@@ -250,6 +279,20 @@ pub struct Run {
 }
 
 impl Run {
+    /// Its steps up to what was wrong with it.
+    #[must_use]
+    pub fn timeline(&self) -> Timeline {
+        let finding = self.finding.as_ref();
+        let end = finding.map(|finding| finding.event(&self.trace));
+        Timeline::of(&self.trace, end.unwrap_or(self.trace.events.len()))
+    }
+
+    /// What happened up to what was wrong with it, and including it.
+    #[must_use]
+    pub fn prefix(&self) -> Trace {
+        shrink::prefix(self)
+    }
+
     /// The places at which a task can be cut short: after each step whose task went on waiting.
     #[must_use]
     pub fn cuts(&self) -> Vec<Cut> {
@@ -300,8 +343,7 @@ impl<'s> Worker<'s> {
             }
             if !self.instruments[strategy].chooser.begin(own) {
                 spent[strategy] = true;
-                let systematic = self.instruments[strategy].chooser.systematic();
-                if systematic.is_some_and(|search| search.is_proof()) {
+                if self.instruments[strategy].chooser.is_exhausted() {
                     // Every class was seen; nobody can find anything any more.
                     found_at.fetch_min(number, Ordering::Relaxed);
                     return;
@@ -321,7 +363,7 @@ impl<'s> Worker<'s> {
     /// Whether a run is this worker's: a systematic search knows only what it has done itself.
     fn does(&self, strategy: usize, own: u64) -> bool {
         match self.search.strategies[strategy] {
-            Strategy::Dpor => self.index == 0,
+            strategy if strategy.is_in_order() => self.index == 0,
             _ => own % self.count as u64 == self.index as u64,
         }
     }
@@ -332,7 +374,7 @@ impl<'s> Worker<'s> {
         let (name, own) = (self.search.strategies[strategy], self.search.turn(number).1);
         // A systematic search needs the same program each time; the others try other entropy too.
         let seed = match name {
-            Strategy::Dpor | Strategy::Fifo => config.seed,
+            name if name.is_in_order() => config.seed,
             _ => config.seed.wrapping_add(own),
         };
         let config = config
@@ -409,6 +451,56 @@ pub struct Failure {
     pub run: Run,
 }
 
+impl Failure {
+    /// A failing run, made smaller.
+    pub(crate) fn shrunk(
+        program: &dyn Program,
+        config: &LabConfig,
+        run: Run,
+        number: u64,
+        runs_max: u64,
+    ) -> Self {
+        let found_decisions = run.schedule.decisions();
+        let shrunk = shrink::shrink(program, config, run, runs_max);
+        Self {
+            number,
+            strategy: config.strategy,
+            found_decisions,
+            shrink_runs: shrunk.runs,
+            run: shrunk.run,
+        }
+    }
+
+    /// What led to it, a line a step.
+    #[must_use]
+    pub fn causes(&self) -> Timeline {
+        self.run.timeline().causes()
+    }
+
+    /// All that is needed to replay it; `replay` is the command that does.
+    #[must_use]
+    pub fn crashpack(&self, program: &str, config: &LabConfig, replay: String) -> Crashpack {
+        let finding = self.run.finding.as_ref();
+        Crashpack {
+            program: program.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config: format!("{config:?}"),
+            seed: self.run.seed,
+            strategy: self.strategy.to_string(),
+            schedule: self.run.schedule.clone(),
+            finding: finding.map_or_else(String::new, ToString::to_string),
+            evidence: self
+                .causes()
+                .to_string()
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+            replay,
+            trace: self.run.prefix(),
+        }
+    }
+}
+
 impl SearchReport {
     /// Fails if something was found.
     ///
@@ -426,8 +518,8 @@ impl fmt::Display for SearchReport {
             return write!(f, "{failure}");
         }
         let classes = self.classes;
-        if let Some(systematic) = self.systematic.filter(|_| self.is_exhausted) {
-            let all = systematic.executions;
+        if self.is_exhausted {
+            let all = self.systematic.map_or(classes, |found| found.executions);
             return write!(f, "explored {all} of {all} classes: no violation");
         }
         write!(

@@ -4,6 +4,7 @@
 //! A strategy sees who is runnable, by names that do not depend on the schedule, and picks one.
 //! Some learn from the runs before: how long runs are, and how many steps each process takes.
 
+mod all;
 mod follow;
 mod pct;
 mod pos;
@@ -43,6 +44,8 @@ pub enum Strategy {
     ///
     /// Source: Zhao, Wolff, Mathur, Roychoudhury: *Selectively uniform concurrency testing*, ASPLOS 2025.
     Urw,
+    /// Every interleaving, until none is left; for programs of a few steps.
+    All,
     /// One run for each class of equivalent interleavings, until none is left.
     ///
     /// Source: Abdulla, Aronis, Jonsson, Sagonas: *Source sets: a foundation for optimal dynamic partial order reduction*, J. ACM 64(4), 2017.
@@ -50,6 +53,11 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// Whether it tries schedules one after another in an order of its own, which one worker does under one seed.
+    pub(crate) const fn is_in_order(self) -> bool {
+        matches!(self, Self::Fifo | Self::All | Self::Dpor)
+    }
+
     /// What a search uses unless told otherwise: several strategies in turn, since each is blind for some bugs.
     pub const PORTFOLIO: [Self; 6] = [
         Self::Random,
@@ -67,6 +75,7 @@ impl Strategy {
             Self::Pct { depth } => Box::new(pct::Pct::new(seed, depth)),
             Self::Pos => Box::new(pos::Pos::new(seed)),
             Self::Urw => Box::new(urw::Urw::new(seed)),
+            Self::All => Box::new(all::All::default()),
             Self::Dpor => Box::new(Systematic::default()),
         }
     }
@@ -80,6 +89,7 @@ impl fmt::Display for Strategy {
             Self::Pct { depth } => write!(f, "pct{depth}"),
             Self::Pos => f.write_str("pos"),
             Self::Urw => f.write_str("urw"),
+            Self::All => f.write_str("all"),
             Self::Dpor => f.write_str("dpor"),
         }
     }
@@ -88,7 +98,7 @@ impl fmt::Display for Strategy {
 /// A text names no strategy.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
-    "`{text}` is no strategy; there are random, fifo, pct2 (with any depth), pos, urw and dpor"
+    "`{text}` is no strategy; there are random, fifo, pct2 (with any depth), pos, urw, dpor and all"
 )]
 pub struct UnknownStrategy {
     text: String,
@@ -105,6 +115,7 @@ impl FromStr for Strategy {
             "pos" => Self::Pos,
             "urw" => Self::Urw,
             "dpor" => Self::Dpor,
+            "all" => Self::All,
             _ => {
                 let depth = text.strip_prefix("pct").ok_or_else(unknown)?;
                 let depth: u32 = depth.parse().map_err(|_| unknown())?;
@@ -128,6 +139,10 @@ pub(crate) trait Chooser: Send {
     fn ran(&mut self, _step: &Step) {}
     /// The run is over.
     fn end(&mut self) {}
+    /// Whether every schedule was tried, once there is nothing left to begin.
+    fn is_exhausted(&self) -> bool {
+        self.systematic().is_some_and(Systematic::is_proof)
+    }
     /// The systematic search, if it is one.
     fn systematic(&self) -> Option<&Systematic> {
         None

@@ -99,12 +99,13 @@ fn strategies(text: Option<&LitStr>) -> Result<TokenStream> {
         "pos" => quote!(Pos),
         "urw" => quote!(Urw),
         "dpor" => quote!(Dpor),
+        "all" => quote!(All),
         _ => {
             let depth = value
                 .strip_prefix("pct")
                 .and_then(|depth| depth.parse::<u32>().ok());
             let Some(depth) = depth.filter(|depth| *depth > 0) else {
-                let message = "the strategies are portfolio, random, fifo, pct2 (with any depth), pos, urw and dpor";
+                let message = "the strategies are portfolio, random, fifo, pct2 (with any depth), pos, urw, dpor and all";
                 return Err(Error::new_spanned(text, message));
             };
             quote!(Pct { depth: #depth })

@@ -299,6 +299,7 @@ impl Wait {
         let Stage::Queued(place) = std::mem::replace(&mut self.stage, Stage::Done) else {
             return;
         };
+        notify.resource.trace("notify.leave");
         let (old, next) = {
             let mut waiters = lock(&notify.waiters);
             let (grant, old) = waiters.remove(place);
@@ -332,6 +333,7 @@ impl Notified<'_> {
     /// Takes the place in line now, without waiting; true if there is a notification already.
     pub fn enable(self: Pin<&mut Self>) -> bool {
         let this = self.get_mut();
+        this.notify.resource.trace("notify.wait");
         this.wait.poll(this.notify, Waker::noop()).is_ready()
     }
 }
@@ -351,9 +353,11 @@ impl Future for Notified<'_> {
             return Poll::Ready(Err(cancelled));
         }
         let ready = this.wait.poll(this.notify, task.waker());
-        if ready.is_ready() {
-            this.notify.resource.trace("notify.notified");
-        }
+        this.notify.resource.trace(if ready.is_ready() {
+            "notify.notified"
+        } else {
+            "notify.wait"
+        });
         ready.map(Ok)
     }
 }

@@ -236,7 +236,9 @@ impl StepReader {
                 self.cancelled(*subject);
                 self.note_budget(*subject, *kind);
             }
-            Event::CancelEscalated { subject, .. } => self.cancelled(*subject),
+            Event::CancelEscalated { subject, .. } | Event::CancelUnchanged { subject } => {
+                self.cancelled(*subject);
+            }
             Event::RegionOpened { region, parent } => self.opened(*region, *parent),
             Event::RegionClosing { region, .. } => self.closing(*region),
             Event::RegionFinalizing { region } => self.finalizing(*region),

@@ -352,7 +352,7 @@ fn an_acknowledgement_that_is_forgotten_is_reported() {
         .await
     });
     let laws: Vec<Law> = report.violations.iter().map(|found| found.law).collect();
-    assert_eq!(laws, [Law::Obligations]);
+    assert_eq!(laws, [Law::ObligationLeak]);
     let [Report::ObligationLeaked { owed, count: 1, .. }] = &report.reports[..] else {
         panic!("one leak is reported once: {:?}", report.reports);
     };

@@ -96,7 +96,7 @@ pub(super) const PROGRAMS: &[Program] = &[
         family: Family::AsyncRust,
         pattern: "a permit to send is forgotten on the path on which there turns out to be nothing to send",
         fix: "aborts it",
-        shows: Shows::Law(Law::Obligations),
+        shows: Shows::Law(Law::ObligationLeak),
         exhaustible: true,
         buggy: |cx| boxed(forgotten_permit(cx, Twin::Buggy)),
         fixed: |cx| boxed(forgotten_permit(cx, Twin::Fixed)),

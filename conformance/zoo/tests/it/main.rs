@@ -1,4 +1,5 @@
 //! Every bug shows, and no fixed twin shows one.
 
 mod classes;
+mod proofs;
 mod twins;

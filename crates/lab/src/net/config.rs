@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The simulated network's latency, buffers and faults.
@@ -23,7 +24,8 @@ pub struct NetConfig {
     pub(super) reset_probability: f64,
     pub(super) short_probability: f64,
     pub(super) buffer_bytes: usize,
-    pub(super) hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// Shared by the runs of a search.
+    pub(super) hosts: Arc<BTreeMap<String, Vec<IpAddr>>>,
 }
 
 impl Default for NetConfig {
@@ -35,7 +37,7 @@ impl Default for NetConfig {
             reset_probability: 0.0,
             short_probability: 0.25,
             buffer_bytes: 64 * 1024,
-            hosts: BTreeMap::from([localhost]),
+            hosts: Arc::new(BTreeMap::from([localhost])),
         }
     }
 }
@@ -91,7 +93,7 @@ impl NetConfig {
     /// What the lookup finds for a name; only `localhost` is known from the start.
     #[must_use]
     pub fn host(mut self, name: impl Into<String>, addresses: impl Into<Vec<IpAddr>>) -> Self {
-        self.hosts.insert(name.into(), addresses.into());
+        Arc::make_mut(&mut self.hosts).insert(name.into(), addresses.into());
         self
     }
 }

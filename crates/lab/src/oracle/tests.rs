@@ -5,6 +5,11 @@ use std::time::Duration;
 use asupersync_core::{CancelKind, Cancelled, ObligationKind, Outcome};
 use asupersync_kernel::{Cx, Obligation};
 
+use std::collections::BTreeSet;
+
+use asupersync_core::RegionId;
+use asupersync_kernel::Subject;
+
 use super::*;
 use crate::{LabConfig, LabRuntime};
 
@@ -36,7 +41,7 @@ fn clean() -> Trace {
 }
 
 /// The laws broken in the clean trace after `mutate`.
-fn broken(mutate: impl FnOnce(&mut Vec<crate::TraceEvent>)) -> BTreeSet<Law> {
+fn broken(mutate: impl FnOnce(&mut Vec<TraceEvent>)) -> BTreeSet<Law> {
     let mut trace = clean();
     mutate(&mut trace.events);
     check_laws(&trace)
@@ -45,7 +50,7 @@ fn broken(mutate: impl FnOnce(&mut Vec<crate::TraceEvent>)) -> BTreeSet<Law> {
         .collect()
 }
 
-fn position(events: &[crate::TraceEvent], wanted: impl Fn(&Event) -> bool) -> usize {
+fn position(events: &[TraceEvent], wanted: impl Fn(&Event) -> bool) -> usize {
     let found = events.iter().position(|traced| wanted(&traced.event));
     found.expect("the program does this")
 }
@@ -54,7 +59,7 @@ fn child_ends(event: &Event) -> bool {
     matches!(event, Event::TaskEnded { task, .. } if task.region() == RegionId::new(1))
 }
 
-fn check(expected: &[Law], mutate: impl FnOnce(&mut Vec<crate::TraceEvent>)) {
+fn check(expected: &[Law], mutate: impl FnOnce(&mut Vec<TraceEvent>)) {
     assert_eq!(broken(mutate), expected.iter().copied().collect());
 }
 
@@ -65,7 +70,7 @@ fn a_clean_trace_breaks_no_law() {
 
 #[test]
 fn a_task_that_never_ends_is_a_leak_and_its_region_was_not_quiescent() {
-    check(&[Law::NoTaskLeak, Law::Quiescence], |events| {
+    check(&[Law::TaskLeak, Law::Quiescence], |events| {
         let end = position(events, child_ends);
         events.remove(end);
     });
@@ -93,7 +98,7 @@ fn a_region_that_is_never_closed_was_not_quiescent() {
 
 #[test]
 fn a_region_that_goes_back_is_out_of_order() {
-    check(&[Law::RegionOrder], |events| {
+    check(&[Law::RegionTree], |events| {
         let finalizing = position(events, |event| {
             matches!(event, Event::RegionFinalizing { .. })
         });
@@ -104,7 +109,7 @@ fn a_region_that_goes_back_is_out_of_order() {
 
 #[test]
 fn a_poll_after_the_end_is_seen() {
-    check(&[Law::NoPollAfterEnd], |events| {
+    check(&[Law::TaskEnd, Law::DuplicateWake], |events| {
         let end = position(events, child_ends);
         let Event::TaskEnded { task, .. } = events[end].event else {
             unreachable!()
@@ -117,7 +122,7 @@ fn a_poll_after_the_end_is_seen() {
 
 #[test]
 fn a_second_end_is_seen() {
-    check(&[Law::NoPollAfterEnd], |events| {
+    check(&[Law::TaskEnd], |events| {
         let end = position(events, child_ends);
         let again = events[end].clone();
         events.insert(end, again);
@@ -126,7 +131,7 @@ fn a_second_end_is_seen() {
 
 #[test]
 fn an_obligation_that_is_never_settled_is_seen() {
-    check(&[Law::Obligations], |events| {
+    check(&[Law::ObligationLeak], |events| {
         let settled = position(events, |event| {
             matches!(event, Event::ObligationSettled { .. })
         });
@@ -136,7 +141,7 @@ fn an_obligation_that_is_never_settled_is_seen() {
 
 #[test]
 fn an_obligation_that_is_settled_twice_is_seen() {
-    check(&[Law::Obligations], |events| {
+    check(&[Law::ObligationLinearity], |events| {
         let settled = position(events, |event| {
             matches!(event, Event::ObligationSettled { .. })
         });

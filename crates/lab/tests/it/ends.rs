@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use asupersync_core::{Cancelled, Outcome};
-use asupersync_kernel::Cx;
+use asupersync_core::{CancelKind, Cancelled, Outcome};
+use asupersync_kernel::{Cx, Scope};
 use asupersync_lab::{LabConfig, LabEnd, LabReport, LabRuntime};
 
 /// A program that waits, in nested regions with tasks, for something that `wait` never gets.
@@ -75,5 +75,31 @@ fn a_program_that_never_rests_is_given_up_at_the_limit() {
         );
         assert_eq!(report.steps, 2_000);
         assert!(left(&report) >= 10);
+    }
+}
+
+#[test]
+fn a_run_that_is_given_up_anywhere_is_torn_down_whoever_is_cancelled_and_queued() {
+    for steps in 1..60 {
+        let config = LabConfig::default().seed(steps).max_steps(steps);
+        let report = LabRuntime::new(config).run(async |cx: Cx| {
+            cx.region(async |scope: Scope<'_, Cancelled>| {
+                for _ in 0..4 {
+                    scope.spawn(async |cx: Cx| {
+                        for _ in 0..8 {
+                            cx.yield_now().await?;
+                        }
+                        Ok::<_, Cancelled>(())
+                    });
+                }
+                scope.cx().yield_now().await?;
+                scope.cancel(CancelKind::User);
+                scope.cx().yield_now().await?;
+                Ok::<_, Cancelled>(())
+            })
+            .await
+        });
+        let given_up = matches!(report.end, LabEnd::StepLimit(_));
+        assert!(given_up || report.is_clean(), "{}", report.failure());
     }
 }

@@ -328,6 +328,7 @@ impl<T: Clone> Receiver<T> {
             wait.forget_released();
             return Poll::Ready(found);
         }
+        chan.resource.trace("broadcast.wait");
         if chan.is_drained(cursor) && cursor.cools_down() {
             task.waker().wake_by_ref();
             return Poll::Pending;

@@ -7,6 +7,7 @@
 
 use std::task::{Poll, Waker};
 
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{Recover, Resource, wake_contained};
 
 use super::ring::{Consumer, Refusal, Reserved, Ring};
@@ -83,6 +84,7 @@ impl<T> Chan<T> {
     pub(super) fn remove_sender(&self) {
         if self.senders.fetch_sub(1, Ordering::SeqCst) == 1 {
             total_order();
+            self.resource.trace("mpsc.close");
             self.wake_receiver();
         }
     }
@@ -170,7 +172,10 @@ impl<T> Chan<T> {
     /// Takes a message without waiting.
     #[inline]
     pub(super) fn take(&self, consumer: &mut Consumer) -> Option<T> {
-        let value = self.ring.pop(consumer)?;
+        let mut value = self.ring.pop(consumer)?;
+        if is_on(Mutation::MessageIsDropped) {
+            value = self.ring.pop(consumer).unwrap_or(value);
+        }
         self.taken(consumer);
         Some(value)
     }
@@ -201,8 +206,15 @@ impl<T> Chan<T> {
 
     #[inline]
     fn taken(&self, consumer: &Consumer) {
+        self.taken_many(consumer, 1);
+    }
+
+    #[inline]
+    fn taken_many(&self, consumer: &Consumer, count: usize) {
         self.ring.publish_head(consumer);
-        self.resource.trace("mpsc.recv");
+        for _ in 0..count {
+            self.resource.trace("mpsc.recv");
+        }
         if self.flags.tx_waiting.load(Ordering::SeqCst) {
             self.serve_senders();
         }
@@ -217,8 +229,10 @@ impl<T> Chan<T> {
             return Poll::Ready(Some(value));
         }
         if is_over {
+            self.resource.trace("mpsc.end");
             Poll::Ready(None)
         } else {
+            self.resource.trace("mpsc.look");
             Poll::Pending
         }
     }
@@ -244,8 +258,12 @@ impl<T> Chan<T> {
         };
         if found.is_some() || (is_over && !is_claimed) {
             self.flags.rx_waiting.swap(false, Ordering::SeqCst);
+            if found.is_none() {
+                self.resource.trace("mpsc.end");
+            }
             return Poll::Ready(found);
         }
+        self.resource.trace("mpsc.wait");
         Poll::Pending
     }
 
@@ -309,7 +327,7 @@ struct Batch<'a, T> {
 impl<T> Drop for Batch<'_, T> {
     fn drop(&mut self) {
         if self.count > 0 {
-            self.chan.taken(self.consumer);
+            self.chan.taken_many(self.consumer, self.count);
         }
     }
 }
@@ -362,6 +380,8 @@ impl Enter {
         if matches!(end, Err(Refusal::Full)) {
             // `close` locks the lines after its flag, so it finds whoever did not see it.
             self.place = Some(lines.senders.enqueue(waker, self.need));
+            drop(lines);
+            chan.resource.trace("mpsc.wait");
             return Poll::Pending;
         }
         if lines.senders.is_empty() {
@@ -412,6 +432,7 @@ impl Enter {
         let Some(place) = self.place.take() else {
             return;
         };
+        chan.resource.trace("mpsc.leave");
         let mut wakers = Wakers::default();
         let (grant, old) = {
             let mut lines = lock(&chan.lines);

@@ -252,8 +252,13 @@ pub(super) fn try_reserve<'a, T: Send + 'static, C>(
                 promise: Some(promise),
             })
         }
-        Err(Refusal::Full) => Err(TryReserveError::Full),
-        Err(Refusal::Closed) => Err(TryReserveError::Closed),
+        Err(refusal) => {
+            chan.resource.trace("mpsc.look");
+            Err(match refusal {
+                Refusal::Full => TryReserveError::Full,
+                Refusal::Closed => TryReserveError::Closed,
+            })
+        }
     }
 }
 

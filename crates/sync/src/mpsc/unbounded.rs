@@ -84,6 +84,7 @@ impl<T> Chan<T> {
     pub(super) fn remove_sender(&self) {
         if self.senders.fetch_sub(1, Ordering::SeqCst) == 1 {
             total_order();
+            self.resource.trace("mpsc.close");
             self.wake_receiver();
         }
     }
@@ -103,7 +104,9 @@ impl<T> Chan<T> {
 
     fn taken(&self, count: usize) {
         self.count.fetch_sub(count, Ordering::Relaxed);
-        self.resource.trace("mpsc.recv");
+        for _ in 0..count {
+            self.resource.trace("mpsc.recv");
+        }
     }
 
     fn take_many(&self, own: &mut VecDeque<T>, into: &mut Vec<T>, limit: usize) -> usize {
@@ -141,8 +144,12 @@ impl<T> Chan<T> {
         let found = take(self, own);
         if found.is_some() || is_over {
             self.rx_waiting.swap(false, Ordering::SeqCst);
+            if found.is_none() {
+                self.resource.trace("mpsc.end");
+            }
             return Poll::Ready(found);
         }
+        self.resource.trace("mpsc.wait");
         Poll::Pending
     }
 
@@ -372,8 +379,14 @@ impl<T> UnboundedReceiver<T> {
         let is_over = self.chan.is_over();
         match self.chan.take(&mut self.own) {
             Some(value) => Ok(value),
-            None if is_over => Err(TryRecvError::Closed),
-            None => Err(TryRecvError::Empty),
+            None => {
+                self.chan.resource.trace("mpsc.look");
+                Err(if is_over {
+                    TryRecvError::Closed
+                } else {
+                    TryRecvError::Empty
+                })
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::mem::ManuallyDrop;
 
+use asupersync_kernel::mutation::{Mutation, is_on};
+
 use super::raw::RawLock;
 use super::{LockError, Mutex};
 
@@ -36,6 +38,9 @@ impl Head {
 
     #[inline]
     fn give_up(&self, was_panicking: bool) {
+        if is_on(Mutation::LockIsKept) {
+            return;
+        }
         if self.is_poisoning && !was_panicking && std::thread::panicking() {
             self.raw.poison();
         }

@@ -15,6 +15,7 @@
 use std::task::{Poll, Waker};
 
 use asupersync_kernel::Resource;
+use asupersync_kernel::mutation::{Mutation, is_on};
 
 use crate::primitive::{AtomicU8, Mutex, Ordering, lock};
 use crate::waiters::{Grant, Place, Stand, WaitList};
@@ -117,7 +118,11 @@ impl RawLock {
     }
 
     fn pass_on(&self, waiters: &mut WaitList) -> Option<Waker> {
-        let next = waiters.grant_front(Grant::One);
+        let next = if is_on(Mutation::LastInLineIsFirst) {
+            waiters.grant_back(Grant::One)
+        } else {
+            waiters.grant_front(Grant::One)
+        };
         if next.is_some() {
             self.resource.trace("mutex.grant");
             self.state.fetch_or(HANDED, Ordering::AcqRel);

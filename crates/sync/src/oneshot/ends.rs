@@ -164,6 +164,9 @@ impl<T> Tx<T> {
 
 impl<T> Drop for Tx<T> {
     fn drop(&mut self) {
+        if self.0.state.load(Ordering::Relaxed) & COMPLETE == 0 {
+            self.0.resource.trace("oneshot.close");
+        }
         let _ = self.complete();
     }
 }
@@ -172,9 +175,11 @@ impl<T> Rx<T> {
     pub(super) fn look(&mut self) -> Look<T> {
         let state = self.0.state.load(Ordering::Acquire);
         let found = self.found(state);
-        if matches!(found, Look::Value(_)) {
-            self.0.resource.trace("oneshot.recv");
-        }
+        self.0.resource.trace(if matches!(found, Look::Value(_)) {
+            "oneshot.recv"
+        } else {
+            "oneshot.look"
+        });
         found
     }
 
@@ -214,6 +219,7 @@ impl<T> Rx<T> {
 
     /// Refuses a value from now on; one that was sent before can still be taken.
     pub(super) fn close(&mut self) {
+        self.0.resource.trace("oneshot.close");
         let before = self.0.state.fetch_or(CLOSED, Ordering::AcqRel);
         if before & (CLOSED | COMPLETE) == 0 && before & TX_WAITS != 0 {
             // SAFETY: `CLOSED` is this side's final flag and was just set, and `TX_WAITS` was up.

@@ -176,6 +176,7 @@ impl<T> Meeting<T> {
         state.senders.insert(ticket, Bid { value, waker });
         state.turn(&mut wakers);
         drop(state);
+        self.resource.trace("rendezvous.wait");
         wakers.wake();
         Ok(Ticket(ticket))
     }
@@ -214,6 +215,7 @@ impl<T> Meeting<T> {
 
     /// A sender leaves: with its value, if nobody took it; otherwise says that it was taken.
     pub(super) fn leave_sender(&self, ticket: Ticket) -> Result<(), Option<T>> {
+        self.resource.trace("rendezvous.leave");
         let mut wakers = Wakers::default();
         let mut state = lock(&self.state);
         let settled = state.settled.remove(&ticket.0);
@@ -328,6 +330,7 @@ impl<T> Meeting<T> {
                 state.turn(&mut wakers);
                 drop(state);
                 drop(old);
+                self.resource.trace("rendezvous.wait");
                 wakers.wake();
                 return Poll::Pending;
             }
@@ -355,6 +358,7 @@ impl<T> Meeting<T> {
         let Some(Ticket(ticket)) = place.take() else {
             return;
         };
+        self.resource.trace("rendezvous.leave");
         let mut wakers = Wakers::default();
         let mut state = lock(&self.state);
         let bound = state.unbind(ticket, false);

@@ -10,6 +10,7 @@
 use std::task::{Poll, Waker};
 
 use asupersync_kernel::Resource;
+use asupersync_kernel::mutation::{Mutation, is_on};
 
 use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
 use crate::waiters::{Grant, Place, Stand, WaitList, Wakers};
@@ -86,10 +87,19 @@ impl Counter {
                 .state
                 .compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.moved(-i64::from(need));
+                    return Ok(());
+                }
                 Err(seen) => state = seen,
             }
         }
+    }
+
+    /// Tells that permits were taken or returned.
+    #[inline]
+    fn moved(&self, change: i64) {
+        self.resource.trace_permits(change, || self.available());
     }
 
     /// Takes up to `count` permits out for good; says how many there were.
@@ -102,7 +112,10 @@ impl Counter {
                 .state
                 .compare_exchange(state, next, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) => return taken,
+                Ok(_) => {
+                    self.moved(-i64::try_from(taken).unwrap_or(i64::MAX));
+                    return taken;
+                }
                 Err(seen) => state = seen,
             }
         }
@@ -116,7 +129,8 @@ impl Counter {
             if count > PERMITS_MAX - (state / ONE).min(PERMITS_MAX) {
                 return false;
             }
-            let next = state + count * ONE;
+            let forgotten = u64::from(is_on(Mutation::PermitIsForgotten)).min(count);
+            let next = state + (count - forgotten) * ONE;
             match self
                 .state
                 .compare_exchange_weak(state, next, Ordering::SeqCst, Ordering::Relaxed)
@@ -125,6 +139,7 @@ impl Counter {
                 Err(seen) => state = seen,
             }
         }
+        self.moved(i64::try_from(count).unwrap_or(i64::MAX));
         if state & WAITERS != 0 {
             let mut wakers = Wakers::default();
             self.serve(&mut lock(&self.waiters), &mut wakers);
@@ -172,7 +187,10 @@ impl Counter {
                 Ordering::SeqCst,
                 Ordering::SeqCst,
             ) {
-                Ok(_) => return true,
+                Ok(_) => {
+                    self.moved(-i64::from(need));
+                    return true;
+                }
                 Err(seen) => state = seen,
             }
         }

@@ -333,6 +333,7 @@ impl<T> Receiver<T> {
             return Poll::Ready(Ok(()));
         }
         // Once after each change: while a sender is busy, it then has nobody to wake.
+        shared.resource.trace("watch.wait");
         if std::mem::take(is_hot) {
             task.waker().wake_by_ref();
             return Poll::Pending;

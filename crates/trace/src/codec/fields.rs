@@ -3,7 +3,7 @@
 //! Tags and the places of the values in the tables below are version 2 for ever; what is new is added at their ends.
 
 use asupersync_core::{
-    CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
+    Budget, CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
 };
 use asupersync_kernel::{Event, Name, Settlement, Subject};
 
@@ -60,6 +60,20 @@ impl Output<'_> {
     fn time(&mut self, time: Time) {
         let mut present = self.last.at;
         put_difference(self.bytes, &mut present, time.as_nanos());
+    }
+
+    fn budget(&mut self, budget: &Budget) {
+        let limits =
+            u8::from(budget.deadline.is_some()) | u8::from(budget.cost_quota.is_some()) << 1;
+        self.bytes.push(limits);
+        if let Some(deadline) = budget.deadline {
+            self.time(deadline);
+        }
+        if let Some(cost) = budget.cost_quota {
+            put_varint(self.bytes, cost);
+        }
+        put_varint(self.bytes, u64::from(budget.poll_quota));
+        self.bytes.push(budget.priority);
     }
 
     /// `None` for a value that this version does not know.
@@ -145,6 +159,25 @@ fn put_fields<'a>(out: &mut Output<'_>, names: &mut Names<'a>, event: &'a Event)
             put_difference(out.bytes, &mut out.last.resource, *resource);
             put_varint(out.bytes, names.index_of(name.as_str()));
         }
+        Event::BudgetNarrowed { subject, budget } => {
+            out.subject(Some(*subject));
+            out.budget(budget);
+        }
+        Event::CostSpent { subject, cost } => {
+            out.subject(Some(*subject));
+            put_varint(out.bytes, *cost);
+        }
+        Event::FinalizerAdded { region } => out.region(*region),
+        Event::PermitsMoved {
+            resource,
+            change,
+            free,
+        } => {
+            put_difference(out.bytes, &mut out.last.resource, *resource);
+            let mut none = 0;
+            put_difference(out.bytes, &mut none, change.cast_unsigned());
+            put_varint(out.bytes, *free);
+        }
         _ => return put_task_fields(out, names, event),
     }
     Some(())
@@ -168,7 +201,10 @@ fn put_task_fields<'a>(
             put_varint(out.bytes, names.index_of(site.as_str()));
             put_varint(out.bytes, u64::from(*line));
         }
-        Event::TaskPolled { task } | Event::TaskWoken { task } | Event::WakeMerged { task } => {
+        Event::TaskPolled { task }
+        | Event::TaskWoken { task }
+        | Event::WakeMerged { task }
+        | Event::FailureTaken { task } => {
             out.task(*task);
         }
         Event::TaskNamed { task, name } => {
@@ -191,7 +227,9 @@ fn put_task_fields<'a>(
             out.subject(Some(*subject));
             out.one_of(&STAGES, stage)?;
         }
-        Event::Masked { subject } | Event::Unmasked { subject } => out.subject(Some(*subject)),
+        Event::Masked { subject }
+        | Event::Unmasked { subject }
+        | Event::CancelUnchanged { subject } => out.subject(Some(*subject)),
         _ => return None,
     }
     Some(())
@@ -230,6 +268,12 @@ const fn tag_of(event: &Event) -> Option<u8> {
         Event::JobQueued { .. } => 28,
         Event::JobStarted { .. } => 29,
         Event::FaultInjected { .. } => 30,
+        Event::BudgetNarrowed { .. } => 31,
+        Event::CostSpent { .. } => 32,
+        Event::FinalizerAdded { .. } => 33,
+        Event::FailureTaken { .. } => 34,
+        Event::PermitsMoved { .. } => 35,
+        Event::CancelUnchanged { .. } => 36,
         _ => return None,
     })
 }
@@ -295,6 +339,28 @@ impl Source<'_, '_> {
         value.ok_or_else(|| self.input.malformed(what))
     }
 
+    fn budget(&mut self) -> Result<Budget, DecodeError> {
+        let limits = self.input.byte()?;
+        if limits > 3 {
+            return Err(self.input.malformed("the limits of a budget"));
+        }
+        let deadline = match limits & 1 {
+            0 => None,
+            _ => Some(self.time()?),
+        };
+        let cost_quota = match limits & 2 {
+            0 => None,
+            _ => Some(self.input.varint()?),
+        };
+        let polls = u32::try_from(self.input.varint()?);
+        Ok(Budget {
+            deadline,
+            cost_quota,
+            poll_quota: polls.map_err(|_| self.input.malformed("a number of polls"))?,
+            priority: self.input.byte()?,
+        })
+    }
+
     fn severity(&mut self) -> Result<Severity, DecodeError> {
         self.one_of(&SEVERITIES, "a severity")
     }
@@ -345,7 +411,8 @@ pub(super) fn get_event(
         },
         5..=13 => task_event(tag, from)?,
         24..=26 => later_task_event(tag, from)?,
-        16..=23 | 27..=30 => other_event(tag, from)?,
+        16..=23 | 27..=30 | 36 => other_event(tag, from)?,
+        31..=35 => account_event(tag, from)?,
         _ => return Err(from.input.malformed("the tag of an event")),
     })
 }
@@ -399,6 +466,28 @@ fn later_task_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeE
     })
 }
 
+fn account_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError> {
+    Ok(match tag {
+        31 => Event::BudgetNarrowed {
+            subject: from.subject()?,
+            budget: from.budget()?,
+        },
+        32 => Event::CostSpent {
+            subject: from.subject()?,
+            cost: from.input.varint()?,
+        },
+        33 => Event::FinalizerAdded {
+            region: from.region()?,
+        },
+        34 => Event::FailureTaken { task: from.task()? },
+        _ => Event::PermitsMoved {
+            resource: from.input.difference(&mut from.last.resource)?,
+            change: from.input.difference(&mut 0)?.cast_signed(),
+            free: from.input.varint()?,
+        },
+    })
+}
+
 fn other_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError> {
     Ok(match tag {
         16 => Event::ObligationReserved {
@@ -415,6 +504,9 @@ fn other_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError>
         20 => Event::TimerCancelled { at: from.time()? },
         21 => Event::EntropyDrawn {
             value: from.entropy()?,
+        },
+        36 => Event::CancelUnchanged {
+            subject: from.subject()?,
         },
         27 => Event::ClockAdvanced { to: from.time()? },
         28 => Event::JobQueued {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use asupersync_core::{
-    CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
+    Budget, CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
 };
 use asupersync_kernel::{Event, Name, Settlement, Subject};
 use asupersync_trace::{DecodeError, Trace, TraceEvent, VERSION, fuzz_decode};
@@ -125,6 +125,24 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
             subject: maybe,
             fault: Name::shared(text),
         },
+        30 => Event::BudgetNarrowed {
+            subject,
+            budget: Budget {
+                deadline: (choice % 2 == 0).then_some(at),
+                poll_quota: b,
+                cost_quota: (choice % 3 == 0).then_some(a),
+                priority: choice,
+            },
+        },
+        31 => Event::CostSpent { subject, cost: a },
+        32 => Event::FinalizerAdded { region },
+        33 => Event::FailureTaken { task },
+        34 => Event::PermitsMoved {
+            resource: a,
+            change: a.cast_signed(),
+            free: u64::from(b),
+        },
+        35 => Event::CancelUnchanged { subject },
         _ => Event::Operation {
             subject: maybe,
             resource: a,
@@ -133,7 +151,7 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
     }
 }
 
-const KINDS: u8 = 31;
+const KINDS: u8 = 37;
 
 fn traces() -> impl Strategy<Value = Trace> {
     let number = prop_oneof![0..40_u64, any::<u64>()];
