@@ -294,18 +294,7 @@ where
         }
         Admission::Admitted { asked } => asked,
     };
-    node.record(|| Event::TaskSpawned {
-        task: node.task_id(),
-        pinned: node.home().is_some(),
-        site: init.site.into(),
-        line: init.line,
-    });
-    if let Some(name) = name {
-        node.record(|| Event::TaskNamed {
-            task: node.task_id(),
-            name: Name::shared(&name),
-        });
-    }
+    record_spawn(&node, (init.site, init.line), name.as_deref());
     if budget != tail.budget {
         node.record(|| Event::BudgetNarrowed {
             subject: node.subject(),
@@ -320,6 +309,21 @@ where
     }
     waker::enqueue(&node, Queue::Plain, Lane::Ready);
     node
+}
+
+fn record_spawn(node: &NodeRef, (site, line): (&'static str, u32), name: Option<&str>) {
+    node.record(|| Event::TaskSpawned {
+        task: node.task_id(),
+        pinned: node.home().is_some(),
+        site: site.into(),
+        line,
+    });
+    if let Some(name) = name {
+        node.record(|| Event::TaskNamed {
+            task: node.task_id(),
+            name: Name::shared(name),
+        });
+    }
 }
 
 /// Writes the future into its place; a panic while making it is the task's.

@@ -128,13 +128,7 @@ impl LabRuntime {
         let elapsed = host.now().saturating_since(Time::ZERO);
         let (events, reports) = host.take_events();
         let decisions = host.take_decisions();
-        // Tasks that a stalled run leaves behind end here, and may wake others meanwhile.
-        loop {
-            let (choices, timers) = host.drain();
-            if choices.is_empty() && timers.is_empty() {
-                break;
-            }
-        }
+        drop_leftovers(&host);
         let trace = Trace { events };
         let mut violations = violations(&trace, seen, &end, &self.config);
         violations.extend(host.take_foreign().map(|foreign| Violation {
@@ -161,6 +155,16 @@ impl LabRuntime {
             violations,
         };
         (report, decisions.instruments)
+    }
+}
+
+/// Ends the tasks that a run leaves behind, which may wake others meanwhile.
+fn drop_leftovers(host: &LabHost) {
+    loop {
+        let (choices, timers) = host.drain();
+        if choices.is_empty() && timers.is_empty() {
+            return;
+        }
     }
 }
 

@@ -81,7 +81,7 @@ impl<O, R> History<O, R> {
     /// Runs `call` and records it as the operation `op`; what `known` does not give leaves the outcome open, as does a call that is dropped.
     ///
     /// # Cancel safety
-    /// As `call`; a dropped call is recorded as one whose outcome is not known.
+    /// Safe if `call` is: a dropped call is recorded as one whose outcome is not known.
     pub async fn record<C, T>(
         &self,
         cx: &Cx<C>,

@@ -150,6 +150,17 @@ struct Node {
 }
 
 impl Node {
+    /// Whether the step under way did no more than one thing that others could have changed.
+    fn accesses_one(&self) -> bool {
+        let shared = self.touched.iter().filter(|(object, _)| {
+            matches!(
+                object,
+                Object::Resource(_) | Object::End(_) | Object::Closed(_)
+            )
+        });
+        shared.count() < 2
+    }
+
     fn is_asleep(&self, process: ProcessKey) -> bool {
         self.asleep.iter().any(|sleeper| sleeper.process == process)
     }
@@ -321,7 +332,7 @@ impl Dpor {
                 self.trail.cut(self.depth);
             }
             Status::Running | Status::GivenUp => {
-                for second in self.known..self.trail.len() {
+                for second in 0..self.trail.len() {
                     self.plan_races_of(second);
                 }
                 if self.status == Status::GivenUp {
@@ -365,6 +376,8 @@ impl Dpor {
             process: trail.key(step),
             step,
             touched: Arc::clone(&nodes[step].touched),
+            // The step that is turned round sees something else from the access on that raced.
+            is_certain: step != second || nodes[step].accesses_one(),
         };
         let sequence: Vec<Event> = (first + 1..trail.len())
             .filter(|step| !trail.before(first, *step))

@@ -159,6 +159,16 @@ fn put_fields<'a>(out: &mut Output<'_>, names: &mut Names<'a>, event: &'a Event)
             put_difference(out.bytes, &mut out.last.resource, *resource);
             put_varint(out.bytes, names.index_of(name.as_str()));
         }
+        _ => {
+            return put_account_fields(out, event).or_else(|| put_task_fields(out, names, event));
+        }
+    }
+    Some(())
+}
+
+/// The fields of what budgets and permits tell.
+fn put_account_fields(out: &mut Output<'_>, event: &Event) -> Option<()> {
+    match event {
         Event::BudgetNarrowed { subject, budget } => {
             out.subject(Some(*subject));
             out.budget(budget);
@@ -178,7 +188,7 @@ fn put_fields<'a>(out: &mut Output<'_>, names: &mut Names<'a>, event: &'a Event)
             put_difference(out.bytes, &mut none, change.cast_unsigned());
             put_varint(out.bytes, *free);
         }
-        _ => return put_task_fields(out, names, event),
+        _ => return None,
     }
     Some(())
 }

@@ -11,6 +11,8 @@ pub(super) struct Branch {
     pub(super) process: ProcessKey,
     /// What its step accessed when it was last seen.
     touched: Arc<Touched>,
+    /// Whether it will access just that.
+    is_certain: bool,
     pub(super) then: Vec<Branch>,
 }
 
@@ -20,6 +22,8 @@ pub(super) struct Event {
     /// Its index there.
     pub(super) step: usize,
     pub(super) touched: Arc<Touched>,
+    /// Whether it will access just that when it is taken as planned.
+    pub(super) is_certain: bool,
 }
 
 /// How a process can go first in a sequence.
@@ -40,12 +44,15 @@ pub(super) fn goes_first(
 ) -> Option<GoesFirst> {
     let own = sequence.iter().position(|event| event.process == process);
     let Some(index) = own else {
-        let is_apart = |event: &Event| naming.are_apart(&event.touched, touched);
+        let is_apart =
+            |event: &Event| event.is_certain && naming.are_apart(&event.touched, touched);
         return sequence.iter().all(is_apart).then_some(GoesFirst::Beside);
     };
     let step = sequence[index].step;
     let mut earlier = sequence[..index].iter();
-    let is_behind = earlier.any(|event| trail.before(event.step, step));
+    // In the sequence the step may see something else than it will see first, and so touch less.
+    let is_behind = earlier
+        .any(|event| trail.before(event.step, step) || !naming.are_apart(&event.touched, touched));
     (!is_behind).then_some(GoesFirst::Within(index))
 }
 
@@ -61,7 +68,12 @@ pub(super) fn insert(
         for place in 0..branches.len() {
             let branch = &branches[place];
             let goes = goes_first(trail, naming, &sequence, branch.process, &branch.touched);
-            let Some(goes) = goes else { continue };
+            let goes = match goes {
+                // What it will access instead may not commute.
+                Some(GoesFirst::Beside) if !branch.is_certain => continue,
+                Some(goes) => goes,
+                None => continue,
+            };
             if branch.then.is_empty() {
                 // Whatever follows that process will be explored.
                 return;
@@ -76,6 +88,7 @@ pub(super) fn insert(
             vec![Branch {
                 process: event.process,
                 touched: event.touched,
+                is_certain: event.is_certain,
                 then,
             }]
         });

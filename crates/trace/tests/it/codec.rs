@@ -128,9 +128,9 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
         30 => Event::BudgetNarrowed {
             subject,
             budget: Budget {
-                deadline: (choice % 2 == 0).then_some(at),
+                deadline: choice.is_multiple_of(2).then_some(at),
                 poll_quota: b,
-                cost_quota: (choice % 3 == 0).then_some(a),
+                cost_quota: choice.is_multiple_of(3).then_some(a),
                 priority: choice,
             },
         },

@@ -4,3 +4,6 @@
 mod access;
 mod codec;
 mod dpor;
+mod model;
+mod model_dpor;
+mod order;
