@@ -303,6 +303,7 @@ impl Take {
                 counter
                     .state
                     .fetch_add(u64::from(self.need) * ONE, Ordering::SeqCst);
+                counter.moved(i64::from(self.need));
             } else {
                 counter.resource.trace(counter.operations.leave);
             }
