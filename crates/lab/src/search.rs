@@ -428,7 +428,7 @@ pub struct SearchReport {
 /// How far a systematic search came.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Systematic {
-    /// How many of its runs went to their end; no two of them are equivalent.
+    /// How many of its runs went to their end.
     pub executions: u64,
     /// How many it gave up because they could only repeat others.
     pub redundant: u64,
@@ -519,8 +519,7 @@ impl fmt::Display for SearchReport {
         }
         let classes = self.classes;
         if self.is_exhausted {
-            let all = self.systematic.map_or(classes, |found| found.executions);
-            return write!(f, "explored {all} of {all} classes: no violation");
+            return write!(f, "explored {classes} of {classes} classes: no violation");
         }
         write!(
             f,

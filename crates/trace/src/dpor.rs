@@ -14,7 +14,8 @@
 //!
 //! # Invariants
 //! - The nodes are those of one execution, one more than steps; memory is bounded by their number times the branches planned at each, and by the names of resources.
-//! - Every class of equivalent runs is met, and by no second execution that goes to its end.
+//! - Every class of equivalent runs is met.
+//! - What a reversed step will access is not known before it is taken, so a plan that may be explored already is explored as if nobody slept; a class may then be met more than once.
 //! - A prefix that is run again gives the same steps; if not, that is told, and nothing is concluded from it.
 //!
 //! # Deliberately absent
@@ -38,7 +39,7 @@ pub use estimate::Estimate;
 
 use estimate::Sample;
 use naming::{Naming, Touched};
-use wakeup::{Branch, Event};
+use wakeup::{Branch, Event, GoesFirst};
 
 /// A search through all classes of a program's runs.
 ///
@@ -141,6 +142,8 @@ struct Node {
     taken: Option<ProcessKey>,
     /// What is planned after that step.
     ahead: Vec<Branch>,
+    /// That step is explored as if nobody slept.
+    is_alone: bool,
     /// Tells that step from others, for a prefix that is run again.
     digest: u64,
     /// What that step accessed.
@@ -150,23 +153,13 @@ struct Node {
 }
 
 impl Node {
-    /// Whether the step under way did no more than one thing that others could have changed.
-    fn accesses_one(&self) -> bool {
-        let shared = self.touched.iter().filter(|(object, _)| {
-            matches!(
-                object,
-                Object::Resource(_) | Object::End(_) | Object::Closed(_)
-            )
-        });
-        shared.count() < 2
-    }
-
     fn is_asleep(&self, process: ProcessKey) -> bool {
         self.asleep.iter().any(|sleeper| sleeper.process == process)
     }
 
     fn take(&mut self, branch: Branch) {
         self.taken = Some(branch.process);
+        self.is_alone = branch.is_alone;
         self.ahead = branch.then;
     }
 
@@ -176,6 +169,7 @@ impl Node {
         if let Some(process) = self.taken.take() {
             self.asleep.push(Arc::new(Sleeper { process, touched }));
         }
+        self.is_alone = false;
         self.explored += 1;
     }
 }
@@ -312,7 +306,9 @@ impl Dpor {
         self.trail.push(step);
         let node = &self.nodes[self.depth];
         let naming = &self.naming;
-        let commutes = |sleeper: &&Arc<Sleeper>| naming.are_apart(&node.touched, &sleeper.touched);
+        let commutes = |sleeper: &&Arc<Sleeper>| {
+            !node.is_alone && naming.are_apart(&node.touched, &sleeper.touched)
+        };
         let next = Node {
             asleep: node.asleep.iter().filter(commutes).cloned().collect(),
             plans,
@@ -377,7 +373,7 @@ impl Dpor {
             step,
             touched: Arc::clone(&nodes[step].touched),
             // The step that is turned round sees something else from the access on that raced.
-            is_certain: step != second || nodes[step].accesses_one(),
+            is_certain: step != second,
         };
         let sequence: Vec<Event> = (first + 1..trail.len())
             .filter(|step| !trail.before(first, *step))
@@ -385,14 +381,22 @@ impl Dpor {
             .map(event)
             .collect();
         let naming = &self.naming;
-        let covers = |sleeper: &Arc<Sleeper>| {
-            let goes_first =
-                wakeup::goes_first(trail, naming, &sequence, sleeper.process, &sleeper.touched);
-            goes_first.is_some()
-        };
-        if !nodes[first].asleep.iter().any(covers) {
-            wakeup::insert(trail, naming, &mut self.nodes[first].plans, sequence);
+        let mut is_alone = false;
+        for sleeper in &nodes[first].asleep {
+            let (process, touched) = (sleeper.process, &sleeper.touched);
+            match wakeup::goes_first(trail, naming, &sequence, process, touched) {
+                None => {}
+                Some(GoesFirst::Within(_) | GoesFirst::Beside) => return,
+                Some(GoesFirst::Unsure) => is_alone = true,
+            }
         }
+        wakeup::insert(
+            trail,
+            naming,
+            &mut self.nodes[first].plans,
+            sequence,
+            is_alone,
+        );
     }
 
     /// How many executions went to their end.

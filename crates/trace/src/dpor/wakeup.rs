@@ -13,6 +13,8 @@ pub(super) struct Branch {
     touched: Arc<Touched>,
     /// Whether it will access just that.
     is_certain: bool,
+    /// Whether it is explored as if nobody slept: somebody may commute with it only as far as is known.
+    pub(super) is_alone: bool,
     pub(super) then: Vec<Branch>,
 }
 
@@ -32,6 +34,8 @@ pub(super) enum GoesFirst {
     Within(usize),
     /// By a step that commutes with all of it.
     Beside,
+    /// Perhaps by such a step: of some step it is not known what it will access.
+    Unsure,
 }
 
 /// Whether what follows a sequence may as well begin with a step of this process, which would access what was touched.
@@ -44,9 +48,17 @@ pub(super) fn goes_first(
 ) -> Option<GoesFirst> {
     let own = sequence.iter().position(|event| event.process == process);
     let Some(index) = own else {
-        let is_apart =
-            |event: &Event| event.is_certain && naming.are_apart(&event.touched, touched);
-        return sequence.iter().all(is_apart).then_some(GoesFirst::Beside);
+        let clashes =
+            |event: &Event| event.is_certain && !naming.are_apart(&event.touched, touched);
+        if sequence.iter().any(clashes) {
+            return None;
+        }
+        let is_sure = sequence.iter().all(|event| event.is_certain);
+        return Some(if is_sure {
+            GoesFirst::Beside
+        } else {
+            GoesFirst::Unsure
+        });
     };
     let step = sequence[index].step;
     let mut earlier = sequence[..index].iter();
@@ -57,28 +69,34 @@ pub(super) fn goes_first(
 }
 
 /// Plans a sequence, unless one that is planned already leads to the same.
+///
+/// `is_alone` says that somebody who sleeps may commute with it, for all that is known.
 pub(super) fn insert(
     trail: &Trail,
     naming: &Naming,
     branches: &mut Vec<Branch>,
     mut sequence: Vec<Event>,
+    mut is_alone: bool,
 ) {
     let mut branches = branches;
     'down: while !sequence.is_empty() {
         for place in 0..branches.len() {
             let branch = &branches[place];
             let goes = goes_first(trail, naming, &sequence, branch.process, &branch.touched);
-            let goes = match goes {
-                // What it will access instead may not commute.
-                Some(GoesFirst::Beside) if !branch.is_certain => continue,
-                Some(goes) => goes,
+            let index = match goes {
                 None => continue,
+                Some(GoesFirst::Within(index)) => Some(index),
+                Some(GoesFirst::Beside) if branch.is_certain => None,
+                Some(GoesFirst::Beside | GoesFirst::Unsure) => {
+                    is_alone = true;
+                    continue;
+                }
             };
             if branch.then.is_empty() {
                 // Whatever follows that process will be explored.
                 return;
             }
-            if let GoesFirst::Within(index) = goes {
+            if let Some(index) = index {
                 sequence.remove(index);
             }
             branches = &mut branches[place].then;
@@ -89,10 +107,15 @@ pub(super) fn insert(
                 process: event.process,
                 touched: event.touched,
                 is_certain: event.is_certain,
+                is_alone: false,
                 then,
             }]
         });
-        branches.extend(chain);
+        branches.extend(
+            chain
+                .into_iter()
+                .map(|branch| Branch { is_alone, ..branch }),
+        );
         return;
     }
 }

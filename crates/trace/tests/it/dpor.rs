@@ -1,4 +1,4 @@
-//! The reduction meets every class of runs, and each once: compared with all interleavings of small programs.
+//! The reduction meets every class of runs: compared with all interleavings of small programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -235,17 +235,20 @@ fn check(program: &Program, makes: bool) -> (usize, u64, u64) {
     (classes(&all).len(), dpor.executions(), dpor.redundant())
 }
 
-fn check_exact(program: &Program, expected: usize) {
-    let count = expected as u64;
-    assert_eq!(check(program, true), (expected, count, 0), "{program:?}");
-    assert_eq!(check(program, false), (expected, count, 0), "{program:?}");
+/// All of so many classes are met, also where a search has to find out which resources are one.
+fn check_classes(program: &Program, expected: usize) {
+    for makes in [true, false] {
+        let (classes, executions, _) = check(program, makes);
+        assert_eq!(classes, expected, "{program:?}");
+        assert!(executions >= expected as u64);
+    }
 }
 
 #[test]
 fn writers_of_one_variable_go_in_every_order() {
-    check_exact(&vec![vec![Op::Write(0)]; 2], 2);
-    check_exact(&vec![vec![Op::Write(0)]; 3], 6);
-    check_exact(&vec![vec![Op::Write(0)]; 4], 24);
+    check_classes(&vec![vec![Op::Write(0)]; 2], 2);
+    check_classes(&vec![vec![Op::Write(0)]; 3], 6);
+    check_classes(&vec![vec![Op::Write(0)]; 4], 24);
 }
 
 #[test]
@@ -255,8 +258,8 @@ fn what_is_independent_is_run_once() {
         .collect();
     let (runs, dpor) = reduced_runs(&program, true);
     assert_eq!((runs.len(), dpor.redundant()), (1, 0));
-    check_exact(&vec![vec![Op::Read(0)]; 4], 1);
-    check_exact(&vec![vec![Op::Add(0)]; 4], 1);
+    check_classes(&vec![vec![Op::Read(0)]; 4], 1);
+    check_classes(&vec![vec![Op::Add(0)]; 4], 1);
 }
 
 #[test]
@@ -264,14 +267,14 @@ fn readers_of_a_written_variable_see_it_before_or_after() {
     // Each of three readers comes before or after the one writer.
     let mut program = vec![vec![Op::Read(0)]; 3];
     program.push(vec![Op::Write(0)]);
-    check_exact(&program, 8);
+    check_classes(&program, 8);
 }
 
 #[test]
 fn pairs_multiply() {
     let pair = |at| [vec![Op::Write(at)], vec![Op::Write(at)]];
     let program: Program = [pair(0), pair(1), pair(2)].into_iter().flatten().collect();
-    check_exact(&program, 8);
+    check_classes(&program, 8);
 }
 
 #[test]
@@ -322,11 +325,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn every_class_is_met_once(program in programs()) {
-        let (classes, executions, redundant) = check(&program, true);
-        prop_assert_eq!((executions, redundant), (classes as u64, 0));
-        let (classes, executions, redundant) = check(&program, false);
-        prop_assert_eq!((executions, redundant), (classes as u64, 0));
+    fn every_class_is_met(program in programs()) {
+        for makes in [true, false] {
+            let (classes, executions, _) = check(&program, makes);
+            prop_assert!(executions >= classes as u64);
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn drive(dpor: &mut Dpor, run: &mut Run<'_>) -> bool {
 
 /// Runs the search, which must reach what all interleavings reach.
 ///
-/// Where a step does more than one thing, what it does once it is turned round is not known before, and a plan may turn out to be explored already.
+/// What a step does once it is turned round is not known before, so a class may be run more than once.
 fn reach(program: &Program, limit: usize) -> Option<Search> {
     let (classes, outcomes) = brute_force(program, limit)?;
     let search = search(program, limit as u64 * 20 + 100);
@@ -70,13 +70,9 @@ fn reach(program: &Program, limit: usize) -> Option<Search> {
     Some(search)
 }
 
-/// How many classes there are, if each is run once.
+/// How many classes there are, all of which are reached.
 fn check(program: &Program, limit: usize) -> Option<u64> {
-    let search = reach(program, limit)?;
-    let executions = search.dpor.executions();
-    assert_eq!(executions, search.classes.len() as u64);
-    assert_eq!(search.dpor.redundant(), 0, "given up in {program:?}");
-    Some(executions)
+    Some(reach(program, limit)?.classes.len() as u64)
 }
 
 fn all(processes: &[&[Op]]) -> Program {
@@ -128,10 +124,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn every_class_is_reached(program in programs(4, 6)) {
-        // Who spawns first decides who is spawned, and whether one that is joined has begun: no step of the model tells.
-        let mut spawns = program.processes.iter().flatten().filter(|op| **op == Op::Spawn);
-        prop_assume!(spawns.next().is_none());
+    fn every_class_is_reached(program in programs(4, 6).prop_map(Program::without_spawns)) {
         prop_assume!(reach(&program, LIMIT).is_some());
     }
+}
+
+/// Once what a reversed step will access was thought to be known, this lost a class.
+#[test]
+fn a_plan_that_may_commute_with_a_sleeper_is_explored_whole() {
+    let program = all(&[
+        &[Op::SkipIfOdd(1)],
+        &[Op::Add(0)],
+        &[Op::Add(1)],
+        &[Op::Add(1), Op::Yield, Op::Write(0)],
+    ]);
+    let found = reach(&program, LIMIT).expect("it is small");
+    assert_eq!(found.classes.len(), 8);
 }
