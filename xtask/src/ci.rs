@@ -235,13 +235,29 @@ impl Ci {
         Command::new(self.workspace.target.join("release").join(name))
     }
 
-    /// The whole RaptorQ suite: in a release build it takes seconds.
+    /// The whole RaptorQ suite, the zoo and the mutations of the oracles: in a release build each takes seconds.
     fn conformance(&self) -> Result<End, Box<dyn std::error::Error>> {
         if !self.release()? {
             return Ok(End::failed(UNBUILT.to_owned()));
         }
         let mut raptorq = self.binary("asupersync-conformance-raptorq");
-        self.told("conformance-raptorq", &mut raptorq)
+        let raptorq = self.told("conformance-raptorq", &mut raptorq)?;
+        let mut ends = vec![raptorq];
+        for (name, arguments) in [
+            ("zoo", ["lab", "zoo"].as_slice()),
+            ("oracles", &["lab", "oracles", "--mutate"]),
+        ] {
+            let mut command = self.binary("asupersync");
+            ends.push(self.told(name, command.args(arguments))?);
+        }
+        let has_failed = ends.iter().any(|end| end.word == FAILED);
+        let details: Vec<String> = ends.into_iter().map(|end| end.detail).collect();
+        let detail = details.join("; ");
+        Ok(if has_failed {
+            End::failed(detail)
+        } else {
+            End::passed(detail)
+        })
     }
 
     fn test(&self) -> Result<End, Box<dyn std::error::Error>> {

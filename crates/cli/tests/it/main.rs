@@ -1,4 +1,4 @@
 //! The command, run as a user runs it.
 
-#[cfg(test)]
+mod lab;
 mod raptorq;

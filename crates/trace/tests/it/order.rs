@@ -63,9 +63,9 @@ proptest! {
         let steps = run(&program, &choices).steps;
         let order = Order::of(&steps);
         let naive = closure(&steps);
-        for first in 0..steps.len() {
-            for second in 0..steps.len() {
-                prop_assert_eq!(order.before(first, second), naive[first][second], "{} {}", first, second);
+        for (first, row) in naive.iter().enumerate() {
+            for (second, expected) in row.iter().enumerate() {
+                prop_assert_eq!(order.before(first, second), *expected, "{} {}", first, second);
             }
             let past = (0..=first).filter(|other| *other == first || naive[*other][first]);
             prop_assert_eq!(order.past_of(first), past.collect::<Vec<_>>());
