@@ -89,7 +89,7 @@ proptest! {
         let steps = run(&program, &choices).steps;
         let naive = closure(&steps);
         let mut levels: Vec<usize> = Vec::new();
-        for second in 0..steps.len() {
+        for (second, _) in steps.iter().enumerate() {
             let below = (0..second).filter(|first| naive[*first][second]);
             let level = below.map(|first| levels[first] + 1).max();
             levels.push(level.unwrap_or(0));
