@@ -1,4 +1,6 @@
 //! The command, run as a user runs it.
 
+#[cfg(test)]
 mod lab;
+#[cfg(test)]
 mod raptorq;
