@@ -1,11 +1,13 @@
 //! The root region, in which a host runs a program.
 
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::Waker;
 
 use asupersync_core::{
-    Budget, CancelKind, CancelReason, ErrOf, IntoOutcome, OkOf, Origin, Outcome, TaskId,
+    Budget, CancelKind, CancelReason, ErrOf, IntoOutcome, OkOf, Origin, Outcome, PanicPayload,
+    Severity, TaskId,
 };
 
 use crate::cancel;
@@ -59,6 +61,26 @@ impl Root {
     #[must_use]
     pub fn is_quiescent(&self) -> bool {
         self.body_ended() && self.region.lock().live == 0
+    }
+
+    /// Takes what failed in the root region beside the body: the closing of abandoned regions, which can only panic.
+    ///
+    /// Called after the body's own outcome was taken.
+    fn left_panic(&self) -> Option<PanicPayload> {
+        let failed = {
+            let mut inner = self.region.lock();
+            let extra = inner.extra.as_mut();
+            extra.map(|extra| std::mem::take(&mut extra.failed))
+        };
+        let mut panic = None;
+        for child in failed.unwrap_or_default() {
+            // SAFETY: beside the body, whose outcome is taken, only heirs stand here, and they have no error.
+            let end = unsafe { task::deliver_end::<Infallible>(&child.node) };
+            if let Some(Outcome::Panicked(payload)) = end {
+                panic.get_or_insert(payload);
+            }
+        }
+        panic
     }
 
     /// Cancels the whole program.
@@ -166,6 +188,7 @@ where
     root.body.tell_failure_taken();
     // SAFETY: the task is complete, its outcome was just claimed, and its future is `Fut`.
     let outcome = unsafe { task::take_outcome(&root.body, read_outcome::<Fut>) };
+    let outcome = worse_of(outcome, root.left_panic());
     std::mem::forget(guard);
     RootEnd {
         outcome,
@@ -216,6 +239,14 @@ where
     // From here on the root region waits for its last child, and still admits the closing of abandoned regions.
     region.lock().phase = Phase::Closing;
     Root { region, body }
+}
+
+/// The program's end, unless what it left behind ended worse.
+fn worse_of<T, E>(outcome: Outcome<T, E>, left: Option<PanicPayload>) -> Outcome<T, E> {
+    match left {
+        Some(payload) if outcome.severity() < Severity::Panicked => Outcome::Panicked(payload),
+        Some(_) | None => outcome,
+    }
 }
 
 struct AbortOnUnwind;

@@ -1,6 +1,6 @@
 //! The failure of a task reaches exactly one who hears of it.
 
-use asupersync_core::{RegionId, Severity};
+use asupersync_core::Severity;
 use asupersync_kernel::Event;
 
 use super::law::Law;
@@ -22,8 +22,6 @@ pub(super) fn see(ledger: &mut Ledger, event: &Event) {
 pub(super) fn end(ledger: &mut Ledger) {
     let failed = ledger.tasks.iter();
     let failed = failed.filter(|task| task.is_spawned && task.taken == 0);
-    // The root region hands nothing on: its one task is the program, and what closes abandoned regions there has nobody above.
-    let failed = failed.filter(|task| task.id.region() != ROOT);
     let failed = failed.filter(|task| {
         let severity = task.ended.map(|(_, severity)| severity);
         matches!(severity, Some(Severity::Err | Severity::Panicked))
@@ -36,6 +34,3 @@ pub(super) fn end(ledger: &mut Ledger) {
         );
     }
 }
-
-/// The region of the whole program.
-const ROOT: RegionId = RegionId::new(0);

@@ -103,3 +103,32 @@ fn a_run_that_is_given_up_anywhere_is_torn_down_whoever_is_cancelled_and_queued(
         assert!(given_up || report.is_clean(), "{}", report.failure());
     }
 }
+
+/// Leaves a region behind whose finalizer panics.
+async fn leaves_a_panic_behind(cx: Cx) -> Result<(), Cancelled> {
+    let region = cx.region(async |scope: Scope<'_, Cancelled>| {
+        scope.defer(async |_: Cx| panic!("the cleanup of what was left"));
+        scope.cx().sleep(Duration::from_secs(1)).await
+    });
+    let mut region = std::pin::pin!(Some(region));
+    let polled = std::future::poll_fn(|task| {
+        let region = region.as_mut().as_pin_mut().expect("it is there");
+        std::task::Poll::Ready(region.poll(task).is_pending())
+    });
+    assert!(polled.await, "it sleeps");
+    region.set(None);
+    Ok(())
+}
+
+#[test]
+fn a_panic_in_a_region_that_the_program_left_is_the_programs_end() {
+    for seed in 0..20 {
+        let lab = LabRuntime::new(LabConfig::default().seed(seed));
+        let report = lab.run(leaves_a_panic_behind);
+        assert!(report.is_clean(), "{}", report.failure());
+        let Outcome::Panicked(payload) = &report.outcome else {
+            panic!("the panic is lost: {:?}", report.outcome);
+        };
+        assert_eq!(payload.message(), "the cleanup of what was left");
+    }
+}
