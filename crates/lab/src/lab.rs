@@ -173,14 +173,14 @@ fn drop_leftovers(host: &LabHost) {
 /// What was recorded after the first `seen` events is the giving up of a run that did not end.
 fn violations(trace: &Trace, seen: usize, end: &LabEnd, config: &LabConfig) -> Vec<Violation> {
     let is_fair = matches!(config.strategy, Strategy::Random | Strategy::Fifo);
-    let mut violations = match end {
-        LabEnd::Finished => check_finished(trace, is_fair),
-        LabEnd::Stalled(_) => check_stalled(&trace.events[..seen]),
-        LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
-    };
     let mut holders = match end {
         LabEnd::Stalled(_) => stalled_holders(trace),
         LabEnd::Finished | LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
+    };
+    let mut violations = match end {
+        LabEnd::Finished => check_finished(trace, is_fair),
+        LabEnd::Stalled(_) => check_stalled(&trace.events[..seen], &holders),
+        LabEnd::StepLimit(_) | LabEnd::Abandoned => Vec::new(),
     };
     holders.extend(
         config
@@ -190,10 +190,6 @@ fn violations(trace: &Trace, seen: usize, end: &LabEnd, config: &LabConfig) -> V
     );
     holders.sort_unstable();
     holders.dedup();
-    if !holders.is_empty() {
-        // Who was given a lock and is not polled has not missed a wake: this says who, and why.
-        violations.retain(|violation| violation.law != Law::LostWake);
-    }
     violations.extend(holders.iter().map(|futurelock| Violation {
         law: Law::Futurelock,
         message: futurelock.to_string(),

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use asupersync_kernel::Event;
+use asupersync_kernel::{Event, Subject};
 use asupersync_trace::{Trace, TraceEvent};
 
 mod budgets;
@@ -72,12 +72,20 @@ pub(crate) fn check_finished(trace: &Trace, is_fair: bool) -> Vec<Violation> {
 }
 
 /// The laws that a run broke which stalled, judged by what happened before it was given up.
-pub(crate) fn check_stalled(events: &[TraceEvent]) -> Vec<Violation> {
+///
+/// Of the holders of a futurelock more is known than that they were not polled after a grant.
+pub(crate) fn check_stalled(events: &[TraceEvent], holders: &[Futurelock]) -> Vec<Violation> {
     ORACLES.with_borrow_mut(|oracles| {
         oracles.clear();
         oracles.read(events);
         oracles.finish_step();
-        wakes::stalled(&mut oracles.ledger, oracles.locks.granted());
+        let is_named = |task| {
+            holders
+                .iter()
+                .any(|lock| lock.holder == Subject::Task(task))
+        };
+        let granted = oracles.locks.granted().filter(|(task, _)| !is_named(*task));
+        wakes::stalled(&mut oracles.ledger, granted);
         std::mem::take(&mut oracles.ledger.found)
     })
 }
