@@ -3,7 +3,7 @@
 //! # How
 //! A candidate is run; it takes the place of the best so far if the same kind of defect shows and fewer tasks take part in it, or as many with fewer decisions, or as many that reach less far.
 //! First whole tasks are held back, then ends are cut off, then decisions are undone in halves, quarters and so on down to single ones, then made smaller and moved to the front.
-//! This is repeated until nothing changes, so the result is a local minimum: no single decision can be undone, and no single task held back.
+//! This is repeated until nothing changes, so the result is a local minimum, unless the runs are used up before: no single decision can be undone, and no single task held back.
 //!
 //! Source: Zeller, Hildebrandt: *Simplifying and isolating failure-inducing input*, IEEE TSE 2002.
 

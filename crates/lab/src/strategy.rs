@@ -46,7 +46,7 @@ pub enum Strategy {
     Urw,
     /// Every interleaving, until none is left; for programs of a few steps.
     All,
-    /// One run for each class of equivalent interleavings, until none is left.
+    /// Every class of equivalent interleavings, until none is left; most in one run, some in more.
     ///
     /// Source: Abdulla, Aronis, Jonsson, Sagonas: *Source sets: a foundation for optimal dynamic partial order reduction*, J. ACM 64(4), 2017.
     Dpor,

@@ -42,7 +42,7 @@ pub fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// Arguments, all optional:
 /// - `seeds = N`: how many seeds; 8 unless set.
 /// - `schedules = N`: how many schedules a search tries after the seeds; 200 if only `strategy` is set, none if neither is.
-/// - `strategy = ".."`: how the search picks: `portfolio` (unless set), `random`, `pct3` (with any depth), `pos`, `urw`, or `dpor`, which tries every class of schedules once, or `all`, which tries every schedule.
+/// - `strategy = ".."`: how the search picks: `portfolio` (unless set), `random`, `pct3` (with any depth), `pos`, `urw`, `dpor`, which tries every class of schedules, or `all`, which tries every schedule.
 /// - `faults = ..`: an expression of type `asupersync::lab::Faults`.
 /// - `config = ..`: an expression of type `asupersync::LabConfig`.
 /// - `cancel = "every_await"`: also cuts each task short wherever it waits, cancelled, dropped and unwound.

@@ -1,4 +1,4 @@
-//! One run for each class of equivalent orders.
+//! Every class of equivalent orders.
 
 use asupersync_trace::{Dpor, Estimate, Pick, ProcessKey, Step};
 
