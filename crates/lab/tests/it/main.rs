@@ -1,6 +1,7 @@
 //! The lab host, through its public interface.
 
 mod chaos;
+mod dependences;
 mod ends;
 mod foreign;
 mod interrupt;
