@@ -132,6 +132,8 @@ pub(crate) struct RegionTail {
     pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) budget: Budget,
     pub(crate) record: bool,
+    /// Whether the host wants at least the events of the structure.
+    pub(crate) record_structure: bool,
     /// Whether the host wants operations at least.
     pub(crate) record_operations: bool,
 }
@@ -327,7 +329,15 @@ impl Header {
         }
     }
 
-    /// Hands an event to the host, if it records.
+    /// Hands an event of the structure to the host, if it records those.
+    pub(crate) fn record_structure(&self, event: impl FnOnce() -> Event) {
+        let region = self.region();
+        if region.record_structure {
+            region.host.record(event());
+        }
+    }
+
+    /// Hands an event to the host, if it records all.
     pub(crate) fn record(&self, event: impl FnOnce() -> Event) {
         let region = self.region();
         if region.record {

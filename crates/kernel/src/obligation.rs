@@ -71,10 +71,19 @@ pub(crate) struct Record {
 pub struct Obligation {
     /// Alive while the obligation counts among the open ones.
     holder: NonNull<Header>,
-    /// Only where more is wanted than a count.
-    full: Option<Box<Full>>,
+    detail: Detail,
     kind: ObligationKind,
     settled: bool,
+}
+
+/// What an obligation has beside its count.
+enum Detail {
+    /// Nothing.
+    Counted,
+    /// A name, under which the host is told of it.
+    Told(ObligationId),
+    /// Whatever is wanted.
+    Full(Box<Full>),
 }
 
 /// What an obligation has where it is recorded, gauged or reported.
@@ -153,14 +162,15 @@ impl Obligation {
         let is_counted = holder
             .obligations
             .add(current::is_polling(holder.as_non_null()));
-        let config = holder.host().config();
+        let region = holder.region();
+        let config = region.host.config();
         let is_recorded = is_counted && (is_told_always || keeps_records(config));
         let wants_full = config.gauge_obligations || config.strict_obligations;
-        let full = (is_recorded || wants_full || !is_counted).then(|| {
+        let detail = if is_recorded || wants_full || !is_counted {
             if is_counted {
                 gauge(holder, 1);
             }
-            Box::new(Full {
+            Detail::Full(Box::new(Full {
                 holder: holder.clone(),
                 is_counted,
                 site,
@@ -169,11 +179,15 @@ impl Obligation {
                     record(holder, owed, recover(), is_told_always)
                 }),
                 is_told_always,
-            })
-        });
+            }))
+        } else if region.record_structure {
+            Detail::Told(tell_reserved(holder, kind))
+        } else {
+            Detail::Counted
+        };
         Self {
             holder: holder.as_non_null(),
-            full,
+            detail,
             kind,
             settled: false,
         }
@@ -216,7 +230,10 @@ impl Obligation {
     }
 
     fn is_counted(&self) -> bool {
-        self.full.as_ref().is_none_or(|full| full.is_counted)
+        match &self.detail {
+            Detail::Counted | Detail::Told(_) => true,
+            Detail::Full(full) => full.is_counted,
+        }
     }
 
     /// For an obligation that counts, and is not settled.
@@ -231,20 +248,24 @@ impl Obligation {
         if !self.is_counted() {
             return Err(Leaked { recovered: false });
         }
-        // After this the holder may be gone, unless it is held in full.
+        let told = match self.detail {
+            // SAFETY: what is open is counted by its holder, and a holder whose count is not zero is not freed.
+            Detail::Told(id) => Some((unsafe { NodeRef::from_borrowed(self.holder) }, id)),
+            Detail::Counted | Detail::Full(_) => None,
+        };
+        // After this the holder may be gone, unless it is held.
         if !self.account().remove(current::is_polling(self.holder)) {
             return Err(self.late());
         }
-        if let Some(full) = &mut self.full {
+        if let Some((holder, id)) = told {
+            tell_settled(&holder, id, settlement);
+        }
+        if let Detail::Full(full) = &mut self.detail {
             gauge(&full.holder, -1);
             if let Some(record) = full.take_record() {
-                let told = || Event::ObligationSettled {
-                    obligation: record.id,
-                    settlement,
-                };
-                full.holder.record(told);
+                tell_settled(&full.holder, record.id, settlement);
                 if is_on(Mutation::SettlementToldTwice) {
-                    full.holder.record(told);
+                    tell_settled(&full.holder, record.id, settlement);
                 }
             }
         }
@@ -253,7 +274,7 @@ impl Obligation {
 
     fn settle_dropped(&mut self) -> Result<(), Leaked> {
         self.settle(Settlement::Dropped)?;
-        if let Some(full) = &self.full
+        if let Detail::Full(full) = &self.detail
             && full.holder.host().config().strict_obligations
         {
             let owed = Owed {
@@ -271,7 +292,10 @@ impl Obligation {
     /// What a settlement after the holder's end is told; the last of them lets the holder go.
     #[cold]
     fn late(&mut self) -> Leaked {
-        let recovered = self.full.as_mut().is_some_and(|full| full.is_recovered());
+        let recovered = match &mut self.detail {
+            Detail::Full(full) => full.is_recovered(),
+            Detail::Counted | Detail::Told(_) => false,
+        };
         if self.account().heard() {
             // SAFETY: `settle_leaks` kept this reference for the last to hear of the end, which is this one.
             drop(unsafe { NodeRef::from_owned(self.holder) });
@@ -320,12 +344,7 @@ fn record(
     recover: Option<(Weak<dyn Recover>, u64)>,
     is_told_always: bool,
 ) -> (u32, ObligationId) {
-    let id = ObligationId::new(holder.host().next_number());
-    holder.record(|| Event::ObligationReserved {
-        obligation: id,
-        holder: holder.subject(),
-        kind: owed.kind,
-    });
+    let id = tell_reserved(holder, owed.kind);
     let record = Record {
         id,
         owed,
@@ -335,6 +354,24 @@ fn record(
     let mut inner = holder.lock();
     let list = &mut inner.extra.get_or_insert_default().owed;
     (list.insert(record), id)
+}
+
+/// Names an obligation, and tells the host of it.
+fn tell_reserved(holder: &Header, kind: ObligationKind) -> ObligationId {
+    let obligation = ObligationId::new(holder.host().next_number());
+    holder.record_structure(|| Event::ObligationReserved {
+        obligation,
+        holder: holder.subject(),
+        kind,
+    });
+    obligation
+}
+
+fn tell_settled(holder: &Header, obligation: ObligationId, settlement: Settlement) {
+    holder.record_structure(|| Event::ObligationSettled {
+        obligation,
+        settlement,
+    });
 }
 
 /// Tells a host that governs how many obligations are open more or less.
@@ -408,11 +445,7 @@ fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
         extra.owed.take_all().collect()
     });
     for record in &records {
-        let (obligation, settlement) = (record.id, Settlement::Leaked);
-        node.record(|| Event::ObligationSettled {
-            obligation,
-            settlement,
-        });
+        tell_settled(node, record.id, Settlement::Leaked);
     }
     let owed: Vec<Owed> = records.iter().map(|record| record.owed).collect();
     let told = |record: &&Record| response == LeakResponse::Recover || record.is_told_always;

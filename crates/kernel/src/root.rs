@@ -12,7 +12,7 @@ use asupersync_core::{
 
 use crate::cancel;
 use crate::cx::Cx;
-use crate::event::{Event, Subject};
+use crate::event::{Event, Name, Subject};
 use crate::host::{Host, Owed, WorkerId};
 use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionNode, RegionTail};
 use crate::obligation;
@@ -128,7 +128,7 @@ impl Program {
             let (children, name, owed) = {
                 let inner = node.lock();
                 let extra = inner.extra.as_ref();
-                let name = extra.and_then(|extra| extra.name.clone());
+                let name = extra.and_then(|extra| extra.name.as_ref().map(Name::to_string));
                 let owed = extra.map_or_else(Vec::new, |extra| obligation::owed(extra));
                 (NodeRef::children(&inner), name, owed)
             };
@@ -182,7 +182,8 @@ where
         "the root body is polled on this thread only, so nobody is polling it"
     );
     let region = root.region.region().id;
-    root.region.record(|| Event::RegionClosed { region });
+    root.region
+        .record_structure(|| Event::RegionClosed { region });
     let taken = root.body.state.take();
     assert!(taken, "only the host takes the root body's outcome");
     root.body.tell_failure_taken();
@@ -210,6 +211,7 @@ where
         policy: None,
         budget: options.budget,
         record: config.record,
+        record_structure: config.record || config.record_structure,
         record_operations: config.record || config.record_holds,
     };
     let init = NodeInit {
@@ -223,13 +225,13 @@ where
     };
     let region = NodeRef::new_region(init, tail);
     region.lock().waiter = Some(options.waker.clone());
-    region.record(|| Event::RegionOpened {
+    region.record_structure(|| Event::RegionOpened {
         region: id,
         parent: None,
     });
     let spawn = SpawnInit {
         budget: None,
-        name: Some("main".to_owned()),
+        name: Some(Name::from("main")),
         home: Some(options.home),
         cleanup: false,
         site: "the root body",

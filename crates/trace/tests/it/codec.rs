@@ -143,6 +143,7 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
             free: u64::from(b),
         },
         35 => Event::CancelUnchanged { subject },
+        36 => Event::EventsOverwritten { count: a },
         _ => Event::Operation {
             subject: maybe,
             resource: a,
@@ -151,7 +152,7 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
     }
 }
 
-const KINDS: u8 = 37;
+const KINDS: u8 = 38;
 
 fn traces() -> impl Strategy<Value = Trace> {
     let number = prop_oneof![0..40_u64, any::<u64>()];
