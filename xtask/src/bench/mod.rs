@@ -4,6 +4,7 @@
 //! Interleaving (ours, peer, ours, peer, …) lets a slow minute of the machine hit all alike, and a process per run keeps one run's heap and threads out of the next.
 //! A ratio is ours divided by the best peer; below 1 is better.
 
+mod recorder;
 mod summary;
 
 use std::path::{Path, PathBuf};
@@ -19,15 +20,17 @@ use summary::{Row, Sample, Summary};
 pub(crate) fn run(arguments: &[String]) -> Verdict {
     let (suite, rest) = arguments
         .split_first()
-        .ok_or("which suite? kernel, lab, sync, raptorq")?;
+        .ok_or("which suite? kernel, lab, sync, recorder, raptorq")?;
     match suite.as_str() {
         "kernel" => run_suite(&KERNEL, &Options::parse(rest)?),
         "lab" => run_suite(&LAB, &Options::parse(rest)?),
         "sync" => run_suite(&SYNC, &Options::parse(rest)?),
+        "recorder" => recorder::run(rest),
         "raptorq" => run_package("asupersync-bench-raptorq", rest),
-        other => {
-            Err(format!("unknown suite `{other}`; there are kernel, lab, sync, raptorq").into())
-        }
+        other => Err(format!(
+            "unknown suite `{other}`; there are kernel, lab, sync, recorder, raptorq"
+        )
+        .into()),
     }
 }
 

@@ -151,7 +151,7 @@ impl Measure {
 }
 
 /// Sorts and takes the middle; of an even number the mean of the middle two.
-fn median(figures: &mut [f64]) -> f64 {
+pub(super) fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
     match figures.len() % 2 {
@@ -161,7 +161,7 @@ fn median(figures: &mut [f64]) -> f64 {
 }
 
 /// (max - min) / median of sorted figures.
-fn spread(sorted: &[f64], median: f64) -> f64 {
+pub(super) fn spread(sorted: &[f64], median: f64) -> f64 {
     match (sorted.first(), sorted.last()) {
         (Some(min), Some(max)) if median > 0.0 => (max - min) / median,
         _ => 0.0,
