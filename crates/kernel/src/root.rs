@@ -42,6 +42,8 @@ pub struct Unfinished {
     pub subject: Subject,
     /// The name given at spawn.
     pub name: Option<String>,
+    /// Whether it is a fiber, which its region's body polls.
+    pub is_fiber: bool,
     /// Whether it is being polled at this moment: code that does not yield.
     pub running: bool,
     /// Why it was asked to stop, if it was.
@@ -136,6 +138,7 @@ impl Program {
             found.push(Unfinished {
                 subject: node.subject(),
                 name,
+                is_fiber: !node.is_task() && !node.is_region(),
                 running: node.state.is_running(),
                 reason: cancel::reason(&node),
                 owed,

@@ -17,6 +17,7 @@ mod reader;
 mod record;
 mod rings;
 mod step;
+mod structure;
 mod tables;
 mod trail;
 
@@ -29,3 +30,7 @@ pub use reader::{StepReader, steps};
 pub use record::{Divergence, Trace, TraceEvent};
 pub use rings::{EventRings, LastEvents, Polled};
 pub use step::{Mode, Object, ProcessKey, Step, StepKind, Wake};
+pub use structure::{
+    Asking, Fault, Owing, RegionPhase, RegionState, RunState, Structure, StructureError, TaskState,
+    Timer, Waiting, WaitsFor,
+};

@@ -7,3 +7,4 @@ mod dpor;
 mod model;
 mod model_dpor;
 mod order;
+mod structure;
