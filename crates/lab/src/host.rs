@@ -13,7 +13,7 @@ use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{
     Event, Host, KernelConfig, Lane, Meddler, Report, Runnable, Subject, TimerKey, WorkerId,
 };
-use asupersync_trace::{Fingerprint, ProcessKey, TraceEvent};
+use asupersync_trace::{Fingerprint, ProcessKey, Structure, TraceEvent};
 
 use crate::config::LabConfig;
 use crate::instruments::Instruments;
@@ -406,6 +406,17 @@ impl LabHost {
             fingerprint: state.reads_steps.then_some(fingerprint),
             instruments: std::mem::replace(&mut state.instruments, idle),
         }
+    }
+
+    /// The program's structure, by what it has told.
+    pub(crate) fn structure(&self) -> Structure {
+        Structure::after(&self.lock().instruments.events)
+    }
+
+    /// What was decided so far: who went next, and which faults happened.
+    pub(crate) fn decided(&self) -> (Vec<u32>, Vec<u32>) {
+        let state = self.lock();
+        (state.picks.clone(), state.faults.clone())
     }
 
     /// How many events were recorded.

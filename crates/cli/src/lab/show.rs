@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use asupersync_lab::{Crashpack, Row, Timeline, Trace, TraceEvent};
+use asupersync_lab::{Crashpack, Row, Structure, Timeline, Trace, TraceEvent};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -15,6 +15,8 @@ struct Opened {
     /// What was wrong, or how much was recorded.
     finding: String,
     replay: Option<String>,
+    /// What there was at the end.
+    structure: Structure,
     trace: Trace,
 }
 
@@ -37,6 +39,7 @@ impl Opened {
             program: name.to_string_lossy().into_owned(),
             finding: format!("a recording of {} events", trace.events.len()),
             replay: None,
+            structure: Structure::after(&trace.events),
             trace,
         })
     }
@@ -46,6 +49,10 @@ impl Opened {
             program: pack.program,
             finding: pack.finding,
             replay: Some(pack.replay),
+            structure: match pack.snapshot {
+                Some(snapshot) => snapshot.structure,
+                None => Structure::after(&pack.trace.events),
+            },
             trace: pack.trace,
         }
     }
@@ -134,6 +141,7 @@ pub(crate) fn show(options: &ShowOptions) -> Result<(), CommandError> {
         write(path, format!("{:#}\n", json_of(&opened, &timeline)))?;
     }
     println!("{timeline}");
+    println!("at the end:\n{}", opened.structure);
     println!("{}: {}", opened.program, opened.finding);
     if let Some(replay) = &opened.replay {
         println!("replay: {replay}");
@@ -164,6 +172,7 @@ fn json_of(opened: &Opened, timeline: &Timeline) -> Value {
         "finding": opened.finding,
         "replay": opened.replay,
         "steps": steps,
+        "at_the_end": opened.structure.to_text().lines().collect::<Vec<_>>(),
     })
 }
 

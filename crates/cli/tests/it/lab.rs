@@ -56,6 +56,7 @@ fn a_failure_is_packed_replayed_compared_made_smaller_and_shown() {
         text(&shown).contains("replay: asupersync lab replay"),
         "{shown:?}"
     );
+    assert!(text(&shown).contains("at the end:\nR0 "), "{shown:?}");
     for (path, start) in [(svg, "<svg"), (html, "<!DOCTYPE html>")] {
         let written = std::fs::read_to_string(Path::new(&path)).expect("it was written");
         assert!(written.starts_with(start), "{path}");
@@ -105,11 +106,12 @@ fn what_a_flight_recorder_saved_is_shown_and_compared() {
     assert!(read(&html).starts_with("<!DOCTYPE html>"));
     let value: serde_json::Value = serde_json::from_str(&read(&json)).expect("it is JSON");
     let steps = value["steps"].as_array().expect("it has steps");
-    assert_eq!(shown.lines().count(), steps.len() + 1, "a line a step");
+    let lines = shown.lines().position(|line| line == "at the end:");
+    assert_eq!(lines, Some(steps.len()), "a line a step");
     assert!(steps.iter().any(|step| step["who"] == "T1.0 indexer"));
     assert_eq!(value["replay"], serde_json::Value::Null);
     let last = text(&lab(&["show", &one, "--last", "1"]));
-    assert_eq!(last.lines().count(), 2, "{last}");
+    assert_eq!(last.lines().nth(1), Some("at the end:"), "{last}");
     let same = text(&lab(&["diff", &one, &one]));
     assert!(same.starts_with("diff: the traces are equal"), "{same}");
     let differ = text(&lab(&["diff", &one, &other]));

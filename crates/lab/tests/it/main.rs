@@ -1,4 +1,8 @@
 //! The lab host, through its public interface.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails in a test's helper fails the test"
+)]
 
 mod chaos;
 mod dependences;
@@ -6,5 +10,6 @@ mod ends;
 mod foreign;
 mod interrupt;
 mod search;
+mod snapshots;
 mod timers;
 mod vars;
