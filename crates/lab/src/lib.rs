@@ -20,6 +20,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod artifacts;
 mod chaos;
 mod check;
 mod config;

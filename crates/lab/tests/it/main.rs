@@ -4,6 +4,7 @@
     reason = "what fails in a test's helper fails the test"
 )]
 
+mod artifacts;
 mod chaos;
 mod dependences;
 mod ends;
