@@ -136,6 +136,8 @@ pub(crate) struct RegionTail {
     pub(crate) record_structure: bool,
     /// Whether the host wants operations at least.
     pub(crate) record_operations: bool,
+    /// Whether obligations are more than a count: recorded, gauged, or told of when they are dropped.
+    pub(crate) details_obligations: bool,
 }
 
 /// A region's allocation.
@@ -230,6 +232,7 @@ impl Header {
     }
 
     /// The cancellation's stage, if one was requested.
+    #[inline]
     pub(crate) fn stage(&self) -> Option<CancelStage> {
         match self.stage.load(Ordering::SeqCst) {
             0 => None,
@@ -276,6 +279,7 @@ impl Header {
     }
 
     /// The nearest region, the node itself included.
+    #[inline]
     pub(crate) fn region(&self) -> &RegionTail {
         let mut node = self;
         loop {
@@ -288,6 +292,7 @@ impl Header {
         }
     }
 
+    #[inline]
     pub(crate) fn host(&self) -> &Arc<dyn Host> {
         &self.region().host
     }

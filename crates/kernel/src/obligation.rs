@@ -10,6 +10,7 @@
 //! - Records with creation sites are kept only if the host asks for them, or if leaks are to be recovered.
 //! - A resource on whose answer somebody else waits is told of a leak in any case.
 
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::{Arc, Weak};
@@ -24,6 +25,7 @@ use crate::extra::Extra;
 use crate::host::{KernelConfig, LeakEscalation, Owed, Report};
 use crate::mutation::{Mutation, is_on};
 use crate::node::{Header, NodeRef};
+use crate::tagged::Tagged;
 
 /// The resource behind an obligation, which can take back what a leaked guard still holds.
 pub trait Recover: Send + Sync {
@@ -71,19 +73,8 @@ pub(crate) struct Record {
 pub struct Obligation {
     /// Alive while the obligation counts among the open ones.
     holder: NonNull<Header>,
-    detail: Detail,
-    kind: ObligationKind,
-    settled: bool,
-}
-
-/// What an obligation has beside its count.
-enum Detail {
-    /// Nothing.
-    Counted,
-    /// A name, under which the host is told of it.
-    Told(ObligationId),
-    /// Whatever is wanted.
-    Full(Box<Full>),
+    /// Only where more is wanted than a count: a name under which the host is told of it, or all that is kept of it.
+    detail: Tagged<Full>,
 }
 
 /// What an obligation has where it is recorded, gauged or reported.
@@ -91,7 +82,7 @@ struct Full {
     holder: NodeRef,
     /// Not so if the holder had ended before.
     is_counted: bool,
-    site: &'static Location<'static>,
+    owed: Owed,
     place: Option<(u32, ObligationId)>,
     is_told_always: bool,
 }
@@ -106,6 +97,7 @@ impl Obligation {
     ///
     /// Cost: a few instructions on the holder's own memory; an exchange there if somebody else than the holder reserves; an allocation and a lock where records are kept.
     #[track_caller]
+    #[inline]
     pub fn reserve<C>(cx: &Cx<C>, kind: ObligationKind) -> Self {
         Self::new(cx.node(), kind, Location::caller(), false, || None)
     }
@@ -122,6 +114,7 @@ impl Obligation {
     }
 
     /// Like [`reserve_recoverable`](Self::reserve_recoverable), for a future that was made at `site` and reserves when it is polled.
+    #[inline]
     pub fn reserve_recoverable_at<C, R: Recover + 'static>(
         cx: &Cx<C>,
         kind: ObligationKind,
@@ -152,6 +145,7 @@ impl Obligation {
         })
     }
 
+    #[inline]
     fn new(
         holder: &NodeRef,
         kind: ObligationKind,
@@ -162,65 +156,51 @@ impl Obligation {
         let is_counted = holder
             .obligations
             .add(current::is_polling(holder.as_non_null()));
-        let region = holder.region();
-        let config = region.host.config();
-        let is_recorded = is_counted && (is_told_always || keeps_records(config));
-        let wants_full = config.gauge_obligations || config.strict_obligations;
-        let detail = if is_recorded || wants_full || !is_counted {
-            if is_counted {
-                gauge(holder, 1);
-            }
-            Detail::Full(Box::new(Full {
-                holder: holder.clone(),
-                is_counted,
-                site,
-                place: is_recorded.then(|| {
-                    let owed = Owed { kind, site };
-                    record(holder, owed, recover(), is_told_always)
-                }),
-                is_told_always,
-            }))
-        } else if region.record_structure {
-            Detail::Told(tell_reserved(holder, kind))
-        } else {
-            Detail::Counted
-        };
+        let is_plain = is_counted && !is_told_always && !holder.region().details_obligations;
+        let owed = Owed { kind, site };
         Self {
             holder: holder.as_non_null(),
-            detail,
-            kind,
-            settled: false,
+            detail: if is_plain {
+                Tagged::NOTHING
+            } else {
+                Full::or_name(holder, owed, is_counted, is_told_always, recover)
+            },
         }
-    }
-
-    /// What is owed.
-    #[must_use]
-    pub const fn kind(&self) -> ObligationKind {
-        self.kind
     }
 
     /// Settles the obligation: its effect took place.
     ///
     /// # Errors
     /// [`Leaked`] if the holder has ended before.
-    pub fn commit(mut self) -> Result<(), Leaked> {
-        self.settle(Settlement::Committed)
+    #[inline]
+    pub fn commit(self) -> Result<(), Leaked> {
+        self.end(|this| this.settle(Settlement::Committed))
     }
 
     /// Settles the obligation: it is given back.
     ///
     /// # Errors
     /// [`Leaked`] if the holder has ended before.
-    pub fn abort(mut self) -> Result<(), Leaked> {
-        self.settle(Settlement::Aborted)
+    #[inline]
+    pub fn abort(self) -> Result<(), Leaked> {
+        self.end(|this| this.settle(Settlement::Aborted))
     }
 
     /// Settles the obligation as dropping it does, and says what dropping cannot.
     ///
     /// # Errors
     /// [`Leaked`] if the holder has ended before.
-    pub fn discard(mut self) -> Result<(), Leaked> {
-        self.settle_dropped()
+    pub fn discard(self) -> Result<(), Leaked> {
+        self.end(Self::settle_dropped)
+    }
+
+    /// Settles without the destructor, which would do so again.
+    #[inline]
+    fn end(self, settle: impl FnOnce(&mut Self) -> Result<(), Leaked>) -> Result<(), Leaked> {
+        let mut this = ManuallyDrop::new(self);
+        let settled = settle(&mut this);
+        drop(std::mem::replace(&mut this.detail, Tagged::NOTHING));
+        settled
     }
 
     /// Whether the holder has ended, which makes the obligation leaked.
@@ -230,37 +210,46 @@ impl Obligation {
     }
 
     fn is_counted(&self) -> bool {
-        match &self.detail {
-            Detail::Counted | Detail::Told(_) => true,
-            Detail::Full(full) => full.is_counted,
-        }
+        self.detail.as_box().is_none_or(|full| full.is_counted)
     }
 
     /// For an obligation that counts, and is not settled.
+    #[inline]
     fn account(&self) -> &Account {
         // SAFETY: what is open is counted by its holder, and a holder whose count is not zero is not freed.
         let holder = unsafe { self.holder.as_ref() };
         &holder.obligations
     }
 
+    #[inline]
     fn settle(&mut self, settlement: Settlement) -> Result<(), Leaked> {
-        self.settled = true;
+        if !self.detail.is_nothing() {
+            return self.settle_told(settlement);
+        }
+        if self.account().remove(current::is_polling(self.holder)) {
+            return Ok(());
+        }
+        Err(self.late())
+    }
+
+    #[cold]
+    fn settle_told(&mut self, settlement: Settlement) -> Result<(), Leaked> {
         if !self.is_counted() {
             return Err(Leaked { recovered: false });
         }
-        let told = match self.detail {
+        let named = self.detail.as_number().map(|number| {
             // SAFETY: what is open is counted by its holder, and a holder whose count is not zero is not freed.
-            Detail::Told(id) => Some((unsafe { NodeRef::from_borrowed(self.holder) }, id)),
-            Detail::Counted | Detail::Full(_) => None,
-        };
+            let holder = unsafe { NodeRef::from_borrowed(self.holder) };
+            (holder, ObligationId::new(number))
+        });
         // After this the holder may be gone, unless it is held.
         if !self.account().remove(current::is_polling(self.holder)) {
             return Err(self.late());
         }
-        if let Some((holder, id)) = told {
+        if let Some((holder, id)) = named {
             tell_settled(&holder, id, settlement);
         }
-        if let Detail::Full(full) = &mut self.detail {
+        if let Some(full) = self.detail.as_box_mut() {
             gauge(&full.holder, -1);
             if let Some(record) = full.take_record() {
                 tell_settled(&full.holder, record.id, settlement);
@@ -272,15 +261,13 @@ impl Obligation {
         Ok(())
     }
 
+    #[inline]
     fn settle_dropped(&mut self) -> Result<(), Leaked> {
         self.settle(Settlement::Dropped)?;
-        if let Detail::Full(full) = &self.detail
+        if let Some(full) = self.detail.as_box()
             && full.holder.host().config().strict_obligations
         {
-            let owed = Owed {
-                kind: self.kind,
-                site: full.site,
-            };
+            let owed = full.owed;
             let holder = full.holder.subject();
             full.holder
                 .host()
@@ -292,10 +279,8 @@ impl Obligation {
     /// What a settlement after the holder's end is told; the last of them lets the holder go.
     #[cold]
     fn late(&mut self) -> Leaked {
-        let recovered = match &mut self.detail {
-            Detail::Full(full) => full.is_recovered(),
-            Detail::Counted | Detail::Told(_) => false,
-        };
+        let full = self.detail.as_box_mut();
+        let recovered = full.is_some_and(Full::is_recovered);
         if self.account().heard() {
             // SAFETY: `settle_leaks` kept this reference for the last to hear of the end, which is this one.
             drop(unsafe { NodeRef::from_owned(self.holder) });
@@ -305,6 +290,43 @@ impl Obligation {
 }
 
 impl Full {
+    /// All that is kept of an obligation; or only a name, if the host wants nothing else.
+    #[cold]
+    fn or_name(
+        holder: &NodeRef,
+        owed: Owed,
+        is_counted: bool,
+        is_told_always: bool,
+        recover: impl FnOnce() -> Option<(Weak<dyn Recover>, u64)>,
+    ) -> Tagged<Self> {
+        if is_counted && !is_told_always && !wants_records(holder.host().config()) {
+            return tell_reserved(holder, owed.kind);
+        }
+        Tagged::boxed(Self::new(holder, owed, is_counted, is_told_always, recover))
+    }
+
+    fn new(
+        holder: &NodeRef,
+        owed: Owed,
+        is_counted: bool,
+        is_told_always: bool,
+        recover: impl FnOnce() -> Option<(Weak<dyn Recover>, u64)>,
+    ) -> Box<Self> {
+        if is_counted {
+            gauge(holder, 1);
+        }
+        let is_recorded = is_told_always || keeps_records(holder.host().config());
+        let place =
+            (is_counted && is_recorded).then(|| record(holder, owed, recover(), is_told_always));
+        Box::new(Self {
+            holder: holder.clone(),
+            is_counted,
+            owed,
+            place,
+            is_told_always,
+        })
+    }
+
     /// Whether the resource was told of the leak.
     ///
     /// Whoever takes the record out of the list has the word: this guard, or the holder's end.
@@ -329,8 +351,9 @@ impl Full {
 }
 
 impl Drop for Obligation {
+    #[inline]
     fn drop(&mut self) {
-        if self.settled || is_on(Mutation::GuardSettlesNothing) {
+        if is_on(Mutation::GuardSettlesNothing) {
             return;
         }
         let _ = self.settle_dropped();
@@ -344,7 +367,8 @@ fn record(
     recover: Option<(Weak<dyn Recover>, u64)>,
     is_told_always: bool,
 ) -> (u32, ObligationId) {
-    let id = tell_reserved(holder, owed.kind);
+    let id = ObligationId::new(holder.host().next_number());
+    holder.record_structure(|| reserved(holder, id, owed.kind));
     let record = Record {
         id,
         owed,
@@ -356,15 +380,22 @@ fn record(
     (list.insert(record), id)
 }
 
-/// Names an obligation, and tells the host of it.
-fn tell_reserved(holder: &Header, kind: ObligationKind) -> ObligationId {
-    let obligation = ObligationId::new(holder.host().next_number());
-    holder.record_structure(|| Event::ObligationReserved {
+/// Names an obligation and tells the host of it; one whose name does not fit beside its holder is not told.
+fn tell_reserved(holder: &Header, kind: ObligationKind) -> Tagged<Full> {
+    let number = holder.host().next_number();
+    let Some(name) = Tagged::number(number) else {
+        return Tagged::NOTHING;
+    };
+    holder.record_structure(|| reserved(holder, ObligationId::new(number), kind));
+    name
+}
+
+fn reserved(holder: &Header, obligation: ObligationId, kind: ObligationKind) -> Event {
+    Event::ObligationReserved {
         obligation,
         holder: holder.subject(),
         kind,
-    });
-    obligation
+    }
 }
 
 fn tell_settled(holder: &Header, obligation: ObligationId, settlement: Settlement) {
@@ -380,6 +411,16 @@ fn gauge(holder: &Header, change: i64) {
     if host.config().gauge_obligations {
         host.obligations_changed(change);
     }
+}
+
+/// Whether the obligations of a host are more than a count.
+pub(crate) const fn wants_details(config: &KernelConfig) -> bool {
+    config.record_structure || wants_records(config)
+}
+
+/// Whether more of them is wanted than to be told.
+const fn wants_records(config: &KernelConfig) -> bool {
+    config.gauge_obligations || config.strict_obligations || keeps_records(config)
 }
 
 const fn keeps_records(config: &KernelConfig) -> bool {

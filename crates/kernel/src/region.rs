@@ -90,6 +90,7 @@ impl OpenRegion {
             record: outer.record,
             record_structure: outer.record_structure,
             record_operations: outer.record_operations,
+            details_obligations: outer.details_obligations,
         };
         let init = NodeInit {
             state: State::new_idle(1),

@@ -216,6 +216,7 @@ where
         record: config.record,
         record_structure: config.record || config.record_structure,
         record_operations: config.record || config.record_holds,
+        details_obligations: obligation::wants_details(&config),
     };
     let init = NodeInit {
         state: State::new_idle(1),
