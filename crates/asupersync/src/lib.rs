@@ -35,7 +35,8 @@ pub use asupersync_macros::{main, test};
 pub use asupersync_net as net;
 #[cfg(feature = "runtime")]
 pub use asupersync_runtime::{
-    FlightConfig, FlightRecorder, MonitorConfig, Runtime, RuntimeBuilder, exit_code, run_main,
+    FlightConfig, FlightError, FlightRecorder, MonitorConfig, Runtime, RuntimeBuilder, exit_code,
+    run_main,
 };
 #[cfg(feature = "stream")]
 pub use asupersync_stream as stream;

@@ -2,6 +2,7 @@
 //!
 //! [`Runtime::block_on`] runs a program in a root region on the calling thread, which is worker 0, and on the runtime's other workers.
 //! It returns when nothing of the program is left; the shutdown budget bounds how long that takes after a signal.
+//! What happened last can be kept in bounded memory, and read or saved at any moment: [`FlightRecorder`].
 //!
 //! What is not here: tasks, regions and cancellation (the kernel), queues (the scheduler), sockets (`net`).
 #![expect(

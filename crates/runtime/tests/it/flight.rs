@@ -9,7 +9,8 @@ use asupersync_core::{
     CancelKind, LeakResponse, ObligationId, ObligationKind, Outcome, Severity, TaskId,
 };
 use asupersync_kernel::{Cx, Event, Obligation, Report, Settlement, SpawnOptions, Subject};
-use asupersync_runtime::{FlightConfig, FlightRecorder, Runtime};
+use asupersync_runtime::{FlightConfig, FlightRecorder, MonitorConfig, Runtime};
+use asupersync_sync::Mutex;
 use asupersync_trace::{LastEvents, Trace};
 
 use crate::support::{AppError, End, FOREVER, Watchdog, block, builder, run_on};
@@ -358,6 +359,28 @@ fn no_more_files_are_saved_than_allowed() {
     drop(runtime);
     assert_eq!(saved(), 2);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+/// The monitor asks for operations on locks; they would push everything else out.
+#[test]
+fn the_monitors_events_stay_out_of_the_record() {
+    let mut runtime = builder(1)
+        .deadline_monitoring(MonitorConfig::default())
+        .flight_recorder(FlightConfig::default())
+        .build()
+        .unwrap();
+    let lock = Mutex::new(0);
+    run_on(&mut runtime, async |cx: Cx| {
+        for _ in 0..50 {
+            *lock.lock(&cx).await.unwrap() += 1;
+        }
+        End::Ok(())
+    });
+    let LastEvents { trace, overwritten } = read(&runtime);
+    assert_eq!(overwritten, 0);
+    let operation = |event: &Event| matches!(event, Event::Operation { .. });
+    assert_eq!(count(&trace, operation), 0);
+    assert!(trace.events.len() < 20, "{}", trace.events.len());
 }
 
 #[test]
