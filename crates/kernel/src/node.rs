@@ -335,19 +335,24 @@ impl Header {
     }
 
     /// Hands an event of the structure to the host, if it records those.
+    #[inline]
     pub(crate) fn record_structure(&self, event: impl FnOnce() -> Event) {
-        let region = self.region();
-        if region.record_structure {
-            region.host.record(event());
+        if self.region().record_structure {
+            self.tell(event);
         }
     }
 
     /// Hands an event to the host, if it records all.
+    #[inline]
     pub(crate) fn record(&self, event: impl FnOnce() -> Event) {
-        let region = self.region();
-        if region.record {
-            region.host.record(event());
+        if self.region().record {
+            self.tell(event);
         }
+    }
+
+    #[cold]
+    fn tell(&self, event: impl FnOnce() -> Event) {
+        self.host().record(event());
     }
 }
 

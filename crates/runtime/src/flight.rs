@@ -76,7 +76,7 @@ pub enum FlightError {
 ///
 /// # Examples
 /// ```
-/// use asupersync_core::Cancelled;
+/// use asupersync_core::{Cancelled, Outcome};
 /// use asupersync_kernel::Cx;
 /// use asupersync_runtime::{FlightConfig, FlightRecorder, RuntimeBuilder};
 ///
@@ -85,7 +85,7 @@ pub enum FlightError {
 ///     let recorder = cx.port::<FlightRecorder>().expect("it was switched on");
 ///     Ok::<_, Cancelled>(recorder.read().trace.events.len())
 /// });
-/// assert!(events.is_ok_and(|events| events > 0));
+/// assert!(matches!(events, Outcome::Ok(events) if events > 0));
 /// # Ok::<_, asupersync_runtime::BuildError>(())
 /// ```
 #[derive(Clone)]
