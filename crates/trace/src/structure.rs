@@ -79,6 +79,8 @@ pub struct RegionState {
     pub phase: RegionPhase,
     /// Whether it was asked to stop.
     pub asked: Option<Asking>,
+    /// Its own deadline, if it has one.
+    pub deadline: Option<Time>,
     /// Whether its future was dropped, so that an heir closes it.
     pub is_abandoned: bool,
 }
@@ -118,6 +120,8 @@ pub struct TaskState {
     pub run: RunState,
     /// Whether it was asked to stop.
     pub asked: Option<Asking>,
+    /// Its own deadline, if it has one.
+    pub deadline: Option<Time>,
     /// Whether it is a fiber, which its region's body polls.
     pub is_fiber: bool,
 }

@@ -202,7 +202,7 @@ fn rich() -> RestorableSnapshot {
 
 #[test]
 fn a_change_of_any_field_does_not_verify() {
-    let changes: [fn(&mut RestorableSnapshot); 16] = [
+    let changes: [fn(&mut RestorableSnapshot); 17] = [
         |s| s.version += 1,
         |s| s.seed += 1,
         |s| s.schedule = "picks=7".parse().unwrap(),
@@ -233,6 +233,10 @@ fn a_change_of_any_field_does_not_verify() {
                 .tasks
                 .values_mut()
                 .for_each(|t| t.is_fiber ^= true)
+        },
+        |s| {
+            let tasks = s.structure.tasks.values_mut();
+            tasks.for_each(|t| t.deadline = Some(asupersync_core::Time::MAX));
         },
         |s| {
             let asked = Asking {

@@ -117,6 +117,10 @@ impl Fold {
                     asked.stage = *stage;
                 }
             }
+            Event::BudgetNarrowed { subject, budget } => match subject {
+                Subject::Task(task) => self.task(*task).deadline = budget.deadline,
+                Subject::Region(region) => self.region(*region).deadline = budget.deadline,
+            },
             Event::ObligationReserved {
                 obligation,
                 holder,
@@ -162,6 +166,7 @@ impl Fold {
             parent: None,
             phase: RegionPhase::Open,
             asked: None,
+            deadline: None,
             is_abandoned: false,
         })
     }
@@ -345,6 +350,7 @@ const fn fiber() -> TaskState {
         line: 0,
         run: RunState::Waiting,
         asked: None,
+        deadline: None,
         is_fiber: true,
     }
 }

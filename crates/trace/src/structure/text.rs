@@ -39,19 +39,21 @@ impl Structure {
         for (region, state) in &self.regions {
             let _ = writeln!(
                 text,
-                "region {region} parent={} phase={} asked={} abandoned={}",
+                "region {region} parent={} phase={} asked={} deadline={} abandoned={}",
                 optional(state.parent.map(subject)),
                 phase_name(state.phase),
                 optional(state.asked.map(asking)),
+                optional(state.deadline.map(nanos)),
                 state.is_abandoned,
             );
         }
         for (task, state) in &self.tasks {
             let _ = writeln!(
                 text,
-                "task {task} run={} asked={} fiber={} name={} site={} line={}",
+                "task {task} run={} asked={} deadline={} fiber={} name={} site={} line={}",
                 run_name(state.run),
                 optional(state.asked.map(asking)),
+                optional(state.deadline.map(nanos)),
                 state.is_fiber,
                 optional(state.name.as_deref().map(quoted)),
                 quoted(&state.site),
@@ -119,6 +121,7 @@ fn read_line(structure: &mut Structure, index: usize, line: &str) -> Option<()> 
                 parent: fields.optional("parent", read_subject)?,
                 phase: fields.read("phase", read_phase)?,
                 asked: fields.optional("asked", read_asking)?,
+                deadline: fields.optional("deadline", read_nanos)?,
                 is_abandoned: fields.read("abandoned", number)?,
             };
             structure.regions.insert(read_region(what)?, state);
@@ -127,6 +130,7 @@ fn read_line(structure: &mut Structure, index: usize, line: &str) -> Option<()> 
             let state = TaskState {
                 run: fields.read("run", read_run)?,
                 asked: fields.optional("asked", read_asking)?,
+                deadline: fields.optional("deadline", read_nanos)?,
                 is_fiber: fields.read("fiber", number)?,
                 name: fields.optional("name", unquoted)?,
                 site: fields.read("site", unquoted)?,
@@ -191,6 +195,14 @@ impl Fields<'_> {
 
 fn number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
+}
+
+fn nanos(time: Time) -> String {
+    time.as_nanos().to_string()
+}
+
+fn read_nanos(text: &str) -> Option<Time> {
+    number(text).map(Time::from_nanos)
 }
 
 /// The value of this name in a table.

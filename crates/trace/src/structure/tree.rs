@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use asupersync_core::{RegionId, TaskId};
+use asupersync_core::{RegionId, TaskId, Time};
 use asupersync_kernel::Subject;
 
 use super::text::{phase_name, subject};
@@ -74,6 +74,7 @@ impl Structure {
         let RegionState {
             phase,
             asked,
+            deadline,
             is_abandoned,
             ..
         } = state;
@@ -81,6 +82,7 @@ impl Structure {
         if *is_abandoned {
             line.push_str(", abandoned");
         }
+        line.push_str(&has_until(*deadline));
         line.push_str(&asked_to_stop(*asked));
         line
     }
@@ -98,6 +100,7 @@ impl Structure {
             RunState::Waiting => String::new(),
             RunState::Ended(severity) => format!(", ended: {severity:?}"),
         });
+        line.push_str(&has_until(state.deadline));
         line.push_str(&asked_to_stop(state.asked));
         line
     }
@@ -148,6 +151,10 @@ fn called(state: &TaskState) -> String {
         (None, site, 0) => format!(" {site}"),
         (None, file, line) => format!(" {file}:{line}"),
     }
+}
+
+fn has_until(deadline: Option<Time>) -> String {
+    deadline.map_or_else(String::new, |at| format!(", has until {at}"))
 }
 
 fn asked_to_stop(asked: Option<Asking>) -> String {

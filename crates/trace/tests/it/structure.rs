@@ -1,7 +1,7 @@
 //! What the structure of a program is, after which events, and what it cannot be.
 
 use asupersync_core::{
-    CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
+    Budget, CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
 };
 use asupersync_kernel::{Event, Name, Subject};
 use asupersync_trace::{
@@ -126,6 +126,29 @@ fn who_is_woken_in_its_own_poll_is_runnable_after_it() {
     events.push(Event::WakeMerged { task: worker(1) });
     assert_eq!(after(&events).tasks[&worker(1)].run, RunState::Runnable);
     assert_eq!(after(&events).tasks[&worker(0)].run, RunState::Waiting);
+}
+
+#[test]
+fn deadlines_stand_where_they_were_set() {
+    let budget = Budget::new().with_deadline(Time::from_secs(9));
+    let mut events = bank();
+    for subject in [Subject::Region(INNER), Subject::Task(worker(0))] {
+        events.push(Event::BudgetNarrowed { subject, budget });
+    }
+    let structure = after(&events);
+    let deadlines = [
+        structure.regions[&INNER].deadline,
+        structure.tasks[&worker(0)].deadline,
+    ];
+    assert_eq!(deadlines, [Some(Time::from_secs(9)); 2]);
+    assert_eq!(structure.tasks[&worker(1)].deadline, None);
+    assert_eq!(
+        structure
+            .to_string()
+            .matches("has until 9.000000000s")
+            .count(),
+        2
+    );
 }
 
 #[test]
@@ -350,6 +373,10 @@ fn subjects() -> impl Strategy<Value = Subject> {
     ]
 }
 
+fn times() -> impl Strategy<Value = Time> {
+    any::<u64>().prop_map(Time::from_nanos)
+}
+
 fn askings() -> impl Strategy<Value = Asking> {
     let kinds = prop_oneof![Just(CancelKind::User), Just(CancelKind::Shutdown)];
     let stages = prop_oneof![Just(CancelStage::Requested), Just(CancelStage::Dropped)];
@@ -367,14 +394,18 @@ fn region_states() -> impl Strategy<Value = RegionState> {
         option::of(subjects()),
         phases,
         option::of(askings()),
+        option::of(times()),
         any::<bool>(),
     );
-    parts.prop_map(|(parent, phase, asked, is_abandoned)| RegionState {
-        parent,
-        phase,
-        asked,
-        is_abandoned,
-    })
+    parts.prop_map(
+        |(parent, phase, asked, deadline, is_abandoned)| RegionState {
+            parent,
+            phase,
+            asked,
+            deadline,
+            is_abandoned,
+        },
+    )
 }
 
 fn task_states() -> impl Strategy<Value = TaskState> {
@@ -389,16 +420,20 @@ fn task_states() -> impl Strategy<Value = TaskState> {
         any::<u32>(),
         runs,
         option::of(askings()),
+        option::of(times()),
         any::<bool>(),
     );
-    parts.prop_map(|(name, site, line, run, asked, is_fiber)| TaskState {
-        name,
-        site,
-        line,
-        run,
-        asked,
-        is_fiber,
-    })
+    parts.prop_map(
+        |(name, site, line, run, asked, deadline, is_fiber)| TaskState {
+            name,
+            site,
+            line,
+            run,
+            asked,
+            deadline,
+            is_fiber,
+        },
+    )
 }
 
 fn waits() -> impl Strategy<Value = Waiting> {
