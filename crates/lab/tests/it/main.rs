@@ -1,10 +1,16 @@
 //! The lab host, through its public interface.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails in a test's helper fails the test"
+)]
 
+mod artifacts;
 mod chaos;
 mod dependences;
 mod ends;
 mod foreign;
 mod interrupt;
 mod search;
+mod snapshots;
 mod timers;
 mod vars;
