@@ -143,10 +143,7 @@ pub(crate) const ROWS: &[Row] = &[
         "watch 1->8, update",
         [100_000, 2],
         1_000,
-        &[
-            ("ours", sync_ours::watch_8),
-            ("tokio", sync_tokio::watch_8),
-        ],
+        &[("ours", sync_ours::watch_8), ("tokio", sync_tokio::watch_8)],
     ),
     row(
         "mutex 8 tasks",

@@ -3,7 +3,7 @@
 //! `bench-run list SUITE` prints the rows; `bench-run run SUITE --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object.
 //! `cargo xtask bench` calls it, one process per run and runtime, and compare.
 //!
-//! Each suite has a module for each runtime with the same function names, one per row; every runtime has two worker threads.
+//! Each suite has a module for each runtime with the same function names, one per row; every runtime has two worker threads, unless its name says that it has one.
 //! A workload runs in a task on a worker, never on the thread that blocks, and checks its own result.
 //! Deliberately absent: statistics, limits and files; those are the caller's.
 #![expect(unsafe_code, reason = "counting allocations needs a global allocator")]
@@ -13,12 +13,15 @@
 )]
 
 mod alloc;
+mod compare;
 mod kernel;
 mod lab;
 mod meter;
 mod on_ours;
+mod on_smol;
 mod on_tokio;
 mod rows;
+mod shape;
 mod sync;
 
 use std::process::ExitCode;
@@ -58,8 +61,10 @@ fn answer(arguments: &[String]) -> Result<String, String> {
         .iter()
         .find(|known| known.name == row)
         .ok_or_else(|| format!("no row `{row}`"))?;
+    let (peer, shape) = shape::of(runtime);
+    shape::set(shape);
     let workload = row
-        .workload(runtime)
+        .workload(peer)
         .ok_or_else(|| format!("`{runtime}` has no row `{}`", row.name))?;
     let size = if is_smoke { row.smoke } else { row.full };
     Ok(row.report(&workload(size)).to_string())
@@ -68,9 +73,6 @@ fn answer(arguments: &[String]) -> Result<String, String> {
 fn rows_of(suite: &str) -> Result<&'static [Row], String> {
     rows::suite(suite).ok_or_else(|| format!("no suite `{suite}`"))
 }
-
-/// Worker threads of every runtime.
-const WORKERS: usize = 2;
 
 #[cfg(test)]
 mod tests {

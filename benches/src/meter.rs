@@ -1,5 +1,8 @@
 //! What is measured: time of the wall, time of the processors, allocations, resident memory.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -23,6 +26,8 @@ pub(crate) struct Sample {
     pub(crate) allocs: u64,
     /// Growth of the resident set; zero where it shrank.
     pub(crate) resident_bytes: u64,
+    /// The median, the 99th and the 99.9th percentile of what was timed one by one, in nanoseconds.
+    pub(crate) percentiles_ns: Option<[u64; 3]>,
 }
 
 impl Sample {
@@ -34,7 +39,17 @@ impl Sample {
             cpu: self.cpu + other.cpu,
             allocs: self.allocs + other.allocs,
             resident_bytes: self.resident_bytes + other.resident_bytes,
+            percentiles_ns: self.percentiles_ns.or(other.percentiles_ns),
         }
+    }
+
+    /// The same sample, with the percentiles of what was timed one by one.
+    pub(crate) fn with_percentiles(mut self, mut times_ns: Vec<u64>) -> Self {
+        times_ns.sort_unstable();
+        let last = times_ns.len().saturating_sub(1);
+        let at = |share: f64| times_ns[(last as f64 * share) as usize];
+        self.percentiles_ns = (!times_ns.is_empty()).then(|| [at(0.5), at(0.99), at(0.999)]);
+        self
     }
 }
 
@@ -69,6 +84,7 @@ impl Meter {
             cpu,
             allocs,
             resident_bytes,
+            percentiles_ns: None,
         }
     }
 }
@@ -85,6 +101,11 @@ where
         batch(size.ops).await;
     }
     meter.stop(size.ops * size.batches)
+}
+
+/// Polls a future once; whether it was ready.
+pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> bool {
+    poll_fn(|task| Poll::Ready(future.as_mut().poll(task).is_ready())).await
 }
 
 /// Processor time of all threads.

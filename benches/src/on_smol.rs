@@ -8,9 +8,7 @@ use crate::shape;
 static EXECUTOR: Executor<'static> = Executor::new();
 
 /// Spawns onto the executor of all threads.
-pub(crate) fn spawn<T: Send + 'static>(
-    task: impl Future<Output = T> + Send + 'static,
-) -> Task<T> {
+pub(crate) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> Task<T> {
     EXECUTOR.spawn(task)
 }
 

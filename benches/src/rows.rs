@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::meter::{Sample, Size};
-use crate::{kernel, lab, sync};
+use crate::shape::Shape;
+use crate::{compare, kernel, lab, sync};
 
 /// A workload on one runtime.
 pub(crate) type Workload = fn(Size) -> Sample;
@@ -16,6 +17,10 @@ pub(crate) struct Row {
     pub(crate) smoke: Size,
     /// Ours first.
     workloads: &'static [(&'static str, Workload)],
+    /// Whether the time of the wall counts beside that of the processors.
+    is_latency: bool,
+    /// Whether each runtime stands there with one worker too.
+    has_single: bool,
 }
 
 /// What is compared.
@@ -27,7 +32,23 @@ enum Figure {
 
 impl Row {
     pub(crate) fn runtimes(&self) -> Vec<&'static str> {
-        self.workloads.iter().map(|(runtime, _)| *runtime).collect()
+        let known = || self.workloads.iter().map(|(runtime, _)| *runtime);
+        let single = known().filter(|_| self.has_single);
+        known()
+            .chain(single.map(|runtime| Shape::One.name(runtime)))
+            .collect()
+    }
+
+    /// A row in which waiting counts.
+    pub(crate) const fn latency(mut self) -> Self {
+        self.is_latency = true;
+        self
+    }
+
+    /// A row that is run with two workers and with one.
+    pub(crate) const fn also_single(mut self) -> Self {
+        self.has_single = true;
+        self
     }
 
     pub(crate) fn workload(&self, runtime: &str) -> Option<Workload> {
@@ -47,18 +68,21 @@ impl Row {
             "figure": per_op(figure),
             "cpu_ns_per_op": per_op(sample.cpu.as_nanos() as f64),
             "allocs_per_op": per_op(sample.allocs as f64),
+            "wall_ns_per_op": per_op(sample.wall.as_nanos() as f64),
             "ops": sample.ops,
+            "percentiles_ns": sample.percentiles_ns,
         })
     }
 }
 
 /// All suites.
 #[cfg(test)]
-pub(crate) const SUITES: [&str; 3] = ["kernel", "lab", "sync"];
+pub(crate) const SUITES: [&str; 4] = ["compare", "kernel", "lab", "sync"];
 
 /// The rows of a suite.
 pub(crate) fn suite(name: &str) -> Option<&'static [Row]> {
     match name {
+        "compare" => Some(compare::ROWS),
         "kernel" => Some(kernel::ROWS),
         "lab" => Some(lab::ROWS),
         "sync" => Some(sync::ROWS),
@@ -73,7 +97,12 @@ pub(crate) fn list(rows: &[Row]) -> Value {
             Figure::WallPerOp => "ns/op",
             Figure::ResidentPerOp => "B/task",
         };
-        json!({ "row": row.name, "unit": unit, "runtimes": row.runtimes() })
+        json!({
+            "row": row.name,
+            "unit": unit,
+            "runtimes": row.runtimes(),
+            "is_latency": row.is_latency,
+        })
     };
     rows.iter().map(row).collect()
 }
@@ -97,6 +126,8 @@ pub(crate) const fn time(
             batches: 1,
         },
         workloads,
+        is_latency: false,
+        has_single: false,
     }
 }
 
@@ -135,6 +166,7 @@ mod tests {
             cpu: std::time::Duration::from_nanos(200),
             allocs: 8,
             resident_bytes: 400,
+            percentiles_ns: None,
         };
         let value = kernel::ROWS[0].report(&sample);
         assert_eq!(value["figure"], 25.0);

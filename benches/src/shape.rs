@@ -55,7 +55,11 @@ pub(crate) fn set(shape: Shape) {
     IS_SINGLE.store(shape == Shape::One, Ordering::Relaxed);
 }
 
-const SINGLES: [(&str, &str); 3] = [("ours-1", "ours"), ("tokio-ct", "tokio"), ("smol-1", "smol")];
+const SINGLES: [(&str, &str); 3] = [
+    ("ours-1", "ours"),
+    ("tokio-ct", "tokio"),
+    ("smol-1", "smol"),
+];
 
 static IS_SINGLE: AtomicBool = AtomicBool::new(false);
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use asupersync_core::{CancelKind, Cancelled};
+use asupersync_core::{CancelKind, Cancelled, Outcome};
 use asupersync_io::{ReadExt, WriteExt};
 use asupersync_kernel::{CancelWait, Cx, Scope};
 use asupersync_net::{TcpListener, TcpStream};
@@ -44,7 +44,7 @@ pub(crate) fn cancel_one_by_one(size: Size) -> Sample {
         let mut sum = Sample::default();
         for _ in 0..size.batches {
             let sample = region!(cx, async |scope: Scope<'_, Cancelled>| {
-                let tasks = parked(&scope, size.ops).await;
+                let tasks = parked(&scope, size.ops, &Arc::default()).await;
                 let meter = Meter::start();
                 let mut cancelled = 0;
                 for task in tasks {
@@ -66,10 +66,11 @@ pub(crate) fn cancel_group(size: Size) -> Sample {
     on_worker(async move |cx: Cx| {
         let mut sum = Sample::default();
         for _ in 0..size.batches {
+            let waiting = Arc::new(AtomicU64::new(0));
             let mut meter = None;
             let end = cx
                 .region(async |scope: Scope<'_, Cancelled>| {
-                    drop(parked(&scope, size.ops).await);
+                    drop(parked(&scope, size.ops, &waiting).await);
                     meter = Some(Meter::start());
                     scope.cancel(CancelKind::User);
                     End::Ok(())
@@ -77,7 +78,8 @@ pub(crate) fn cancel_group(size: Size) -> Sample {
                 .await;
             let meter = meter.expect("the body ran to its end");
             sum = sum.and(meter.stop(size.ops));
-            assert!(!end.is_panicked());
+            assert!(!matches!(end, Outcome::Panicked(_)));
+            assert_eq!(waiting.load(Ordering::Relaxed), 0);
         }
         sum
     })
@@ -87,7 +89,7 @@ pub(crate) fn idle_memory(size: Size) -> Sample {
     on_worker(async move |cx: Cx| {
         region!(cx, async |scope: Scope<'_, Cancelled>| {
             let meter = Meter::start();
-            let tasks = parked(&scope, size.ops).await;
+            let tasks = parked(&scope, size.ops, &Arc::default()).await;
             let sample = meter.stop(size.ops);
             for task in &tasks {
                 task.cancel();
@@ -100,26 +102,31 @@ pub(crate) fn idle_memory(size: Size) -> Sample {
     })
 }
 
-/// Waits for the cancellation.
-async fn park(started: Arc<AtomicU64>) -> End<()> {
-    started.fetch_add(1, Ordering::Relaxed);
+/// Waits for the cancellation, counted among those that wait.
+async fn park(waiting: Arc<AtomicU64>) -> End<()> {
+    waiting.fetch_add(1, Ordering::Relaxed);
     let mut cancelled = CancelWait::new();
-    Err(poll_fn(|task| cancelled.poll(task)).await)
+    let reason = poll_fn(|task| cancelled.poll(task)).await;
+    waiting.fetch_sub(1, Ordering::Relaxed);
+    Err(reason)
 }
 
 /// Starts tasks that wait until they are cancelled, and returns once all of them do.
-async fn parked(scope: &Scope<'_, Cancelled>, ops: u64) -> Vec<Handle<()>> {
-    let started = Arc::new(AtomicU64::new(0));
+async fn parked(
+    scope: &Scope<'_, Cancelled>,
+    ops: u64,
+    waiting: &Arc<AtomicU64>,
+) -> Vec<Handle<()>> {
     let spawned = (0..ops).map(|_| {
-        let started = Arc::clone(&started);
-        scope.spawn(move |_: Cx| park(started))
+        let waiting = Arc::clone(waiting);
+        scope.spawn(move |_: Cx| park(waiting))
     });
     let tasks = spawned.collect();
     let pause = async |time| {
         let slept = scope.cx().sleep(time).await;
         slept.expect("nothing is cancelled yet");
     };
-    while started.load(Ordering::Relaxed) < ops {
+    while waiting.load(Ordering::Relaxed) < ops {
         pause(Duration::from_millis(1)).await;
     }
     // The last one to count itself is a few instructions from its wait.

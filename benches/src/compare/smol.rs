@@ -46,7 +46,9 @@ pub(crate) fn cancel_one_by_one(size: Size) -> Sample {
         let mut sum = Sample::default();
         for _ in 0..size.batches {
             let started = Arc::new(AtomicU64::new(0));
-            let tasks: Vec<_> = (0..size.ops).map(|_| spawn(park(Arc::clone(&started)))).collect();
+            let tasks: Vec<_> = (0..size.ops)
+                .map(|_| spawn(park(Arc::clone(&started))))
+                .collect();
             all_wait(&started, size.ops).await;
             let meter = Meter::start();
             let mut cancelled = 0;
@@ -91,8 +93,10 @@ pub(crate) fn idle_memory(size: Size) -> Sample {
     on_worker(async move {
         let meter = Meter::start();
         let started = Arc::new(AtomicU64::new(0));
-            let tasks: Vec<_> = (0..size.ops).map(|_| spawn(park(Arc::clone(&started)))).collect();
-            all_wait(&started, size.ops).await;
+        let tasks: Vec<_> = (0..size.ops)
+            .map(|_| spawn(park(Arc::clone(&started))))
+            .collect();
+        all_wait(&started, size.ops).await;
         let sample = meter.stop(size.ops);
         drop(tasks);
         sample
@@ -185,7 +189,10 @@ pub(crate) fn tcp_echo(size: Size) -> Sample {
             })
             .detach();
         }
-        assert_eq!(join_all(clients.into_iter()).await, ops / CONNECTIONS * CONNECTIONS);
+        assert_eq!(
+            join_all(clients.into_iter()).await,
+            ops / CONNECTIONS * CONNECTIONS
+        );
     }))
 }
 
