@@ -7,6 +7,8 @@ mod ours;
 mod smol;
 mod tokio;
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::kernel::{ours as kernel_ours, tokio as kernel_tokio};
@@ -75,6 +77,22 @@ pub(crate) const ROWS: &[Row] = &[
             ("tokio", kernel_tokio::yield_1000),
             ("smol", smol::yield_1000),
         ],
+    ),
+    row(
+        "poll that wakes itself",
+        [1_000_000, 2],
+        2_000,
+        &[
+            ("ours", ours::poll),
+            ("tokio", tokio::poll),
+            ("smol", smol::poll),
+        ],
+    ),
+    row(
+        "checkpoint",
+        [5_000_000, 2],
+        2_000,
+        &[("ours", ours::checkpoint)],
     ),
     row(
         "ping-pong mpsc(1)",
@@ -296,4 +314,17 @@ const fn far(n: u64) -> Duration {
 /// The `n`-th timer that fires: once all are registered, within a second, so that no runtime falls behind for want of a processor.
 const fn near(n: u64) -> Duration {
     Duration::from_micros(400_000 + n * 79_193 % 1_000_000)
+}
+
+/// Wakes the task in its own poll, that many times; a runtime then polls it again.
+async fn wake_itself(mut times: u64) {
+    poll_fn(|task| {
+        if times == 0 {
+            return Poll::Ready(());
+        }
+        times -= 1;
+        task.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

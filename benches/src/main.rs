@@ -1,6 +1,7 @@
 //! Workloads of the kernel beside the same workloads on other runtimes.
 //!
 //! `bench-run list SUITE` prints the rows; `bench-run run SUITE --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object.
+//! `bench-run count SUITE --row ROW --ops N` runs ours with one worker and that many operations, as many to warm up, for a caller that counts instructions.
 //! `cargo xtask bench` calls it, one process per run and runtime, and compare.
 //!
 //! Each suite has a module for each runtime with the same function names, one per row; every runtime has two worker threads, unless its name says that it has one.
@@ -26,7 +27,9 @@ mod sync;
 
 use std::process::ExitCode;
 
+use meter::Size;
 use rows::Row;
+use shape::Shape;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -47,20 +50,18 @@ fn answer(arguments: &[String]) -> Result<String, String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (suite, row, runtime, is_smoke) = match words.as_slice() {
         ["list", suite] => return Ok(rows::list(rows_of(suite)?).to_string()),
+        ["count", suite, "--row", row, "--ops", ops] => return count(suite, row, ops),
         ["run", suite, "--row", row, "--runtime", runtime] => (*suite, *row, *runtime, false),
         ["run", suite, "--row", row, "--runtime", runtime, "--smoke"] => {
             (*suite, *row, *runtime, true)
         }
         other => {
             return Err(format!(
-                "`list SUITE`, or `run SUITE --row ROW --runtime NAME [--smoke]`, not {other:?}"
+                "`list SUITE`, `run SUITE --row ROW --runtime NAME [--smoke]`, or `count SUITE --row ROW --ops N`, not {other:?}"
             ));
         }
     };
-    let row = rows_of(suite)?
-        .iter()
-        .find(|known| known.name == row)
-        .ok_or_else(|| format!("no row `{row}`"))?;
+    let row = row_of(suite, row)?;
     let (peer, shape) = shape::of(runtime);
     shape::set(shape);
     let workload = row
@@ -68,6 +69,22 @@ fn answer(arguments: &[String]) -> Result<String, String> {
         .ok_or_else(|| format!("`{runtime}` has no row `{}`", row.name))?;
     let size = if is_smoke { row.smoke } else { row.full };
     Ok(row.report(&workload(size)).to_string())
+}
+
+/// Runs ours with one worker: one batch to warm up and one more, of that many operations.
+fn count(suite: &str, row: &str, ops: &str) -> Result<String, String> {
+    let ops = ops.parse().map_err(|error| format!("`{ops}`: {error}"))?;
+    let workload = row_of(suite, row)?.workload("ours");
+    let workload = workload.ok_or_else(|| format!("ours has no row `{row}`"))?;
+    meter::leave_processor_time_out();
+    shape::set(Shape::One);
+    let sample = workload(Size { ops, batches: 1 });
+    Ok(serde_json::json!({ "ops": sample.ops, "allocs": sample.allocs }).to_string())
+}
+
+fn row_of(suite: &str, row: &str) -> Result<&'static Row, String> {
+    let found = rows_of(suite)?.iter().find(|known| known.name == row);
+    found.ok_or_else(|| format!("no row `{row}`"))
 }
 
 fn rows_of(suite: &str) -> Result<&'static [Row], String> {

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -108,8 +109,18 @@ pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> bool {
     poll_fn(|task| Poll::Ready(future.as_mut().poll(task).is_ready())).await
 }
 
+/// Leaves processor time out of what is measured from now on: valgrind, which counts instead, cannot follow the call to the system's clock.
+pub(crate) fn leave_processor_time_out() {
+    IS_PROCESSOR_TIME_OUT.store(true, Ordering::Relaxed);
+}
+
+static IS_PROCESSOR_TIME_OUT: AtomicBool = AtomicBool::new(false);
+
 /// Processor time of all threads.
 fn process_time() -> Duration {
+    if IS_PROCESSOR_TIME_OUT.load(Ordering::Relaxed) {
+        return Duration::ZERO;
+    }
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).expect("processor time is not negative")
 }

@@ -78,7 +78,7 @@ fn last_line(rows: &[Vec<String>], tally: Option<&Tally>) -> String {
 
 type Step = fn(&Ci) -> Result<End, Box<dyn std::error::Error>>;
 
-const STEPS: [(&str, Step); 15] = [
+const STEPS: [(&str, Step); 16] = [
     ("fmt", |ci| ci.cargo("fmt", &["fmt", "--all", "--check"])),
     ("layers", |ci| ci.own(&["layers"])),
     ("tidy", |ci| ci.own(&["tidy"])),
@@ -105,6 +105,7 @@ const STEPS: [(&str, Step); 15] = [
     ("conformance", Ci::conformance),
     ("determinism", |ci| ci.own(&["determinism"])),
     ("bench", Ci::bench),
+    ("gates", Ci::gates),
     ("loom", Ci::loom),
     ("fuzz", |ci| ci.own(&["fuzz"])),
 ];
@@ -362,6 +363,14 @@ impl Ci {
             [] => End::passed(format!("{models} models, {}", Bound::Fraction.say())),
             failed => End::failed(failed.join(" ")),
         })
+    }
+
+    /// Instructions by operation, in a build of their own: one with the whole workspace has other features.
+    fn gates(&self) -> Result<End, Box<dyn std::error::Error>> {
+        match bench::gates::missing() {
+            Some(reason) => Ok(End::skipped(reason)),
+            None => self.own(&["bench", "gates"]),
+        }
     }
 
     /// Every row of every suite once, and every bench target in its own test mode.

@@ -12,7 +12,7 @@ use asupersync_kernel::{CancelWait, Cx, Scope};
 use asupersync_net::{TcpListener, TcpStream};
 use asupersync_sync::mpsc;
 
-use super::{CONNECTIONS, ECHO, RING, far, live, near};
+use super::{CONNECTIONS, ECHO, RING, far, live, near, wake_itself};
 use crate::meter::{Meter, Sample, Size, batches, poll_once};
 use crate::on_ours::{End, Handle, join_all, joined, on_worker, region, workload};
 
@@ -37,6 +37,22 @@ workload!(ring, ops, cx, scope, {
     drop(first);
     assert_eq!(hops, ops);
 });
+
+/// A task that is polled, wakes itself, and is polled again.
+pub(crate) fn poll(size: Size) -> Sample {
+    on_worker(async move |_: Cx| batches(size, wake_itself).await)
+}
+
+/// Asks whether the task is cancelled.
+pub(crate) fn checkpoint(size: Size) -> Sample {
+    on_worker(async move |cx: Cx| {
+        batches(size, async |ops| {
+            let free = (0..ops).filter(|_| cx.checkpoint().is_ok());
+            assert_eq!(free.count() as u64, ops);
+        })
+        .await
+    })
+}
 
 /// From the cancel request of one task to its end, then the next.
 pub(crate) fn cancel_one_by_one(size: Size) -> Sample {

@@ -13,7 +13,7 @@ use ::smol::io::{AsyncReadExt, AsyncWriteExt};
 use ::smol::lock::{Mutex, Semaphore};
 use ::smol::net::{TcpListener, TcpStream};
 
-use super::{CAPACITY, CONNECTIONS, ECHO, PERMITS, RING, TASKS, far, live, near};
+use super::{CAPACITY, CONNECTIONS, ECHO, PERMITS, RING, TASKS, far, live, near, wake_itself};
 use crate::meter::{Meter, Sample, Size, batches, poll_once};
 use crate::on_smol::{join_all, on_worker, spawn};
 
@@ -38,6 +38,11 @@ pub(crate) fn ring(size: Size) -> Sample {
         }
         assert_eq!(hops, ops);
     }))
+}
+
+/// A task that is polled, wakes itself, and is polled again.
+pub(crate) fn poll(size: Size) -> Sample {
+    on_worker(batches(size, wake_itself))
 }
 
 /// From the cancelling of one task to its end, then the next.

@@ -12,7 +12,7 @@ use ::tokio::sync::mpsc;
 use ::tokio::task::{self, JoinSet};
 use ::tokio::time::{Instant, sleep, sleep_until};
 
-use super::{CONNECTIONS, ECHO, RING, far, live, near};
+use super::{CONNECTIONS, ECHO, RING, far, live, near, wake_itself};
 use crate::meter::{Meter, Sample, Size, batches, poll_once};
 use crate::on_tokio::{join_all, joined, on_worker};
 
@@ -36,6 +36,11 @@ pub(crate) fn ring(size: Size) -> Sample {
         }
         assert_eq!(hops, ops);
     }))
+}
+
+/// A task that is polled, wakes itself, and is polled again.
+pub(crate) fn poll(size: Size) -> Sample {
+    on_worker(batches(size, wake_itself))
 }
 
 /// From the abort of one task to its end, then the next.

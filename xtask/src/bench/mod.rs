@@ -5,6 +5,7 @@
 //! A ratio is ours divided by the best peer; below 1 is better.
 
 pub(crate) mod compare;
+pub(crate) mod gates;
 pub(crate) mod recorder;
 mod summary;
 
@@ -21,16 +22,17 @@ use summary::{Row, Sample, Summary};
 pub(crate) fn run(arguments: &[String]) -> Verdict {
     let (suite, rest) = arguments
         .split_first()
-        .ok_or("which suite? compare, kernel, lab, sync, recorder, raptorq")?;
+        .ok_or("which suite? compare, gates, kernel, lab, sync, recorder, raptorq")?;
     match suite.as_str() {
         "compare" => compare::run(rest),
+        "gates" => gates::run(rest),
         "kernel" => run_suite(&KERNEL, &Options::parse(rest, ROUNDS_USUAL)?),
         "lab" => run_suite(&LAB, &Options::parse(rest, ROUNDS_USUAL)?),
         "sync" => run_suite(&SYNC, &Options::parse(rest, ROUNDS_USUAL)?),
         "recorder" => recorder::run(rest),
         "raptorq" => run_package("asupersync-bench-raptorq", rest),
         other => Err(format!(
-            "unknown suite `{other}`; there are compare, kernel, lab, sync, recorder, raptorq"
+            "unknown suite `{other}`; there are compare, gates, kernel, lab, sync, recorder, raptorq"
         )
         .into()),
     }

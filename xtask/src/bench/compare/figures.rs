@@ -48,7 +48,12 @@ struct Figure {
 
 impl Line {
     /// Ours divided by the best peer of the class; nothing if either is missing.
+    ///
+    /// Nothing for allocations either: most rows have next to none, and the ratio of two such says nothing.
     pub(super) fn ratio(&self, class: &Class) -> Option<f64> {
+        if self.unit == ALLOCS {
+            return None;
+        }
         let median = |runtime: &&str| Some(self.of.get(*runtime)?.median);
         let best = class.peers.iter().filter_map(median).reduce(f64::min)?;
         let ours = median(&class.ours)?;
