@@ -3,8 +3,11 @@
 //! Where smol brings no primitive, it has what its users take: `async-channel`, `async-lock`, `async-broadcast`.
 //! It has no watch channel, and no row there.
 
+mod host;
+mod load;
 mod ours;
 mod smol;
+mod structure;
 mod tokio;
 
 use std::future::poll_fn;
@@ -12,7 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::kernel::{ours as kernel_ours, tokio as kernel_tokio};
-use crate::rows::{Row, Workload, memory, time};
+use crate::rows::{Row, Workload, footprint, memory, time};
 use crate::sync::{ours as sync_ours, tokio as sync_tokio};
 
 /// The rows.
@@ -277,6 +280,165 @@ pub(crate) const ROWS: &[Row] = &[
         ],
     )
     .latency(),
+    row(
+        "region without children",
+        [500_000, 2],
+        1_000,
+        &[("ours", structure::region_of_none)],
+    ),
+    row(
+        "region of 1 task",
+        [100_000, 2],
+        500,
+        &[
+            ("ours", structure::region_of_1),
+            ("tokio", structure::set_of_1),
+            ("smol", structure::tasks_of_1),
+        ],
+    ),
+    row(
+        "region of 100 tasks",
+        [2_000, 2],
+        20,
+        &[
+            ("ours", structure::region_of_100),
+            ("tokio", structure::set_of_100),
+            ("smol", structure::tasks_of_100),
+        ],
+    ),
+    row(
+        "obligation reserve + commit",
+        [2_000_000, 2],
+        1_000,
+        &[("ours", structure::obligation)],
+    ),
+    row(
+        "mask, checkpoint, unmask",
+        [2_000_000, 2],
+        1_000,
+        &[("ours", structure::mask)],
+    ),
+    row(
+        "charge the budget",
+        [2_000_000, 2],
+        1_000,
+        &[("ours", structure::charge)],
+    ),
+    row(
+        "flight recorder on: spawn+join batch of 100k",
+        [100_000, 5],
+        1_000,
+        &[("ours", structure::recorded_spawn_join)],
+    ),
+    row(
+        "flight recorder on: yield 2 tasks",
+        [500_000, 2],
+        1_000,
+        &[("ours", structure::recorded_yield)],
+    ),
+    row(
+        "contention, 10 tasks",
+        [100_000, 2],
+        1_000,
+        &[
+            ("ours", load::ours::contention_10),
+            ("tokio", load::tokio::contention_10),
+            ("smol", load::smol::contention_10),
+        ],
+    ),
+    row(
+        "contention, 100 tasks",
+        [100_000, 2],
+        1_000,
+        &[
+            ("ours", load::ours::contention_100),
+            ("tokio", load::tokio::contention_100),
+            ("smol", load::smol::contention_100),
+        ],
+    ),
+    row(
+        "contention, 1000 tasks",
+        [100_000, 2],
+        1_000,
+        &[
+            ("ours", load::ours::contention_1000),
+            ("tokio", load::tokio::contention_1000),
+            ("smol", load::smol::contention_1000),
+        ],
+    ),
+    row(
+        "fan-out and fan-in, 16 tasks",
+        [200_000, 2],
+        1_600,
+        &[
+            ("ours", load::ours::fan),
+            ("tokio", load::tokio::fan),
+            ("smol", load::smol::fan),
+        ],
+    ),
+    row(
+        "server load, request",
+        [100_000, 1],
+        1_600,
+        &[
+            ("ours", load::ours::server),
+            ("tokio", load::tokio::server),
+            ("smol", load::smol::server),
+        ],
+    )
+    .latency(),
+    row(
+        "blocking pool round trip",
+        [5_000, 2],
+        50,
+        &[
+            ("ours", host::blocking_ours),
+            ("tokio", host::blocking_tokio),
+            ("smol", host::blocking_smol),
+        ],
+    )
+    .latency(),
+    row(
+        "wake from a foreign thread",
+        [5_000, 2],
+        50,
+        &[
+            ("ours", host::foreign_ours),
+            ("tokio", host::foreign_tokio),
+            ("smol", host::foreign_smol),
+        ],
+    )
+    .latency(),
+    row(
+        "start, one task, stop",
+        [50, 1],
+        3,
+        &[
+            ("ours", host::start_stop_ours),
+            ("tokio", host::start_stop_tokio),
+            ("smol", host::start_stop_smol),
+        ],
+    )
+    .latency(),
+    row(
+        "idle for 200 ms",
+        [1, 1],
+        1,
+        &[
+            ("ours", host::idle_ours),
+            ("tokio", host::idle_tokio),
+            ("smol", host::idle_smol),
+        ],
+    ),
+    footprint(
+        "started runtime, resident",
+        &[
+            ("ours", host::resident_ours),
+            ("tokio", host::resident_tokio),
+            ("smol", host::resident_smol),
+        ],
+    )
+    .also_single(),
 ];
 
 const fn row(

@@ -1,5 +1,7 @@
 //! Running a workload on asupersync: production host, as its users would write it.
 
+use std::sync::OnceLock;
+
 use asupersync_core::{Cancelled, Outcome};
 use asupersync_kernel::{Cx, JoinHandle, Scope};
 use asupersync_runtime::RuntimeBuilder;
@@ -16,7 +18,10 @@ where
     F: FnOnce(Cx) -> Fut + Send + 'static,
     Fut: Future<Output = Sample> + Send + 'static,
 {
-    let builder = RuntimeBuilder::new().worker_threads(shape::get().workers());
+    let builder = BUILDER
+        .get()
+        .map_or_else(RuntimeBuilder::new, |make| make());
+    let builder = builder.worker_threads(shape::get().workers());
     let mut runtime = builder.build().expect("the machine starts two threads");
     let end = runtime.block_on(async |cx| {
         cx.region(async |scope| {
@@ -28,6 +33,13 @@ where
     end.ok()
         .expect("the workload neither panics nor is cancelled")
 }
+
+/// Chooses how the runtimes of this process are built, but for their workers; the first choice stays.
+pub(crate) fn set_builder(make: fn() -> RuntimeBuilder) {
+    BUILDER.get_or_init(|| make);
+}
+
+static BUILDER: OnceLock<fn() -> RuntimeBuilder> = OnceLock::new();
 
 /// Opens a region and gives what its body ends with.
 macro_rules! region {

@@ -28,6 +28,8 @@ pub(crate) struct Row {
 enum Figure {
     WallPerOp,
     ResidentPerOp,
+    /// Of the process, whatever it did.
+    Resident,
 }
 
 impl Row {
@@ -62,7 +64,7 @@ impl Row {
         let per_op = |total: f64| total / sample.ops as f64;
         let figure = match self.figure {
             Figure::WallPerOp => sample.wall.as_nanos() as f64,
-            Figure::ResidentPerOp => sample.resident_bytes as f64,
+            Figure::ResidentPerOp | Figure::Resident => sample.resident_bytes as f64,
         };
         json!({
             "figure": per_op(figure),
@@ -96,6 +98,7 @@ pub(crate) fn list(rows: &[Row]) -> Value {
         let unit = match row.figure {
             Figure::WallPerOp => "ns/op",
             Figure::ResidentPerOp => "B/task",
+            Figure::Resident => "B",
         };
         json!({
             "row": row.name,
@@ -131,7 +134,17 @@ pub(crate) const fn time(
     }
 }
 
-/// A row that compares resident memory.
+/// A row that compares the resident memory of a process that does one thing.
+pub(crate) const fn footprint(
+    name: &'static str,
+    workloads: &'static [(&'static str, Workload)],
+) -> Row {
+    let mut row = time(name, [1, 1], 1, workloads);
+    row.figure = Figure::Resident;
+    row
+}
+
+/// A row that compares resident memory by task.
 pub(crate) const fn memory(
     name: &'static str,
     full: u64,
