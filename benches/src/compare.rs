@@ -3,6 +3,7 @@
 //! Where smol brings no primitive, it has what its users take: `async-channel`, `async-lock`, `async-broadcast`.
 //! It has no watch channel, and no row there.
 
+mod floor;
 mod host;
 mod load;
 mod ours;
@@ -277,6 +278,7 @@ pub(crate) const ROWS: &[Row] = &[
             ("ours", ours::tcp_echo),
             ("tokio", tokio::tcp_echo),
             ("smol", smol::tcp_echo),
+            ("floor", floor::tcp_echo),
         ],
     )
     .latency(),

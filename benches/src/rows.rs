@@ -37,7 +37,7 @@ impl Row {
         let known = || self.workloads.iter().map(|(runtime, _)| *runtime);
         let single = known().filter(|_| self.has_single);
         known()
-            .chain(single.map(|runtime| Shape::One.name(runtime)))
+            .chain(single.filter_map(|runtime| Shape::One.name(runtime)))
             .collect()
     }
 

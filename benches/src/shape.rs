@@ -20,15 +20,12 @@ impl Shape {
         }
     }
 
-    /// What a runtime is called in this shape.
-    pub(crate) fn name(self, runtime: &'static str) -> &'static str {
+    /// What a runtime is called in this shape, if it has the shape.
+    pub(crate) fn name(self, runtime: &'static str) -> Option<&'static str> {
         let mut singles = SINGLES.iter();
         match self {
-            Self::Two => runtime,
-            Self::One => {
-                let single = singles.find(|(_, two)| *two == runtime);
-                single.expect("every runtime has a single form").0
-            }
+            Self::Two => Some(runtime),
+            Self::One => Some(singles.find(|(_, two)| *two == runtime)?.0),
         }
     }
 }
@@ -71,7 +68,8 @@ mod tests {
     fn a_single_form_is_found_by_its_name() {
         assert_eq!(of("tokio-ct"), ("tokio", Shape::One));
         assert_eq!(of("tokio"), ("tokio", Shape::Two));
-        assert_eq!(Shape::One.name("smol"), "smol-1");
-        assert_eq!(Shape::Two.name("flume"), "flume");
+        assert_eq!(Shape::One.name("smol"), Some("smol-1"));
+        assert_eq!(Shape::One.name("floor"), None);
+        assert_eq!(Shape::Two.name("flume"), Some("flume"));
     }
 }

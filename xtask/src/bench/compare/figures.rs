@@ -75,16 +75,18 @@ impl Line {
         spreads.fold(0.0, f64::max)
     }
 
+    /// Whether ours is behind, whether the spread is wide, and the floor, where the row has one.
     fn note(&self) -> String {
         let is_behind = self.counted().any(|(_, ratio)| ratio >= 1.0);
         let is_wide = self.spread() > SPREAD_NOTED;
-        match (is_behind, is_wide) {
-            (true, true) => "behind, wide spread",
-            (true, false) => "behind",
-            (false, true) => "wide spread",
-            (false, false) => "",
-        }
-        .to_owned()
+        let floor = self.of.get(FLOOR).map(|floor| floor.median);
+        let floor = floor.filter(|floor| *floor > 0.0 && self.unit != ALLOCS);
+        let notes = [
+            is_behind.then(|| "behind".to_owned()),
+            is_wide.then(|| "wide spread".to_owned()),
+            floor.map(|floor| format!("floor {}", short(floor))),
+        ];
+        notes.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -201,6 +203,7 @@ pub(super) fn json(lines: &[Line]) -> String {
                 "workers": class.workers,
                 "counts": line.counts,
                 "ours": figure(&class.ours),
+                "floor": figure(&FLOOR),
                 "peers": peers.collect::<BTreeMap<_, _>>(),
                 "ratio": line.ratio(class),
             })
@@ -232,6 +235,8 @@ pub(super) fn verdict(lines: &[Line]) -> (bool, String) {
     (!ratios.is_empty() && ahead == ratios.len(), line)
 }
 
+/// The same work by the system's calls alone, on the rows that have it.
+const FLOOR: &str = "floor";
 /// The unit in which the suite lists a row of time.
 const TIMED: &str = "ns/op";
 /// The unit in which it lists a row of memory by task.
@@ -291,6 +296,8 @@ pub(super) mod tests {
         assert_eq!(lines[0].spread(), 4.0);
         assert_eq!(lines[0].note(), "behind, wide spread");
         assert_eq!(timed(&[("ours", 1.0)])[0].ratio(&CLASSES[0]), None);
+        let with_floor = timed(&[("ours", 2.0), ("tokio", 3.0), ("floor", 1.0)]);
+        assert_eq!(with_floor[0].note(), "floor 1.00");
     }
 
     fn counting(unit: &str, is_latency: bool, percentiles: Option<[f64; 3]>) -> Vec<&'static str> {
