@@ -1,7 +1,7 @@
 //! A network in memory, driven by the lab's time and by draws from the seed.
 //!
 //! # Shape
-//! `state` decides: who is connected to whom, what is under way, and what an operation does; it knows no host and no lock, and says what is to happen in `Effects`.
+//! `state` decides, with its parts `listeners`, `connections`, `segments` and `trouble`: who is connected to whom, what is under way, and what an operation does; it knows no host and no lock, and says what is to happen in `Effects`.
 //! This file carries that out: a segment that takes time arrives by a timer of the host, one that takes none by a step of its own, which the schedule draws like any other.
 //! `socket` is what programs see of it, through the port of `asupersync-net`.
 //!
@@ -15,8 +15,12 @@
 
 mod config;
 mod connection;
+mod connections;
+mod listeners;
+mod segments;
 mod socket;
 mod state;
+mod trouble;
 
 use std::any::{Any, TypeId};
 use std::fmt;

@@ -10,7 +10,7 @@ use asupersync_net::{
 };
 
 use super::connection::{ConnectionId, End};
-use super::state::ListenerId;
+use super::listeners::ListenerId;
 use super::{LabNet, Net};
 
 struct Stream {

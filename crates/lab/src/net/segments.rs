@@ -1,0 +1,135 @@
+//! Segments: sent, under way, arrived.
+
+use std::time::Duration;
+
+use asupersync_core::Time;
+
+use super::Effects;
+use super::connection::{ConnectionId, Delivery, End, Phase, Segment};
+use super::state::State;
+
+impl State {
+    pub(super) fn send(
+        &mut self,
+        id: ConnectionId,
+        from: End,
+        segment: Segment,
+        effects: &mut Effects<'_>,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let jitter = u64::try_from(self.config.jitter.as_nanos()).unwrap_or(u64::MAX);
+        let extra = if jitter == 0 {
+            0
+        } else {
+            self.rng.u64(..=jitter)
+        };
+        let pipe = connection.outgoing(from);
+        let earliest = effects.now + self.config.latency + Duration::from_nanos(extra);
+        pipe.last_arrival = pipe.last_arrival.max(earliest);
+        pipe.in_flight.push_back((pipe.last_arrival, segment));
+        effects.deliver.push((
+            pipe.last_arrival,
+            Delivery {
+                connection: id,
+                from,
+            },
+        ));
+    }
+
+    pub(super) fn deliver(&mut self, delivery: Delivery, effects: &mut Effects<'_>) {
+        let Delivery {
+            connection: id,
+            from,
+        } = delivery;
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let pipe = connection.outgoing(from);
+        // What was lost in a reset leaves deliveries behind that find nothing.
+        let due = |(at, _): &(Time, Segment)| *at <= effects.now;
+        if !pipe.in_flight.front().is_some_and(due) {
+            return;
+        }
+        let Some((_, segment)) = pipe.in_flight.pop_front() else {
+            return;
+        };
+        match segment {
+            Segment::Syn => self.arrive_syn(id, effects),
+            Segment::Established => {
+                effects.record(id, "tcp.connected");
+                self.settle_connect(id, Phase::Connected, effects);
+            }
+            Segment::Refused => {
+                effects.record(id, "tcp.refused");
+                self.settle_connect(id, Phase::Refused, effects);
+            }
+            Segment::Data(bytes) => self.arrive_data(id, from, &bytes, effects),
+            Segment::Fin => {
+                pipe.fin_received = true;
+                effects.wake.extend(pipe.reader.take());
+            }
+            Segment::Reset => {
+                effects.record(id, "tcp.reset");
+                connection.break_end(from.other(), self.rng.bool(), effects);
+            }
+        }
+    }
+
+    fn arrive_syn(&mut self, id: ConnectionId, effects: &mut Effects<'_>) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let (_, server) = connection.addresses();
+        let Some(listener) = self.listener_at(server) else {
+            return self.send(id, End::Server, Segment::Refused, effects);
+        };
+        if let Some(found) = self.listeners.get_mut(&listener) {
+            found.waiting.push_back(id);
+        }
+        self.admit_waiting(listener, effects);
+    }
+
+    fn settle_connect(&mut self, id: ConnectionId, phase: Phase, effects: &mut Effects<'_>) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let client = connection.side_mut(End::Client);
+        effects.wake.extend(client.outgoing.writer.take());
+        if client.phase != Phase::Connecting {
+            return;
+        }
+        client.phase = phase;
+        if phase == Phase::Connected && !client.open {
+            // The client has given up meanwhile; the server's end learns it by a reset.
+            client.phase = Phase::Reset;
+            self.send(id, End::Client, Segment::Reset, effects);
+        }
+    }
+
+    fn arrive_data(
+        &mut self,
+        id: ConnectionId,
+        from: End,
+        bytes: &[u8],
+        effects: &mut Effects<'_>,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if connection.side(from.other()).open {
+            effects.record(id, "tcp.deliver");
+            let pipe = connection.outgoing(from);
+            pipe.received.extend(bytes);
+            effects.wake.extend(pipe.reader.take());
+        } else {
+            // Nobody is there to read it, which the sender learns once.
+            connection.outgoing(from).held -= bytes.len();
+            if connection.side(from.other()).phase == Phase::Connected {
+                connection.side_mut(from.other()).phase = Phase::Reset;
+                self.send(id, from.other(), Segment::Reset, effects);
+            }
+        }
+    }
+}
