@@ -111,7 +111,8 @@ impl Faults {
         self
     }
 
-    pub(crate) fn is_none(&self) -> bool {
+    /// Whether any of them may happen around a poll.
+    pub(crate) fn are_at_polls(&self) -> bool {
         let chances = [
             self.cancel,
             self.exhaust,
@@ -120,7 +121,7 @@ impl Faults {
             self.wake_storm,
             self.clock_jump,
         ];
-        self.limit == 0 || chances.iter().all(|chance| *chance <= 0.0)
+        self.limit > 0 && chances.iter().any(|chance| *chance > 0.0)
     }
 }
 

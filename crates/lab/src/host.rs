@@ -86,7 +86,9 @@ struct State {
     scripted_faults: Option<Vec<u32>>,
     picks: Vec<u32>,
     faults: Vec<u32>,
+    /// How many faults happened by chance, and how many may.
     faults_done: u32,
+    faults_max: u32,
     /// The tasks that close abandoned regions.
     heirs: Vec<TaskId>,
     is_disturbed: bool,
@@ -211,6 +213,7 @@ impl LabHost {
                 picks: Vec::new(),
                 faults: Vec::new(),
                 faults_done: 0,
+                faults_max: config.chaos.limit,
                 heirs: Vec::new(),
                 is_disturbed: false,
                 processes: Processes::new(),
@@ -284,18 +287,48 @@ impl LabHost {
     }
 
     /// Decides whether a fault happens, and which of so many: 0 is none, and the others share the chance.
-    pub(crate) fn decide(&self, chance: f64, faults: u32) -> u32 {
-        let mut state = self.lock();
-        let state = &mut *state;
-        let count = faults.saturating_add(1);
-        let scripted = scripted(state.scripted_faults.as_ref(), state.faults.len(), count);
-        let decision = scripted.unwrap_or_else(|| {
-            let mut rng = fastrand::Rng::with_seed(state.processes.draw(!state.seed));
+    ///
+    /// It is not asked for without a chance, or if there were as many as a run may have.
+    pub(crate) fn fault(&self, chance: f64, faults: u32) -> u32 {
+        let has_room = {
+            let state = self.lock();
+            state.faults_done < state.faults_max
+        };
+        if chance <= 0.0 || !has_room {
+            return 0;
+        }
+        let decision = self.decide(chance, faults);
+        self.lock().faults_done += u32::from(decision > 0);
+        decision
+    }
+
+    /// Decides whether something other than the usual happens, and which of so many: 0 is the usual, and the others share the chance.
+    pub(crate) fn decide(&self, chance: f64, others: u32) -> u32 {
+        self.decide_by(others.saturating_add(1), |rng| {
             if rng.f64() < chance {
-                rng.u32(1..=faults.max(1))
+                rng.u32(1..=others.max(1))
             } else {
                 0
             }
+        })
+    }
+
+    /// Decides for one of so many, by what is drawn unless the schedule says it.
+    ///
+    /// What is drawn depends on the process that runs, and on how much was decided in its steps before.
+    pub(crate) fn decide_by(
+        &self,
+        count: u32,
+        draw: impl FnOnce(&mut fastrand::Rng) -> u32,
+    ) -> u32 {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let seed = state.processes.draw_decision(!state.seed);
+        let scripted = scripted(state.scripted_faults.as_ref(), state.faults.len(), count);
+        let decision = scripted.unwrap_or_else(|| {
+            let drawn = draw(&mut fastrand::Rng::with_seed(seed));
+            debug_assert!(drawn < count, "{drawn} is none of {count} decisions");
+            drawn
         });
         state.faults.push(decision);
         decision
@@ -362,10 +395,9 @@ impl LabHost {
         self.lock().close_step();
     }
 
-    /// Says that a fault was injected.
+    /// Says that a fault was injected, by chance or by the program.
     pub(crate) fn injected(&self, subject: Option<Subject>, fault: &'static str) {
         let mut state = self.lock();
-        state.faults_done += 1;
         let fault = fault.into();
         self.note(&mut state, Event::FaultInjected { subject, fault });
     }
@@ -378,11 +410,6 @@ impl LabHost {
     /// Whether a task is the kernel's own, which no fault of a program strikes.
     pub(crate) fn is_heir(&self, task: TaskId) -> bool {
         self.lock().heirs.contains(&task)
-    }
-
-    /// How many faults were injected.
-    pub(crate) fn faults_done(&self) -> u32 {
-        self.lock().faults_done
     }
 
     /// Records what the host itself did.

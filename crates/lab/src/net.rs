@@ -1,4 +1,4 @@
-//! A network in memory, driven by the lab's time and by draws from the seed.
+//! A network in memory, driven by the lab's time and by decisions of the schedule.
 //!
 //! # Shape
 //! `state` decides, with its parts `listeners`, `connections`, `segments` and `trouble`: who is connected to whom, what is under way, and what an operation does; it knows no host and no lock, and says what is to happen in `Effects`.
@@ -8,6 +8,7 @@
 //! # Invariants
 //! - Segments of one direction arrive in the order in which they were sent.
 //! - Bytes under way and bytes not yet read together never exceed the direction's buffer.
+//! - Whatever could be otherwise is a decision of the schedule, and 0 the plain answer: bytes move whole and segments take their shortest time.
 //! - No waker is called or dropped under the lock.
 //!
 //! # Absent
@@ -67,10 +68,10 @@ use state::State;
 pub struct LabNet(Arc<Net>);
 
 impl LabNet {
-    pub(crate) fn new(host: Weak<LabHost>, seed: u64, config: NetConfig) -> Self {
+    pub(crate) fn new(host: Weak<LabHost>, config: NetConfig) -> Self {
         Self(Arc::new(Net {
             host,
-            state: Mutex::new(State::new(seed, config)),
+            state: Mutex::new(State::new(config)),
         }))
     }
 
@@ -108,13 +109,13 @@ impl LabNet {
         reset.unwrap_or_default()
     }
 
-    /// Breaks a connection drawn from the seed, and says which: the client's address and the server's.
+    /// Breaks one of the connections, which the schedule decides, and says which: the client's address and the server's.
     pub fn reset_random(&self) -> Option<(SocketAddr, SocketAddr)> {
         let reset = self.0.act(|state, effects| state.reset_random(effects));
         reset.ok().flatten()
     }
 
-    /// From now on each segment takes `latency` and up to `jitter` more, drawn from the seed.
+    /// From now on each segment takes `latency` and up to `jitter` more, which the schedule decides.
     pub fn set_latency(&self, latency: Duration, jitter: Duration) {
         // Without a host nothing will be sent any more.
         let _gone = self.0.act(|state, _| state.set_latency(latency, jitter));
@@ -150,6 +151,22 @@ impl Effects<'_> {
     /// A number for a new socket.
     fn number(&self) -> u64 {
         self.host.next_number()
+    }
+
+    /// One of so many, each with equal chance; 0 unless the schedule says another.
+    fn choose(&self, count: u32) -> u32 {
+        if count < 2 {
+            return 0;
+        }
+        self.host.decide_by(count, |rng| rng.u32(..count))
+    }
+
+    /// Whether something other than the usual happens, and which of so many; 0 is the usual.
+    fn decide(&self, chance: f64, others: u32) -> u32 {
+        if chance <= 0.0 || others == 0 {
+            return 0;
+        }
+        self.host.decide(chance, others)
     }
 
     fn record(&mut self, resource: u64, name: &'static str) {

@@ -20,6 +20,8 @@ struct Process {
     children: u32,
     /// How many numbers it has drawn.
     draws: u64,
+    /// How much was decided in its steps; counted apart, since a program's numbers are the same whatever is decided.
+    decisions: u64,
     /// The task, if storms may wake it.
     task: Option<Meddler>,
 }
@@ -30,6 +32,7 @@ impl Processes {
             key,
             children: 0,
             draws: 0,
+            decisions: 0,
             task: None,
         };
         Self {
@@ -63,6 +66,7 @@ impl Processes {
             key,
             children: 0,
             draws: 0,
+            decisions: 0,
             task: None,
         });
         self.all.len() - 1
@@ -94,6 +98,13 @@ impl Processes {
         let process = &mut self.all[self.current];
         process.draws += 1;
         mix(mix(seed, process.key.word()), process.draws)
+    }
+
+    /// A number for the next decision in a step of who runs now.
+    pub(crate) fn draw_decision(&mut self, seed: u64) -> u64 {
+        let process = &mut self.all[self.current];
+        process.decisions += 1;
+        mix(mix(seed, process.key.word()), process.decisions)
     }
 }
 

@@ -52,7 +52,7 @@ impl NetConfig {
         self
     }
 
-    /// How much longer at most, drawn for each segment; zero unless set. Order within a direction is kept.
+    /// How much longer at most, decided for each segment in eighths; zero unless set. Order within a direction is kept.
     #[must_use]
     pub const fn jitter(mut self, jitter: Duration) -> Self {
         self.jitter = jitter;

@@ -9,7 +9,7 @@ use asupersync_net::{TcpConnectOptions, TcpOptions};
 
 use super::Effects;
 use super::connection::{Connection, ConnectionId, End, Phase, Segment, wait_in};
-use super::state::{State, chance, not_connected, shorten};
+use super::state::{State, not_connected};
 
 impl State {
     pub(super) fn connect(
@@ -75,6 +75,7 @@ impl State {
             Phase::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             Phase::Connecting => {
                 wait_in(&mut connection.outgoing(end).writer, waker, effects);
+                effects.record(id, "tcp.wait");
                 Poll::Pending
             }
         }
@@ -104,10 +105,11 @@ impl State {
                 return Poll::Ready(Err(error));
             }
             wait_in(&mut pipe.reader, waker, effects);
+            effects.record(id, "tcp.wait");
             return Poll::Pending;
         }
         let most = buf.len().min(pipe.received.len());
-        let count = shorten(&mut self.rng, self.config.short_probability, most);
+        let count = shorten(effects, self.config.short_probability, most);
         for (place, byte) in buf.iter_mut().zip(pipe.received.drain(..count)) {
             *place = byte;
         }
@@ -151,14 +153,15 @@ impl State {
         let room = size.max(1).saturating_sub(pipe.held);
         if room == 0 {
             wait_in(&mut pipe.writer, waker, effects);
+            effects.record(id, "tcp.wait");
             return Poll::Pending;
         }
-        if chance(&mut self.rng, self.config.reset_probability) {
+        if effects.decide(self.config.reset_probability, 1) > 0 {
             self.reset(id, effects);
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         let most = room.min(bytes.len());
-        let count = shorten(&mut self.rng, self.config.short_probability, most);
+        let count = shorten(effects, self.config.short_probability, most);
         pipe.held += count;
         effects.record(id, "tcp.write");
         self.send(id, end, Segment::Data(bytes[..count].to_vec()), effects);
@@ -290,5 +293,18 @@ fn failure(phase: Phase) -> Option<io::Error> {
     }
 }
 
+/// Mostly all of it, now and then only a part: one byte, or so many of [`SHORT_PARTS`].
+fn shorten(effects: &Effects<'_>, probability: f64, most: usize) -> usize {
+    if most < 2 {
+        return most;
+    }
+    match effects.decide(probability, SHORT_PARTS) {
+        0 => most,
+        part => (most.saturating_mul(part as usize - 1) / SHORT_PARTS as usize).max(1),
+    }
+}
+
+/// How many lengths a short read or write can have.
+const SHORT_PARTS: u32 = 8;
 /// What a socket has unless told otherwise.
 const TTL: u32 = 64;

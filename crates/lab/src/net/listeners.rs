@@ -43,6 +43,7 @@ impl State {
         };
         let id = effects.number();
         effects.record(id, "tcp.listen");
+        effects.record(self.table(effects), "tcp.bind");
         self.listeners.insert(
             id,
             Listener {
@@ -69,19 +70,20 @@ impl State {
         })
     }
 
-    /// The listener that a connection to `address` reaches; one of several is drawn.
-    pub(super) fn listener_at(&mut self, address: SocketAddr) -> Option<ListenerId> {
+    /// The listener that a connection to `address` reaches; which of several is decided.
+    pub(super) fn listener_at(
+        &self,
+        address: SocketAddr,
+        effects: &Effects<'_>,
+    ) -> Option<ListenerId> {
         let exact: Vec<ListenerId> = self.listeners_where(|own| own == address);
         let found = if exact.is_empty() {
             self.listeners_where(|own| own.ip().is_unspecified() && overlap(own, address))
         } else {
             exact
         };
-        match found.len() {
-            0 => None,
-            1 => found.first().copied(),
-            count => Some(found[self.rng.usize(..count)]),
-        }
+        let count = u32::try_from(found.len()).unwrap_or(u32::MAX);
+        found.get(effects.choose(count) as usize).copied()
     }
 
     fn listeners_where(&self, matches: impl Fn(SocketAddr) -> bool) -> Vec<ListenerId> {
@@ -112,6 +114,7 @@ impl State {
             {
                 listener.accepting.push_back(waker);
             }
+            effects.record(id, "tcp.wait");
             return Poll::Pending;
         };
         let options = listener.options.stream;
@@ -120,6 +123,7 @@ impl State {
             .connections
             .get_mut(&connection)
             .expect("a connection stays while a listener's queue holds its server end");
+        effects.record(id, "tcp.accept");
         effects.record(connection, "tcp.accept");
         accepted.side_mut(End::Server).options = options;
         Poll::Ready(Ok((connection, accepted.side(End::Client).address)))
@@ -142,6 +146,8 @@ impl State {
             server.open = true;
             server.phase = Phase::Connected;
             listener.ready.push_back(next);
+            effects.record(id, "tcp.arrive");
+            effects.record(next, "tcp.arrive");
             effects.wake.extend(listener.accepting.drain(..));
             self.send(next, End::Server, Segment::Established, effects);
         }
@@ -152,6 +158,7 @@ impl State {
             return;
         };
         effects.record(id, "tcp.close");
+        effects.record(self.table(effects), "tcp.unbind");
         effects.forget.extend(listener.accepting);
         for connection in listener.waiting {
             self.send(connection, End::Server, Segment::Refused, effects);

@@ -7,6 +7,7 @@ use asupersync_core::Time;
 use super::Effects;
 use super::connection::{ConnectionId, Delivery, End, Phase, Segment};
 use super::state::State;
+use crate::faults::{PARTS, part_of};
 
 impl State {
     pub(super) fn send(
@@ -19,14 +20,13 @@ impl State {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let jitter = u64::try_from(self.config.jitter.as_nanos()).unwrap_or(u64::MAX);
-        let extra = if jitter == 0 {
-            0
-        } else {
-            self.rng.u64(..=jitter)
+        let jitter = self.config.jitter;
+        let extra = match jitter {
+            Duration::ZERO => 0,
+            _ => effects.choose(PARTS + 1),
         };
         let pipe = connection.outgoing(from);
-        let earliest = effects.now + self.config.latency + Duration::from_nanos(extra);
+        let earliest = effects.now + self.config.latency + part_of(jitter, extra);
         pipe.last_arrival = pipe.last_arrival.max(earliest);
         pipe.in_flight.push_back((pipe.last_arrival, segment));
         effects.deliver.push((
@@ -43,18 +43,14 @@ impl State {
             connection: id,
             from,
         } = delivery;
+        let Some(segment) = self.take_due(id, from, effects.now) else {
+            // It came too late for a connection that has ended; what ended it would have found it otherwise.
+            return effects.record(id, "tcp.miss");
+        };
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
         let pipe = connection.outgoing(from);
-        // What was lost in a reset leaves deliveries behind that find nothing.
-        let due = |(at, _): &(Time, Segment)| *at <= effects.now;
-        if !pipe.in_flight.front().is_some_and(due) {
-            return;
-        }
-        let Some((_, segment)) = pipe.in_flight.pop_front() else {
-            return;
-        };
         match segment {
             Segment::Syn => self.arrive_syn(id, effects),
             Segment::Established => {
@@ -67,14 +63,23 @@ impl State {
             }
             Segment::Data(bytes) => self.arrive_data(id, from, &bytes, effects),
             Segment::Fin => {
+                effects.record(id, "tcp.end");
                 pipe.fin_received = true;
                 effects.wake.extend(pipe.reader.take());
             }
             Segment::Reset => {
                 effects.record(id, "tcp.reset");
-                connection.break_end(from.other(), self.rng.bool(), effects);
+                connection.break_end(from.other(), effects.choose(2) == 0, effects);
             }
         }
+    }
+
+    /// The next segment of a direction, if its time has come.
+    fn take_due(&mut self, id: ConnectionId, from: End, now: Time) -> Option<Segment> {
+        let in_flight = &mut self.connections.get_mut(&id)?.outgoing(from).in_flight;
+        in_flight
+            .pop_front_if(|(at, _)| *at <= now)
+            .map(|(_, segment)| segment)
     }
 
     fn arrive_syn(&mut self, id: ConnectionId, effects: &mut Effects<'_>) {
@@ -82,11 +87,14 @@ impl State {
             return;
         };
         let (_, server) = connection.addresses();
-        let Some(listener) = self.listener_at(server) else {
+        effects.record(id, "tcp.arrive");
+        effects.record(self.table(effects), "tcp.find");
+        let Some(listener) = self.listener_at(server, effects) else {
             return self.send(id, End::Server, Segment::Refused, effects);
         };
         if let Some(found) = self.listeners.get_mut(&listener) {
             found.waiting.push_back(id);
+            effects.record(listener, "tcp.arrive");
         }
         self.admit_waiting(listener, effects);
     }
@@ -125,6 +133,7 @@ impl State {
             effects.wake.extend(pipe.reader.take());
         } else {
             // Nobody is there to read it, which the sender learns once.
+            effects.record(id, "tcp.miss");
             connection.outgoing(from).held -= bytes.len();
             if connection.side(from.other()).phase == Phase::Connected {
                 connection.side_mut(from.other()).phase = Phase::Reset;

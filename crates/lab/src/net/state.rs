@@ -7,30 +7,36 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::Effects;
 use super::config::NetConfig;
 use super::connection::{Connection, ConnectionId};
 use super::listeners::{Listener, ListenerId};
 
 pub(super) struct State {
     pub(super) config: NetConfig,
-    pub(super) rng: fastrand::Rng,
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     pub(super) by_addresses: BTreeMap<(SocketAddr, SocketAddr), ConnectionId>,
     pub(super) next_port: u16,
+    /// The number under which the listeners' addresses are one thing that is read and written.
+    table: Option<u64>,
 }
 
 impl State {
-    pub(super) fn new(seed: u64, config: NetConfig) -> Self {
+    pub(super) fn new(config: NetConfig) -> Self {
         Self {
             config,
-            // Its own stream of numbers, so that traffic does not shift the schedule.
-            rng: fastrand::Rng::with_seed(seed ^ SEED_MARK),
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             by_addresses: BTreeMap::new(),
             next_port: EPHEMERAL_MIN,
+            table: None,
         }
+    }
+
+    /// The number of the table of listeners' addresses.
+    pub(super) fn table(&mut self, effects: &Effects<'_>) -> u64 {
+        *self.table.get_or_insert_with(|| effects.number())
     }
 
     pub(super) fn set_latency(&mut self, latency: Duration, jitter: Duration) {
@@ -78,19 +84,5 @@ pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     same_port && (one.ip() == other.ip() || covers(one, other) || covers(other, one))
 }
 
-pub(super) fn chance(rng: &mut fastrand::Rng, probability: f64) -> bool {
-    probability > 0.0 && rng.f64() < probability
-}
-
-/// Mostly all of it, now and then only a part; at least one.
-pub(super) fn shorten(rng: &mut fastrand::Rng, probability: f64, most: usize) -> usize {
-    if most > 1 && chance(rng, probability) {
-        rng.usize(1..most)
-    } else {
-        most
-    }
-}
-
-const SEED_MARK: u64 = 0x6E65_7477_6F72_6B21;
 /// The first of the ports that are given out.
 const EPHEMERAL_MIN: u16 = 49_152;

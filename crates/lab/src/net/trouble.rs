@@ -29,18 +29,20 @@ impl State {
         if standing.is_empty() {
             return None;
         }
-        let (id, addresses) = standing[self.rng.usize(..standing.len())];
+        let count = u32::try_from(standing.len()).unwrap_or(u32::MAX);
+        let (id, addresses) = standing[effects.choose(count) as usize];
         self.reset(id, effects).then_some(addresses)
     }
 
-    /// Breaks both ends at once; whether bytes that had arrived can still be read is drawn for each.
+    /// Breaks both ends at once; whether bytes that had arrived can still be read is decided for each.
     pub(super) fn reset(&mut self, id: ConnectionId, effects: &mut Effects<'_>) -> bool {
         let Some(connection) = self.connections.get_mut(&id).filter(|each| each.stands()) else {
             return false;
         };
         effects.record(id, "tcp.reset");
         for end in [End::Client, End::Server] {
-            connection.break_end(end, self.rng.bool(), effects);
+            let keeps = effects.choose(2) == 0;
+            connection.break_end(end, keeps, effects);
         }
         true
     }

@@ -1,0 +1,167 @@
+//! What the simulated network does is decided by the schedule: replayed, made smaller, and nothing else.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use asupersync_core::{Cancelled, IntoOutcome as _, Outcome, join_outcomes};
+use asupersync_io::{ReadExt, WriteExt};
+use asupersync_kernel::{Cx, Scope};
+use asupersync_lab::{
+    Faults, LabConfig, LabNet, LabRuntime, NetConfig, Schedule, Search, Strategy,
+};
+use asupersync_net::{NetError, TcpListenOptions, TcpListener, TcpStream};
+
+#[derive(Debug, thiserror::Error)]
+enum TestError {
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+fn address() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 80))
+}
+
+fn varied() -> LabConfig {
+    let net = NetConfig::default()
+        .latency(Duration::from_millis(1))
+        .jitter(Duration::from_millis(8))
+        .short_probability(0.5);
+    LabConfig::default().net(net)
+}
+
+/// Bytes through one of two listeners, and a reset of one of two connections at the end.
+async fn talk(cx: Cx) -> Result<(), TestError> {
+    let shared = TcpListenOptions::new().reuse_port(true);
+    let first = TcpListener::bind_with(&cx, address(), &shared).await?;
+    let second = TcpListener::bind_with(&cx, address(), &shared).await?;
+    let mut client = TcpStream::connect(&cx, address()).await?;
+    let _other = TcpStream::connect(&cx, address()).await?;
+    client.write_all(&[7; 100]).await?;
+    cx.sleep(Duration::from_secs(1)).await?;
+    LabNet::of(&cx)
+        .expect("the lab has a network")
+        .reset_random();
+    drop((first, second));
+    Ok(())
+}
+
+#[test]
+fn a_schedule_alone_replays_the_network_whatever_the_seed() {
+    let mut seen = 0;
+    for seed in 0..20 {
+        let report = LabRuntime::new(varied().seed(seed)).run(talk);
+        assert!(report.is_clean(), "{}", report.failure());
+        seen += report.schedule.faults().len();
+        let config = varied().seed(seed + 1000).replay(report.schedule.clone());
+        let again = LabRuntime::new(config).run(talk);
+        assert_eq!(report.trace.divergence(&again.trace), None, "seed {seed}");
+        assert_eq!(again.schedule, report.schedule);
+    }
+    assert!(seen > 100, "only {seen} decisions");
+}
+
+#[test]
+fn without_decisions_bytes_move_whole_and_take_the_shortest_time() {
+    let config = varied().replay(Schedule::default());
+    let report = LabRuntime::new(config).run(async |cx: Cx| {
+        let listener = TcpListener::bind(&cx, address()).await?;
+        let mut client = TcpStream::connect(&cx, address()).await?;
+        let (mut server, _) = listener.accept(&cx).await?;
+        assert_eq!(client.write(&[7; 100]).await?, 100);
+        assert_eq!(server.read(&mut [0; 200]).await?, 100);
+        assert_eq!(cx.now().as_nanos(), 3_000_000);
+        Ok::<_, TestError>(())
+    });
+    report.assert_clean();
+    assert!(report.outcome.is_ok(), "{:?}", report.outcome);
+}
+
+/// Takes one read for a whole message.
+async fn desynced(cx: Cx) -> Result<(), TestError> {
+    let listener = TcpListener::bind(&cx, address()).await?;
+    let mut client = TcpStream::connect(&cx, address()).await?;
+    let (mut server, _) = listener.accept(&cx).await?;
+    for _ in 0..4 {
+        client.write_all(&[7; 64]).await?;
+        cx.sleep(Duration::from_secs(1)).await?;
+        let count = server.read(&mut [0; 64]).await?;
+        assert_eq!(count, 64, "a message came in parts");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_short_read_is_found_and_is_the_only_decision_that_is_left() {
+    let search = Search::new(varied()).strategies([Strategy::Random]);
+    let failure = search.run(desynced).failure.expect("it is found");
+    assert_eq!(failure.run.schedule.decisions(), 1, "{failure}");
+    assert_eq!(failure.run.schedule.faults().last(), Some(&1), "{failure}");
+}
+
+#[test]
+fn a_program_draws_the_same_numbers_whatever_was_decided_and_in_the_replay() {
+    let faults = Faults::none().wake_storm(0.5);
+    let program = async |cx: Cx| {
+        let mut drawn = Vec::new();
+        for _ in 0..10 {
+            drawn.push(cx.random_u64());
+            cx.yield_now().await?;
+        }
+        Ok::<_, Cancelled>(drawn)
+    };
+    let run = |config| LabRuntime::new(config).run(program);
+    let plain = run(LabConfig::default());
+    let disturbed = run(LabConfig::default().faults(faults));
+    assert!(disturbed.schedule.decisions() > 0);
+    let replayed = run(LabConfig::default()
+        .faults(faults)
+        .replay(disturbed.schedule.clone()));
+    assert_eq!(disturbed.trace.divergence(&replayed.trace), None);
+    let drawn = [plain, disturbed, replayed].map(|report| report.outcome.ok());
+    assert!(drawn[0].is_some());
+    assert_eq!(drawn[0], drawn[1]);
+    assert_eq!(drawn[1], drawn[2]);
+}
+
+/// A client and a server that say one thing each, and then a while in which all that is under way arrives.
+async fn greet(cx: Cx) -> Outcome<(), TestError> {
+    let end = cx
+        .region(async |scope: Scope<'_, TestError>| {
+            let listener = TcpListener::bind(scope.cx(), address()).await?;
+            scope.spawn(async move |cx: Cx| {
+                let mut client = TcpStream::connect(&cx, address()).await?;
+                client.write_all(&[7; 2]).await?;
+                Ok::<_, TestError>(())
+            });
+            let (mut server, _) = listener.accept(scope.cx()).await?;
+            let read = server.read_exact(&mut [0; 2]).await;
+            read.map_err(std::io::Error::other)?;
+            Ok::<_, TestError>(())
+        })
+        .await;
+    let rest = cx.sleep(Duration::from_millis(1)).await;
+    join_outcomes(end, rest.map_err(TestError::from).into_outcome()).map(|_| ())
+}
+
+#[test]
+fn a_systematic_search_meets_the_classes_of_all_interleavings_with_and_without_variation() {
+    for short in [0.0, 1.0] {
+        let net = NetConfig::default().short_probability(short);
+        let explore = |strategy| {
+            let search = Search::new(LabConfig::default().net(net.clone()))
+                .strategies([strategy])
+                .schedules(50_000);
+            let report = search.run(greet);
+            assert!(report.failure.is_none(), "{report}");
+            assert!(report.is_exhausted, "{report}");
+            report
+        };
+        let (all, reduced) = (explore(Strategy::All), explore(Strategy::Dpor));
+        assert!(all.classes > 1, "{all}");
+        assert_eq!(all.classes, reduced.classes, "with short reads by {short}");
+    }
+}
