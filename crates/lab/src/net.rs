@@ -1,7 +1,7 @@
 //! A network in memory, driven by the lab's time and by decisions of the schedule.
 //!
 //! # Shape
-//! `state` decides, with its parts `listeners`, `connections`, `segments` and `trouble`: who is connected to whom, what is under way, and what an operation does; it knows no host and no lock, and says what is to happen in `Effects`.
+//! `state` decides, with its parts `listeners`, `connections`, `segments`, `wire` and `trouble`: who is connected to whom, what is under way, and what an operation does; it knows no host and no lock, and says what is to happen in `Effects`.
 //! This file carries that out: a segment that takes time arrives by a timer of the host, one that takes none by a step of its own, which the schedule draws like any other.
 //! `socket` is what programs see of it, through the port of `asupersync-net`.
 //!
@@ -12,21 +12,23 @@
 //! - No waker is called or dropped under the lock.
 //!
 //! # Absent
-//! Loss, reordering, partitions and bandwidth: a stream hides the first two, and the others come with the lab's fault plans.
+//! Datagrams: `asupersync-net` has no UDP.
 
 mod config;
 mod connection;
 mod connections;
+mod latency;
 mod listeners;
 mod segments;
 mod socket;
 mod state;
 mod trouble;
+mod wire;
 
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Wake, Waker};
@@ -37,6 +39,7 @@ use asupersync_kernel::{Cx, Event, Host, Report};
 use asupersync_net::NetPort;
 
 pub use config::NetConfig;
+pub use latency::Latency;
 
 use crate::host::LabHost;
 use connection::Delivery;
@@ -115,10 +118,21 @@ impl LabNet {
         reset.ok().flatten()
     }
 
-    /// From now on each segment takes `latency` and up to `jitter` more, which the schedule decides.
-    pub fn set_latency(&self, latency: Duration, jitter: Duration) {
-        // Without a host nothing will be sent any more.
-        let _gone = self.0.act(|state, _| state.set_latency(latency, jitter));
+    /// From now on segments take this long; order within a direction is kept.
+    pub fn set_latency(&self, latency: impl Into<Latency>) {
+        let latency = latency.into();
+        // Without a host nothing will be sent any more; so with all that follow.
+        let _gone = self.0.act(|state, _| state.config.latency = latency);
+    }
+
+    /// From now on the links of an address are slower by this factor, and with 1 as fast as others; see [`NetConfig::slow`].
+    ///
+    /// # Panics
+    /// If it is zero.
+    pub fn slow(&self, address: IpAddr, factor: u32) {
+        let _gone = self
+            .0
+            .act(|state, _| state.config.set_slow(address, factor));
     }
 }
 
@@ -151,6 +165,14 @@ impl Effects<'_> {
     /// A number for a new socket.
     fn number(&self) -> u64 {
         self.host.next_number()
+    }
+
+    /// How long a segment is under way.
+    fn latency(&self, latency: &Latency) -> Duration {
+        match latency.count() {
+            1 => latency.time(0),
+            count => latency.time(self.host.decide_by(count, |rng| latency.draw(rng))),
+        }
     }
 
     /// One of so many, each with equal chance; 0 unless the schedule says another.

@@ -1,13 +1,14 @@
 //! One connection: two ends and the two directions between them.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
 
 use asupersync_core::Time;
 use asupersync_net::TcpOptions;
 
 use super::Effects;
+use super::wire::Wire;
 
 /// Names a connection.
 pub(super) type ConnectionId = u64;
@@ -65,8 +66,7 @@ pub(super) enum Phase {
 #[derive(Default)]
 pub(super) struct Pipe {
     pub(super) in_flight: VecDeque<(Time, Segment)>,
-    /// When the last segment sent arrives; the next does not overtake it.
-    pub(super) last_arrival: Time,
+    pub(super) wire: Wire,
     pub(super) received: VecDeque<u8>,
     /// Bytes under way or received, and not yet read.
     pub(super) held: usize,
@@ -135,6 +135,12 @@ impl Connection {
     /// The client's address and the server's.
     pub(super) const fn addresses(&self) -> (SocketAddr, SocketAddr) {
         (self.client.address, self.server.address)
+    }
+
+    /// The addresses of an end and of its peer.
+    pub(super) fn ips(&self, end: End) -> (IpAddr, IpAddr) {
+        let ip = |end| self.side(end).address.ip();
+        (ip(end), ip(end.other()))
     }
 
     /// Whether both ends have it.

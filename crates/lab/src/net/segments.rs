@@ -1,13 +1,10 @@
 //! Segments: sent, under way, arrived.
 
-use std::time::Duration;
-
 use asupersync_core::Time;
 
 use super::Effects;
 use super::connection::{ConnectionId, Delivery, End, Phase, Segment};
 use super::state::State;
-use crate::faults::{PARTS, part_of};
 
 impl State {
     pub(super) fn send(
@@ -20,17 +17,17 @@ impl State {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let jitter = self.config.jitter;
-        let extra = match jitter {
-            Duration::ZERO => 0,
-            _ => effects.choose(PARTS + 1),
+        let bytes = match &segment {
+            Segment::Data(bytes) => bytes.len(),
+            _ => 0,
         };
+        let (own, peer) = connection.ips(from);
+        let way = self.config.way(own, peer, bytes, effects);
         let pipe = connection.outgoing(from);
-        let earliest = effects.now + self.config.latency + part_of(jitter, extra);
-        pipe.last_arrival = pipe.last_arrival.max(earliest);
-        pipe.in_flight.push_back((pipe.last_arrival, segment));
+        let arrival = pipe.wire.carry(effects.now, way);
+        pipe.in_flight.push_back((arrival, segment));
         effects.deliver.push((
-            pipe.last_arrival,
+            arrival,
             Delivery {
                 connection: id,
                 from,

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use super::Effects;
 use super::config::NetConfig;
@@ -37,11 +36,6 @@ impl State {
     /// The number of the table of listeners' addresses.
     pub(super) fn table(&mut self, effects: &Effects<'_>) -> u64 {
         *self.table.get_or_insert_with(|| effects.number())
-    }
-
-    pub(super) fn set_latency(&mut self, latency: Duration, jitter: Duration) {
-        self.config.latency = latency;
-        self.config.jitter = jitter;
     }
 
     pub(super) fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -7,12 +7,12 @@ use asupersync_core::{Cancelled, IntoOutcome as _, Outcome, join_outcomes};
 use asupersync_io::{ReadExt, WriteExt};
 use asupersync_kernel::{Cx, Scope};
 use asupersync_lab::{
-    Faults, LabConfig, LabNet, LabRuntime, NetConfig, Schedule, Search, Strategy,
+    Faults, LabConfig, LabNet, LabRuntime, Latency, NetConfig, Schedule, Search, Strategy,
 };
 use asupersync_net::{NetError, TcpListenOptions, TcpListener, TcpStream};
 
 #[derive(Debug, thiserror::Error)]
-enum TestError {
+pub(crate) enum TestError {
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
     #[error(transparent)]
@@ -27,8 +27,10 @@ fn address() -> SocketAddr {
 
 fn varied() -> LabConfig {
     let net = NetConfig::default()
-        .latency(Duration::from_millis(1))
-        .jitter(Duration::from_millis(8))
+        .latency(Latency::uniform(
+            Duration::from_millis(1),
+            Duration::from_millis(9),
+        ))
         .short_probability(0.5);
     LabConfig::default().net(net)
 }

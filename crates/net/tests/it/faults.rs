@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use asupersync_io::{ReadExt, WriteExt};
 use asupersync_kernel::Cx;
-use asupersync_lab::{LabConfig, LabNet, LabReport, LabRuntime, NetConfig};
+use asupersync_lab::{LabConfig, LabNet, LabReport, LabRuntime, Latency, NetConfig};
 use asupersync_net::{TcpListener, TcpStream};
 
 use crate::lab_network::{End, TestError};
@@ -110,9 +110,12 @@ async fn client(cx: Cx, name: u32) -> End<u32> {
 }
 
 fn run(seed: u64) -> (LabReport<u32, TestError>, Store) {
+    let shortest = Duration::from_micros(300 * (seed % 3));
     let net = NetConfig::default()
-        .latency(Duration::from_micros(300 * (seed % 3)))
-        .jitter(Duration::from_micros(200 * (seed % 5)))
+        .latency(Latency::uniform(
+            shortest,
+            shortest + Duration::from_micros(200 * (seed % 5)),
+        ))
         .buffer_bytes(1024)
         .reset_probability(0.01);
     let store = Store::default();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use asupersync::io::{BufReadExt, BufReader, Lines, WriteExt};
 use asupersync::kernel::Event;
-use asupersync::lab::{LabNet, LabReport, NetConfig};
+use asupersync::lab::{LabNet, LabReport, Latency, NetConfig};
 use asupersync::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use asupersync::{CancelKind, Cx, JoinHandle, LabConfig, LabRuntime, Outcome, Scope, SpawnOptions};
 use serde_json::Value;
@@ -90,8 +90,10 @@ fn run(seed: u64) -> (LabReport<(), LedgerError>, Arc<World>) {
         ..World::default()
     });
     let net = NetConfig::default()
-        .latency(Duration::from_millis(1))
-        .jitter(Duration::from_millis(2))
+        .latency(Latency::uniform(
+            Duration::from_millis(1),
+            Duration::from_millis(3),
+        ))
         .reset_probability(0.005);
     let config = LabConfig::default().seed(seed).net(net);
     let report = LabRuntime::new(config).run(async |cx| story(&cx, &world).await);
