@@ -80,7 +80,7 @@ impl LabConfig {
         self.follow_faults(&schedule)
     }
 
-    /// Which faults may happen around polls; none unless set.
+    /// Which faults may happen; none unless set.
     #[must_use]
     pub const fn faults(mut self, faults: Faults) -> Self {
         self.chaos = faults;
@@ -123,7 +123,7 @@ impl LabConfig {
         self
     }
 
-    /// How the simulated network behaves; without latency and faults unless set.
+    /// How the simulated network behaves; without latency unless set.
     #[must_use]
     pub fn net(mut self, net: NetConfig) -> Self {
         self.net = net;

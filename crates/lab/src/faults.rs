@@ -1,4 +1,4 @@
-//! Faults at poll points: what may happen to a task around any of its polls.
+//! Faults: what may happen to a task around any of its polls, and to the network.
 //!
 //! # How
 //! Each fault that has a chance is a question at each step; the answers are decisions of the schedule, so a run with faults is replayed, and made smaller, like any other.
@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-/// Which faults may happen around polls, and how likely each is.
+use crate::net::NetFaults;
+
+/// Which faults may happen, and how likely each is.
 ///
 /// # Examples
 /// ```
@@ -31,6 +33,7 @@ pub struct Faults {
     pub(crate) wake_storm: f64,
     pub(crate) clock_jump: f64,
     pub(crate) clock_jump_max: Duration,
+    pub(crate) net: NetFaults,
     pub(crate) limit: u32,
 }
 
@@ -53,6 +56,7 @@ impl Faults {
             wake_storm: 0.0,
             clock_jump: 0.0,
             clock_jump_max: Duration::ZERO,
+            net: NetFaults::none(),
             limit: LIMIT,
         }
     }
@@ -101,6 +105,15 @@ impl Faults {
     pub const fn clock_jump(mut self, chance: f64, max: Duration) -> Self {
         self.clock_jump = checked(chance);
         self.clock_jump_max = max;
+        self
+    }
+
+    /// What may go wrong with the network.
+    ///
+    /// A program that uses it is to survive that, so its errors, cancellations and panics are findings as ever.
+    #[must_use]
+    pub const fn net(mut self, faults: NetFaults) -> Self {
+        self.net = faults;
         self
     }
 

@@ -102,7 +102,7 @@ impl LabRuntime {
     {
         let seed = self.config.seed;
         let host = Arc::new_cyclic(|host| {
-            let net = LabNet::new(host.clone(), self.config.net.clone());
+            let net = LabNet::new(host.clone(), self.config.net.clone(), self.config.chaos.net);
             let ports = net.add_to(self.ports);
             LabHost::new(self.config.clone(), instruments, ports)
         });

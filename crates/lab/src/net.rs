@@ -17,6 +17,7 @@
 mod config;
 mod connection;
 mod connections;
+mod faults;
 mod latency;
 mod listeners;
 mod segments;
@@ -39,10 +40,12 @@ use asupersync_kernel::{Cx, Event, Host, Report};
 use asupersync_net::NetPort;
 
 pub use config::NetConfig;
+pub use faults::NetFaults;
 pub use latency::Latency;
 
 use crate::host::LabHost;
 use connection::Delivery;
+use faults::Trouble;
 use state::State;
 
 /// The lab's network, to look at it and disturb it from within a program.
@@ -71,10 +74,10 @@ use state::State;
 pub struct LabNet(Arc<Net>);
 
 impl LabNet {
-    pub(crate) fn new(host: Weak<LabHost>, config: NetConfig) -> Self {
+    pub(crate) fn new(host: Weak<LabHost>, config: NetConfig, faults: NetFaults) -> Self {
         Self(Arc::new(Net {
             host,
-            state: Mutex::new(State::new(config)),
+            state: Mutex::new(State::new(config, faults)),
         }))
     }
 
@@ -189,6 +192,15 @@ impl Effects<'_> {
             return 0;
         }
         self.host.decide(chance, others)
+    }
+
+    /// Whether something goes wrong, and in which of so many ways; 0 is no.
+    fn fault(&self, chance: f64, ways: u32, trouble: Trouble) -> u32 {
+        let decision = self.host.fault(chance, ways);
+        if decision > 0 {
+            self.host.injected(None, trouble.name());
+        }
+        decision
     }
 
     fn record(&mut self, resource: u64, name: &'static str) {

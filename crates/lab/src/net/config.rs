@@ -28,7 +28,6 @@ pub struct NetConfig {
     pub(super) bandwidth: Option<NonZeroU64>,
     /// By how much the links of an address are slower; shared by the runs of a search.
     pub(super) slow: Arc<BTreeMap<IpAddr, u32>>,
-    pub(super) reset_probability: f64,
     pub(super) short_probability: f64,
     pub(super) buffer_bytes: usize,
     /// Shared by the runs of a search.
@@ -42,7 +41,6 @@ impl Default for NetConfig {
             latency: Latency::fixed(Duration::ZERO),
             bandwidth: None,
             slow: Arc::default(),
-            reset_probability: 0.0,
             short_probability: 0.25,
             buffer_bytes: 64 * 1024,
             hosts: Arc::new(BTreeMap::from([localhost])),
@@ -90,16 +88,6 @@ impl NetConfig {
     pub(super) fn set_slow(&mut self, address: IpAddr, factor: u32) {
         assert!(factor > 0, "a factor of 0 would make time stand still");
         Arc::make_mut(&mut self.slow).insert(address, factor);
-    }
-
-    /// How likely a write is to find its connection broken, from 0 to 1; 0 unless set.
-    ///
-    /// # Panics
-    /// If it is out of range.
-    #[must_use]
-    pub fn reset_probability(mut self, probability: f64) -> Self {
-        self.reset_probability = checked(probability);
-        self
     }
 
     /// How likely a read or write is to move fewer bytes than it could, from 0 to 1; 0.25 unless set.

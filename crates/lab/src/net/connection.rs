@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
+use std::time::Duration;
 
 use asupersync_core::Time;
 use asupersync_net::TcpOptions;
@@ -53,6 +54,27 @@ pub(super) enum Segment {
     Reset,
 }
 
+impl Segment {
+    /// How many bytes of the program are in it.
+    pub(super) const fn bytes(&self) -> usize {
+        match self {
+            Self::Data(bytes) => bytes.len(),
+            Self::Syn | Self::Established | Self::Refused | Self::Fin | Self::Reset => 0,
+        }
+    }
+
+    /// After how long it is first sent again.
+    ///
+    /// # Source
+    /// RFC 6298, section 2: 1 second while nothing was measured; what systems then take is often their least, which is 200 ms on Linux.
+    pub(super) const fn patience(&self) -> Duration {
+        match self {
+            Self::Syn | Self::Established => Duration::from_secs(1),
+            Self::Refused | Self::Data(_) | Self::Fin | Self::Reset => Duration::from_millis(200),
+        }
+    }
+}
+
 /// What an end knows of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
@@ -89,6 +111,8 @@ pub(super) struct Side {
 }
 
 pub(super) struct Connection {
+    /// How much longer each segment takes, since the server is slow.
+    pub(super) slowed: Duration,
     client: Side,
     server: Side,
 }
@@ -103,6 +127,7 @@ impl Connection {
             outgoing: Pipe::default(),
         };
         Self {
+            slowed: Duration::ZERO,
             client: side(client, Phase::Connecting, true, options),
             server: side(server, Phase::Connecting, false, TcpOptions::new()),
         }

@@ -9,7 +9,9 @@ use asupersync_net::{TcpConnectOptions, TcpOptions};
 
 use super::Effects;
 use super::connection::{Connection, ConnectionId, End, Phase, Segment, wait_in};
+use super::faults::Trouble;
 use super::state::{State, not_connected};
+use crate::faults::{PARTS, part_of};
 
 impl State {
     pub(super) fn connect(
@@ -43,8 +45,10 @@ impl State {
         };
         let id = effects.number();
         effects.record(id, "tcp.connect");
-        self.connections
-            .insert(id, Connection::new(client, server, options.stream));
+        let mut connection = Connection::new(client, server, options.stream);
+        let slow = effects.fault(self.faults.slow_peer, PARTS, Trouble::SlowPeer);
+        connection.slowed = part_of(self.faults.slow_peer_max, slow);
+        self.connections.insert(id, connection);
         self.by_addresses.insert((client, server), id);
         self.send(id, End::Client, Segment::Syn, effects);
         Ok(id)
@@ -156,7 +160,7 @@ impl State {
             effects.record(id, "tcp.wait");
             return Poll::Pending;
         }
-        if effects.decide(self.config.reset_probability, 1) > 0 {
+        if effects.fault(self.faults.reset, 1, Trouble::Reset) > 0 {
             self.reset(id, effects);
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }

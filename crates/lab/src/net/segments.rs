@@ -4,6 +4,7 @@ use asupersync_core::Time;
 
 use super::Effects;
 use super::connection::{ConnectionId, Delivery, End, Phase, Segment};
+use super::faults::Trouble;
 use super::state::State;
 
 impl State {
@@ -17,22 +18,23 @@ impl State {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let bytes = match &segment {
-            Segment::Data(bytes) => bytes.len(),
-            _ => 0,
-        };
         let (own, peer) = connection.ips(from);
-        let way = self.config.way(own, peer, bytes, effects);
+        let mut way = self.config.way(own, peer, segment.bytes(), effects);
+        way.travelling += connection.slowed;
+        let copy = self.faults.disturb(&mut way, &segment, effects);
         let pipe = connection.outgoing(from);
         let arrival = pipe.wire.carry(effects.now, way);
         pipe.in_flight.push_back((arrival, segment));
-        effects.deliver.push((
-            arrival,
-            Delivery {
-                connection: id,
-                from,
-            },
-        ));
+        let delivery = Delivery {
+            connection: id,
+            from,
+        };
+        effects.deliver.push((arrival, delivery));
+        if copy {
+            // It finds its place taken.
+            let arrival = pipe.wire.carry_copy(effects.now, way);
+            effects.deliver.push((arrival, delivery));
+        }
     }
 
     pub(super) fn deliver(&mut self, delivery: Delivery, effects: &mut Effects<'_>) {
@@ -86,7 +88,12 @@ impl State {
         let (_, server) = connection.addresses();
         effects.record(id, "tcp.arrive");
         effects.record(self.table(effects), "tcp.find");
-        let Some(listener) = self.listener_at(server, effects) else {
+        let listener = self.listener_at(server, effects);
+        let taken = listener.filter(|_| {
+            let refused = effects.fault(self.faults.refuse, 1, Trouble::Refuse);
+            refused == 0
+        });
+        let Some(listener) = taken else {
             return self.send(id, End::Server, Segment::Refused, effects);
         };
         if let Some(found) = self.listeners.get_mut(&listener) {

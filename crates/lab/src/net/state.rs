@@ -9,10 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use super::Effects;
 use super::config::NetConfig;
 use super::connection::{Connection, ConnectionId};
+use super::faults::NetFaults;
 use super::listeners::{Listener, ListenerId};
 
 pub(super) struct State {
     pub(super) config: NetConfig,
+    pub(super) faults: NetFaults,
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     pub(super) by_addresses: BTreeMap<(SocketAddr, SocketAddr), ConnectionId>,
@@ -22,9 +24,10 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(config: NetConfig) -> Self {
+    pub(super) fn new(config: NetConfig, faults: NetFaults) -> Self {
         Self {
             config,
+            faults,
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             by_addresses: BTreeMap::new(),

@@ -10,6 +10,9 @@ use asupersync_core::Time;
 
 use super::Effects;
 use super::config::NetConfig;
+use super::connection::Segment;
+use super::faults::{NetFaults, Trouble};
+use crate::faults::{PARTS, part_of};
 
 /// How long a segment takes.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +39,12 @@ impl Wire {
         self.last_arrival = self.last_arrival.max(self.free + way.travelling);
         self.last_arrival
     }
+
+    /// Sends a segment again that nobody waits for; says when it arrives.
+    pub(super) fn carry_copy(&mut self, now: Time, way: Way) -> Time {
+        self.free = self.free.max(now) + way.leaving;
+        self.free + way.travelling
+    }
 }
 
 impl NetConfig {
@@ -54,6 +63,20 @@ impl NetConfig {
     }
 }
 
+impl NetFaults {
+    /// Makes the way of a segment longer by what goes wrong with it; says whether a copy takes the same way.
+    pub(super) fn disturb(&self, way: &mut Way, segment: &Segment, effects: &Effects<'_>) -> bool {
+        let losses = effects.fault(self.loss, LOSSES_MAX, Trouble::Loss);
+        // Each time it waits for twice as long as before: 1, 3, 7 times the first.
+        way.travelling += segment.patience() * ((1 << losses) - 1);
+        let overtaken = effects.fault(self.reorder, PARTS, Trouble::Reorder);
+        way.travelling += part_of(self.reorder_max, overtaken);
+        effects.fault(self.duplicate, 1, Trouble::Duplicate) > 0
+    }
+}
+
+/// How often a segment is lost at most, before it arrives.
+const LOSSES_MAX: u32 = 3;
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
 #[cfg(test)]

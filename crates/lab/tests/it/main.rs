@@ -6,6 +6,7 @@ mod ends;
 mod foreign;
 mod interrupt;
 mod net_decisions;
+mod net_faults;
 mod net_nature;
 mod search;
 mod timers;

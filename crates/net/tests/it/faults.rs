@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use asupersync_io::{ReadExt, WriteExt};
 use asupersync_kernel::Cx;
-use asupersync_lab::{LabConfig, LabNet, LabReport, LabRuntime, Latency, NetConfig};
+use asupersync_lab::{
+    Faults, LabConfig, LabNet, LabReport, LabRuntime, Latency, NetConfig, NetFaults,
+};
 use asupersync_net::{TcpListener, TcpStream};
 
 use crate::lab_network::{End, TestError};
@@ -116,11 +118,13 @@ fn run(seed: u64) -> (LabReport<u32, TestError>, Store) {
             shortest,
             shortest + Duration::from_micros(200 * (seed % 5)),
         ))
-        .buffer_bytes(1024)
-        .reset_probability(0.01);
+        .buffer_bytes(1024);
+    let faults = Faults::none()
+        .net(NetFaults::none().reset(0.01))
+        .at_most(u32::MAX);
     let store = Store::default();
     let kept = Arc::clone(&store);
-    let lab = LabRuntime::new(LabConfig::default().seed(seed).net(net));
+    let lab = LabRuntime::new(LabConfig::default().seed(seed).net(net).faults(faults));
     let report = lab.run(async |cx| {
         let listener = TcpListener::bind(&cx, address()).await?;
         let end = cx

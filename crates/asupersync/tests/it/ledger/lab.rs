@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use asupersync::io::{BufReadExt, BufReader, Lines, WriteExt};
 use asupersync::kernel::Event;
-use asupersync::lab::{LabNet, LabReport, Latency, NetConfig};
+use asupersync::lab::{Faults, LabNet, LabReport, Latency, NetConfig, NetFaults};
 use asupersync::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use asupersync::{CancelKind, Cx, JoinHandle, LabConfig, LabRuntime, Outcome, Scope, SpawnOptions};
 use serde_json::Value;
@@ -89,13 +89,14 @@ fn run(seed: u64) -> (LabReport<(), LedgerError>, Arc<World>) {
             .collect(),
         ..World::default()
     });
-    let net = NetConfig::default()
-        .latency(Latency::uniform(
-            Duration::from_millis(1),
-            Duration::from_millis(3),
-        ))
-        .reset_probability(0.005);
-    let config = LabConfig::default().seed(seed).net(net);
+    let net = NetConfig::default().latency(Latency::uniform(
+        Duration::from_millis(1),
+        Duration::from_millis(3),
+    ));
+    let faults = Faults::none()
+        .net(NetFaults::none().reset(0.005))
+        .at_most(u32::MAX);
+    let config = LabConfig::default().seed(seed).net(net).faults(faults);
     let report = LabRuntime::new(config).run(async |cx| story(&cx, &world).await);
     report.assert_clean();
     match &report.outcome {

@@ -1,0 +1,125 @@
+//! What may go wrong with the simulated network, by chance.
+
+use std::time::Duration;
+
+use crate::faults::checked;
+
+/// What may go wrong with the simulated network, and how likely each is; see [`Faults::net`](crate::Faults::net).
+///
+/// A stream hides what happens to its segments: of one that is lost, doubled or overtaken a program sees only that bytes come later.
+///
+/// # Examples
+/// ```
+/// use asupersync_lab::{Faults, NetFaults};
+/// use std::time::Duration;
+/// let net = NetFaults::none().loss(0.02).reset(0.01).slow_peer(0.1, Duration::from_secs(1));
+/// let faults = Faults::none().net(net).at_most(3);
+/// ```
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct NetFaults {
+    pub(super) loss: f64,
+    pub(super) duplicate: f64,
+    pub(super) reorder: f64,
+    pub(super) reorder_max: Duration,
+    pub(super) slow_peer: f64,
+    pub(super) slow_peer_max: Duration,
+    pub(super) refuse: f64,
+    pub(super) reset: f64,
+}
+
+impl Default for NetFaults {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
+impl NetFaults {
+    /// Nothing goes wrong.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            loss: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            reorder_max: Duration::ZERO,
+            slow_peer: 0.0,
+            slow_peer_max: Duration::ZERO,
+            refuse: 0.0,
+            reset: 0.0,
+        }
+    }
+
+    /// How likely a segment is lost, once or up to three times; it is sent again after 200 ms and then after twice as long each time, and after 1 s if it opens a connection.
+    ///
+    /// The segments behind it are held back meanwhile.
+    ///
+    /// # Panics
+    /// If the chance is not from 0 to 1; so with all others.
+    #[must_use]
+    pub const fn loss(mut self, chance: f64) -> Self {
+        self.loss = checked(chance);
+        self
+    }
+
+    /// How likely a segment is sent twice; the copy takes its time on the wire and is thrown away where it arrives.
+    #[must_use]
+    pub const fn duplicate(mut self, chance: f64) -> Self {
+        self.duplicate = checked(chance);
+        self
+    }
+
+    /// How likely a segment is overtaken by those behind it, and how much longer it takes at most; they are held back until it is there.
+    #[must_use]
+    pub const fn reorder(mut self, chance: f64, max: Duration) -> Self {
+        self.reorder = checked(chance);
+        self.reorder_max = max;
+        self
+    }
+
+    /// How likely a connection has a slow server, and how much longer each of its segments then takes at most, in both directions.
+    #[must_use]
+    pub const fn slow_peer(mut self, chance: f64, max: Duration) -> Self {
+        self.slow_peer = checked(chance);
+        self.slow_peer_max = max;
+        self
+    }
+
+    /// How likely a connection is refused although somebody listens.
+    #[must_use]
+    pub const fn refuse(mut self, chance: f64) -> Self {
+        self.refuse = checked(chance);
+        self
+    }
+
+    /// How likely a write finds its connection broken: both ends see a reset, and bytes under way are lost.
+    #[must_use]
+    pub const fn reset(mut self, chance: f64) -> Self {
+        self.reset = checked(chance);
+        self
+    }
+}
+
+/// Something that went wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Trouble {
+    Loss,
+    Duplicate,
+    Reorder,
+    SlowPeer,
+    Refuse,
+    Reset,
+}
+
+impl Trouble {
+    /// Its name in the trace.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "net.loss",
+            Self::Duplicate => "net.duplicate",
+            Self::Reorder => "net.reorder",
+            Self::SlowPeer => "net.slow_peer",
+            Self::Refuse => "net.refuse",
+            Self::Reset => "net.reset",
+        }
+    }
+}
