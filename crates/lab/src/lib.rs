@@ -62,7 +62,7 @@ pub use lab::LabRuntime;
 pub use linear::{History, Model, NotLinearizable, Operation, check_linear};
 #[cfg(feature = "mutations")]
 pub use mutants::{MutantRow, run_mutants};
-pub use net::{LabNet, Latency, NetConfig, NetFaults};
+pub use net::{LabNet, Latency, NetConfig, NetFaults, PartitionId};
 pub use oracle::{
     Futurelock, Law, Violation, check_determinism, check_laws, idle_holders, stalled_holders,
 };

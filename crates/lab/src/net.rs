@@ -1,7 +1,7 @@
 //! A network in memory, driven by the lab's time and by decisions of the schedule.
 //!
 //! # Shape
-//! `state` decides, with its parts `listeners`, `connections`, `segments`, `wire` and `trouble`: who is connected to whom, what is under way, and what an operation does; it knows no host and no lock, and says what is to happen in `Effects`.
+//! `state` decides, with its parts `listeners`, `connections`, `segments`, `wire`, `stalls` and `trouble`: who is connected to whom, what is under way, and what an operation does; it knows no host and no lock, and says what is to happen in `Effects`.
 //! This file carries that out: a segment that takes time arrives by a timer of the host, one that takes none by a step of its own, which the schedule draws like any other.
 //! `socket` is what programs see of it, through the port of `asupersync-net`.
 //!
@@ -22,6 +22,7 @@ mod latency;
 mod listeners;
 mod segments;
 mod socket;
+mod stalls;
 mod state;
 mod trouble;
 mod wire;
@@ -44,8 +45,9 @@ pub use faults::NetFaults;
 pub use latency::Latency;
 
 use crate::host::LabHost;
-use connection::Delivery;
+use connection::Alarm;
 use faults::Trouble;
+use stalls::Partition;
 use state::State;
 
 /// The lab's network, to look at it and disturb it from within a program.
@@ -139,6 +141,77 @@ impl LabNet {
     }
 }
 
+impl LabNet {
+    /// Parts two sets of addresses: from now on nothing gets from one to the other, in both directions.
+    ///
+    /// What was under way and has not arrived is lost and sent again, as is all that is sent meanwhile: connections stand still, and go on when the partition is [healed](Self::heal) and the next attempt gets through.
+    /// Attempts come after 200 ms and then after twice as long each time, up to a minute; for [`NetConfig::stall_timeout`], after which an end gives up without a word.
+    /// Who connects across it waits for [`NetConfig::connect_timeout`].
+    /// An address in both sets cannot reach itself.
+    ///
+    /// # Examples
+    /// ```
+    /// use asupersync_lab::{LabConfig, LabNet, LabRuntime};
+    /// use asupersync_net::{NetError, TcpConnectOptions, TcpListener, TcpStream};
+    ///
+    /// let report = LabRuntime::new(LabConfig::default()).run(async |cx| {
+    ///     let net = LabNet::of(&cx).expect("the lab has a network");
+    ///     let _listener = TcpListener::bind(&cx, "10.0.0.2:80").await?;
+    ///     let partition = net.partition(&[[10, 0, 0, 1].into()], &[[10, 0, 0, 2].into()]);
+    ///     let from = TcpConnectOptions::new().local(([10, 0, 0, 1], 0).into());
+    ///     let failed = TcpStream::connect_with(&cx, "10.0.0.2:80", &from).await;
+    ///     assert!(failed.is_err());
+    ///     assert!(net.heal(partition));
+    ///     TcpStream::connect_with(&cx, "10.0.0.2:80", &from).await?;
+    ///     Ok::<_, NetError>(())
+    /// });
+    /// report.assert_clean();
+    /// assert!(report.outcome.is_ok());
+    /// assert_eq!(report.elapsed.as_secs(), 127);
+    /// ```
+    pub fn partition(&self, one: &[IpAddr], other: &[IpAddr]) -> PartitionId {
+        self.part(one, other, true)
+    }
+
+    /// As [`partition`](Self::partition), in one direction: nothing gets from the first to the second, and everything back.
+    ///
+    /// What gets through is not acknowledged, so its sender's buffer fills, and in the end it gives up as well.
+    pub fn partition_one_way(&self, from: &[IpAddr], to: &[IpAddr]) -> PartitionId {
+        self.part(from, to, false)
+    }
+
+    fn part(&self, from: &[IpAddr], to: &[IpAddr], both_ways: bool) -> PartitionId {
+        let partition = Partition {
+            from: from.iter().copied().collect(),
+            to: to.iter().copied().collect(),
+            both_ways,
+        };
+        let id = self.0.act(|state, effects| {
+            effects.tell(Trouble::Partition);
+            state.part(partition, effects)
+        });
+        // No partition has the number 0.
+        PartitionId(id.unwrap_or_default())
+    }
+
+    /// Ends a partition; says whether it still stood.
+    pub fn heal(&self, partition: PartitionId) -> bool {
+        let healed = self
+            .0
+            .act(|state, effects| state.heal(partition.0, effects));
+        healed.unwrap_or_default()
+    }
+
+    /// Ends all partitions, also those that came by chance.
+    pub fn heal_all(&self) {
+        let _gone = self.0.act(|state, effects| state.heal_all(effects));
+    }
+}
+
+/// Names a partition, so that it can be healed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PartitionId(u64);
+
 impl fmt::Debug for LabNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LabNet").finish_non_exhaustive()
@@ -160,7 +233,7 @@ struct Effects<'a> {
     wake: Vec<Waker>,
     /// Dropped outside the lock, since a waker may own a task and that task a socket.
     forget: Vec<Waker>,
-    deliver: Vec<(Time, Delivery)>,
+    later: Vec<(Time, Alarm)>,
     record: Vec<(u64, &'static str)>,
 }
 
@@ -198,9 +271,14 @@ impl Effects<'_> {
     fn fault(&self, chance: f64, ways: u32, trouble: Trouble) -> u32 {
         let decision = self.host.fault(chance, ways);
         if decision > 0 {
-            self.host.injected(None, trouble.name());
+            self.tell(trouble);
         }
         decision
+    }
+
+    /// Says in the trace that something goes wrong.
+    fn tell(&self, trouble: Trouble) {
+        self.host.injected(None, trouble.name());
     }
 
     fn record(&mut self, resource: u64, name: &'static str) {
@@ -226,7 +304,7 @@ impl Net {
             host: &host,
             wake: Vec::new(),
             forget: Vec::new(),
-            deliver: Vec::new(),
+            later: Vec::new(),
             record: Vec::new(),
         };
         let result = {
@@ -248,17 +326,17 @@ impl Net {
                 });
             }
         }
-        for (at, delivery) in effects.deliver {
+        for (at, alarm) in effects.later {
             if at > effects.now {
-                let arrival = Arrival {
+                let clock = Clock {
                     net: Arc::downgrade(self),
-                    delivery,
+                    alarm,
                 };
-                // The segment stands whatever becomes of the timer, so nobody needs its key.
-                let _key = host.timer_insert(at, Waker::from(Arc::new(arrival)));
+                // What is to happen stands whatever becomes of the timer, so nobody needs its key.
+                let _key = host.timer_insert(at, Waker::from(Arc::new(clock)));
             } else {
                 let net = Arc::clone(self);
-                host.run_blocking(Box::new(move || net.deliver(delivery)));
+                host.run_blocking(Box::new(move || net.come(alarm)));
             }
         }
         drop(effects.forget);
@@ -272,22 +350,22 @@ impl Net {
         }
     }
 
-    fn deliver(self: &Arc<Self>, delivery: Delivery) {
-        // Without a host there is nobody to deliver to.
-        let _gone = self.act(|state, effects| state.deliver(delivery, effects));
+    fn come(self: &Arc<Self>, alarm: Alarm) {
+        // Without a host there is nobody left whom it concerns.
+        let _gone = self.act(|state, effects| state.come(alarm, effects));
     }
 }
 
-/// A segment whose time has come.
-struct Arrival {
+/// Calls when the time has come.
+struct Clock {
     net: Weak<Net>,
-    delivery: Delivery,
+    alarm: Alarm,
 }
 
-impl Wake for Arrival {
+impl Wake for Clock {
     fn wake(self: Arc<Self>) {
         if let Some(net) = self.net.upgrade() {
-            net.deliver(self.delivery);
+            net.come(self.alarm);
         }
     }
 }

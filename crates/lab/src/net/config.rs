@@ -28,6 +28,8 @@ pub struct NetConfig {
     pub(super) bandwidth: Option<NonZeroU64>,
     /// By how much the links of an address are slower; shared by the runs of a search.
     pub(super) slow: Arc<BTreeMap<IpAddr, u32>>,
+    pub(super) connect_timeout: Duration,
+    pub(super) stall_timeout: Duration,
     pub(super) short_probability: f64,
     pub(super) buffer_bytes: usize,
     /// Shared by the runs of a search.
@@ -41,6 +43,8 @@ impl Default for NetConfig {
             latency: Latency::fixed(Duration::ZERO),
             bandwidth: None,
             slow: Arc::default(),
+            connect_timeout: CONNECT_TIMEOUT,
+            stall_timeout: STALL_TIMEOUT,
             short_probability: 0.25,
             buffer_bytes: 64 * 1024,
             hosts: Arc::new(BTreeMap::from([localhost])),
@@ -90,6 +94,22 @@ impl NetConfig {
         Arc::make_mut(&mut self.slow).insert(address, factor);
     }
 
+    /// After how long a connection that is not answered fails; 127 s unless set, as Linux has it.
+    #[must_use]
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// After how long an end whose segments do not get through gives its connection up; 924 s unless set, as Linux has it.
+    ///
+    /// An end that has sent nothing waits for ever.
+    #[must_use]
+    pub const fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.stall_timeout = timeout;
+        self
+    }
+
     /// How likely a read or write is to move fewer bytes than it could, from 0 to 1; 0.25 unless set.
     ///
     /// # Panics
@@ -126,3 +146,8 @@ fn checked(probability: f64) -> f64 {
     );
     probability
 }
+
+/// What six repetitions of a request, after 1, 2, 4 seconds and so on, take until the last has failed.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(127);
+/// What fifteen repetitions take.
+const STALL_TIMEOUT: Duration = Duration::from_secs(924);

@@ -9,6 +9,7 @@ use asupersync_core::Time;
 use asupersync_net::TcpOptions;
 
 use super::Effects;
+use super::stalls::Stall;
 use super::wire::Wire;
 
 /// Names a connection.
@@ -30,11 +31,19 @@ impl End {
     }
 }
 
-/// The next segment from an end of a connection is due.
+/// What is to happen when its time has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Delivery {
-    pub(super) connection: ConnectionId,
-    pub(super) from: End,
+pub(super) enum Alarm {
+    /// The next segment from an end of a connection is due.
+    Segment { connection: ConnectionId, from: End },
+    /// An end that has heard nothing since then has waited for long enough.
+    Unheard {
+        connection: ConnectionId,
+        from: End,
+        since: Time,
+    },
+    /// A partition is over.
+    Heal(u64),
 }
 
 /// What travels.
@@ -82,6 +91,18 @@ pub(super) enum Phase {
     Connected,
     Refused,
     Reset,
+    /// It has heard nothing for too long.
+    TimedOut,
+}
+
+impl Phase {
+    /// Whether the end's system knows nothing of the connection any more, although the other end was not told.
+    pub(super) const fn is_forgotten(self) -> bool {
+        match self {
+            Self::TimedOut => true,
+            Self::Connecting | Self::Connected | Self::Refused | Self::Reset => false,
+        }
+    }
 }
 
 /// One direction, named by the end that sends.
@@ -90,14 +111,28 @@ pub(super) struct Pipe {
     pub(super) in_flight: VecDeque<(Time, Segment)>,
     pub(super) wire: Wire,
     pub(super) received: VecDeque<u8>,
-    /// Bytes under way or received, and not yet read.
+    /// Bytes that have their place in the buffer: under way, received and not read, or read and the sender has not heard of it.
     pub(super) held: usize,
+    /// Bytes that were read, of which the sender has not heard.
+    pub(super) owed: usize,
+    /// Since when the sender cannot hear that its bytes have arrived.
+    pub(super) unheard_since: Option<Time>,
+    /// Whether the next segment does not get through.
+    pub(super) stall: Option<Stall>,
     pub(super) fin_sent: bool,
     pub(super) fin_received: bool,
     /// The other end takes no more bytes.
     pub(super) read_shut: bool,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
+}
+
+impl Pipe {
+    /// The sender hears of what was read.
+    pub(super) fn acknowledge(&mut self, effects: &mut Effects<'_>) {
+        self.held -= std::mem::take(&mut self.owed);
+        effects.wake.extend(self.writer.take());
+    }
 }
 
 /// One end, as its program holds it.
@@ -108,6 +143,8 @@ pub(super) struct Side {
     pub(super) open: bool,
     pub(super) options: TcpOptions,
     pub(super) outgoing: Pipe,
+    /// Whether it has answered by a reset what it knew nothing of.
+    pub(super) has_answered: bool,
 }
 
 pub(super) struct Connection {
@@ -125,6 +162,7 @@ impl Connection {
             open,
             options,
             outgoing: Pipe::default(),
+            has_answered: false,
         };
         Self {
             slowed: Duration::ZERO,
@@ -176,11 +214,20 @@ impl Connection {
     }
 
     /// Breaks one end: what it would still send is lost, and it learns of it at once.
-    pub(super) fn break_end(&mut self, end: End, keep_received: bool, effects: &mut Effects<'_>) {
-        self.side_mut(end).phase = Phase::Reset;
+    pub(super) fn break_end(
+        &mut self,
+        end: End,
+        phase: Phase,
+        keep_received: bool,
+        effects: &mut Effects<'_>,
+    ) {
+        self.side_mut(end).phase = phase;
         let outgoing = self.outgoing(end);
         outgoing.in_flight.clear();
         outgoing.held = outgoing.received.len();
+        outgoing.owed = 0;
+        outgoing.unheard_since = None;
+        outgoing.stall = None;
         effects.wake.extend(outgoing.writer.take());
         let incoming = self.incoming(end);
         if !keep_received {

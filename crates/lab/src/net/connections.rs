@@ -50,6 +50,7 @@ impl State {
         connection.slowed = part_of(self.faults.slow_peer_max, slow);
         self.connections.insert(id, connection);
         self.by_addresses.insert((client, server), id);
+        self.part_by_chance(client.ip(), server.ip(), effects);
         self.send(id, End::Client, Segment::Syn, effects);
         Ok(id)
     }
@@ -77,6 +78,7 @@ impl State {
             Phase::Connected => Poll::Ready(Ok(())),
             Phase::Refused => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
             Phase::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Phase::TimedOut => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Phase::Connecting => {
                 wait_in(&mut connection.outgoing(end).writer, waker, effects);
                 effects.record(id, "tcp.wait");
@@ -117,9 +119,8 @@ impl State {
         for (place, byte) in buf.iter_mut().zip(pipe.received.drain(..count)) {
             *place = byte;
         }
-        pipe.held -= count;
-        effects.wake.extend(pipe.writer.take());
         effects.record(id, "tcp.read");
+        self.make_room(id, end.other(), count, effects);
         Poll::Ready(Ok(count))
     }
 
@@ -160,13 +161,18 @@ impl State {
             effects.record(id, "tcp.wait");
             return Poll::Pending;
         }
-        if effects.fault(self.faults.reset, 1, Trouble::Reset) > 0 {
+        let most = room.min(bytes.len());
+        if connection.stands() && effects.fault(self.faults.reset, 1, Trouble::Reset) > 0 {
             self.reset(id, effects);
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        let most = room.min(bytes.len());
+        let (own, peer) = connection.ips(end);
+        self.part_by_chance(own, peer, effects);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return Poll::Ready(Err(not_connected()));
+        };
         let count = shorten(effects, self.config.short_probability, most);
-        pipe.held += count;
+        connection.outgoing(end).held += count;
         effects.record(id, "tcp.write");
         self.send(id, end, Segment::Data(bytes[..count].to_vec()), effects);
         Poll::Ready(Ok(count))
@@ -268,7 +274,7 @@ impl State {
         let side = connection.side_mut(end);
         side.open = false;
         let tells = side.phase == Phase::Connected;
-        connection.break_end(end, false, effects);
+        connection.break_end(end, Phase::Reset, false, effects);
         if tells {
             self.send(id, end, Segment::Reset, effects);
         }
@@ -294,6 +300,7 @@ fn failure(phase: Phase) -> Option<io::Error> {
         Phase::Connecting => Some(not_connected()),
         Phase::Refused => Some(io::ErrorKind::ConnectionRefused.into()),
         Phase::Reset => Some(io::ErrorKind::ConnectionReset.into()),
+        Phase::TimedOut => Some(io::ErrorKind::TimedOut.into()),
     }
 }
 

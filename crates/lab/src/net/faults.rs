@@ -25,6 +25,8 @@ pub struct NetFaults {
     pub(super) slow_peer_max: Duration,
     pub(super) refuse: f64,
     pub(super) reset: f64,
+    pub(super) partition: f64,
+    pub(super) partition_max: Duration,
 }
 
 impl Default for NetFaults {
@@ -46,6 +48,8 @@ impl NetFaults {
             slow_peer_max: Duration::ZERO,
             refuse: 0.0,
             reset: 0.0,
+            partition: 0.0,
+            partition_max: Duration::ZERO,
         }
     }
 
@@ -97,6 +101,16 @@ impl NetFaults {
         self.reset = checked(chance);
         self
     }
+
+    /// How likely the addresses of a connection are parted when a program connects or writes, and for how long at most: both ways, or one of the two.
+    ///
+    /// If both ends have one address, that address cannot reach itself.
+    #[must_use]
+    pub const fn partition(mut self, chance: f64, max: Duration) -> Self {
+        self.partition = checked(chance);
+        self.partition_max = max;
+        self
+    }
 }
 
 /// Something that went wrong.
@@ -108,6 +122,7 @@ pub(super) enum Trouble {
     SlowPeer,
     Refuse,
     Reset,
+    Partition,
 }
 
 impl Trouble {
@@ -120,6 +135,7 @@ impl Trouble {
             Self::SlowPeer => "net.slow_peer",
             Self::Refuse => "net.refuse",
             Self::Reset => "net.reset",
+            Self::Partition => "net.partition",
         }
     }
 }

@@ -3,7 +3,7 @@
 use asupersync_core::Time;
 
 use super::Effects;
-use super::connection::{ConnectionId, Delivery, End, Phase, Segment};
+use super::connection::{Alarm, ConnectionId, End, Phase, Segment};
 use super::faults::Trouble;
 use super::state::State;
 
@@ -25,30 +25,84 @@ impl State {
         let pipe = connection.outgoing(from);
         let arrival = pipe.wire.carry(effects.now, way);
         pipe.in_flight.push_back((arrival, segment));
-        let delivery = Delivery {
+        let alarm = Alarm::Segment {
             connection: id,
             from,
         };
-        effects.deliver.push((arrival, delivery));
+        effects.later.push((arrival, alarm));
         if copy {
             // It finds its place taken.
             let arrival = pipe.wire.carry_copy(effects.now, way);
-            effects.deliver.push((arrival, delivery));
+            effects.later.push((arrival, alarm));
         }
     }
 
-    pub(super) fn deliver(&mut self, delivery: Delivery, effects: &mut Effects<'_>) {
-        let Delivery {
-            connection: id,
-            from,
-        } = delivery;
-        let Some(segment) = self.take_due(id, from, effects.now) else {
+    /// A time has come.
+    pub(super) fn come(&mut self, alarm: Alarm, effects: &mut Effects<'_>) {
+        match alarm {
+            Alarm::Segment { connection, from } => self.deliver(connection, from, effects),
+            Alarm::Unheard {
+                connection,
+                from,
+                since,
+            } => self.unheard(connection, from, since, effects),
+            Alarm::Heal(partition) => {
+                self.heal(partition, effects);
+            }
+        }
+    }
+
+    /// The next segment of a direction arrives, if it is due and gets through; with it those that it held back.
+    fn deliver(&mut self, id: ConnectionId, from: End, effects: &mut Effects<'_>) {
+        if !self.is_due(id, from, effects.now) {
             // It came too late for a connection that has ended; what ended it would have found it otherwise.
             return effects.record(id, "tcp.miss");
-        };
+        }
+        let mut was_stalled = false;
+        while self.is_due(id, from, effects.now) {
+            if let Some(cause) = self.obstacle(id, from) {
+                return self.hold_back(id, from, cause, effects);
+            }
+            let Some(connection) = self.connections.get_mut(&id) else {
+                return;
+            };
+            let pipe = connection.outgoing(from);
+            was_stalled |= pipe.stall.take().is_some();
+            if let Some((_, segment)) = pipe.in_flight.pop_front() {
+                self.arrive(id, from, segment, effects);
+            }
+            if !was_stalled {
+                return;
+            }
+        }
+    }
+
+    fn is_due(&self, id: ConnectionId, from: End, now: Time) -> bool {
+        let connection = self.connections.get(&id);
+        let first = connection.and_then(|each| each.side(from).outgoing.in_flight.front());
+        first.is_some_and(|(at, _)| *at <= now)
+    }
+
+    /// What keeps the segments of a direction from their receiver.
+    fn obstacle(&self, id: ConnectionId, from: End) -> Option<u64> {
+        let (sender, receiver) = self.connections.get(&id)?.ips(from);
+        self.blocked(sender, receiver)
+    }
+
+    fn arrive(&mut self, id: ConnectionId, from: End, segment: Segment, effects: &mut Effects<'_>) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
+        let receiver = connection.side_mut(from.other());
+        if receiver.phase.is_forgotten() && segment != Segment::Reset {
+            effects.record(id, "tcp.miss");
+            let answers = !std::mem::replace(&mut receiver.has_answered, true);
+            connection.outgoing(from).held -= segment.bytes();
+            if answers {
+                self.send(id, from.other(), Segment::Reset, effects);
+            }
+            return;
+        }
         let pipe = connection.outgoing(from);
         match segment {
             Segment::Syn => self.arrive_syn(id, effects),
@@ -60,25 +114,22 @@ impl State {
                 effects.record(id, "tcp.refused");
                 self.settle_connect(id, Phase::Refused, effects);
             }
-            Segment::Data(bytes) => self.arrive_data(id, from, &bytes, effects),
+            Segment::Data(bytes) => {
+                self.arrive_data(id, from, &bytes, effects);
+                self.watch_if_unheard(id, from, effects);
+            }
             Segment::Fin => {
                 effects.record(id, "tcp.end");
                 pipe.fin_received = true;
                 effects.wake.extend(pipe.reader.take());
+                self.watch_if_unheard(id, from, effects);
             }
             Segment::Reset => {
                 effects.record(id, "tcp.reset");
-                connection.break_end(from.other(), effects.choose(2) == 0, effects);
+                let keeps = effects.choose(2) == 0;
+                connection.break_end(from.other(), Phase::Reset, keeps, effects);
             }
         }
-    }
-
-    /// The next segment of a direction, if its time has come.
-    fn take_due(&mut self, id: ConnectionId, from: End, now: Time) -> Option<Segment> {
-        let in_flight = &mut self.connections.get_mut(&id)?.outgoing(from).in_flight;
-        in_flight
-            .pop_front_if(|(at, _)| *at <= now)
-            .map(|(_, segment)| segment)
     }
 
     fn arrive_syn(&mut self, id: ConnectionId, effects: &mut Effects<'_>) {
@@ -103,7 +154,12 @@ impl State {
         self.admit_waiting(listener, effects);
     }
 
-    fn settle_connect(&mut self, id: ConnectionId, phase: Phase, effects: &mut Effects<'_>) {
+    pub(super) fn settle_connect(
+        &mut self,
+        id: ConnectionId,
+        phase: Phase,
+        effects: &mut Effects<'_>,
+    ) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };

@@ -11,6 +11,7 @@ use super::config::NetConfig;
 use super::connection::{Connection, ConnectionId};
 use super::faults::NetFaults;
 use super::listeners::{Listener, ListenerId};
+use super::stalls::Partition;
 
 pub(super) struct State {
     pub(super) config: NetConfig,
@@ -18,6 +19,8 @@ pub(super) struct State {
     pub(super) listeners: BTreeMap<ListenerId, Listener>,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
     pub(super) by_addresses: BTreeMap<(SocketAddr, SocketAddr), ConnectionId>,
+    /// By their numbers.
+    pub(super) partitions: BTreeMap<u64, Partition>,
     pub(super) next_port: u16,
     /// The number under which the listeners' addresses are one thing that is read and written.
     table: Option<u64>,
@@ -31,6 +34,7 @@ impl State {
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             by_addresses: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             next_port: EPHEMERAL_MIN,
             table: None,
         }

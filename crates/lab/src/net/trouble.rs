@@ -1,10 +1,13 @@
 //! What goes wrong.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Effects;
-use super::connection::{ConnectionId, End};
+use super::connection::{Alarm, ConnectionId, End, Phase};
+use super::faults::Trouble;
+use super::stalls::Partition;
 use super::state::State;
+use crate::faults::{PARTS, part_of};
 
 impl State {
     pub(super) fn reset_between(
@@ -17,7 +20,11 @@ impl State {
         let Some(&id) = forth.or_else(|| self.by_addresses.get(&(other, one))) else {
             return false;
         };
-        self.reset(id, effects)
+        let reset = self.reset(id, effects);
+        if reset {
+            effects.tell(Trouble::Reset);
+        }
+        reset
     }
 
     pub(super) fn reset_random(
@@ -31,6 +38,7 @@ impl State {
         }
         let count = u32::try_from(standing.len()).unwrap_or(u32::MAX);
         let (id, addresses) = standing[effects.choose(count) as usize];
+        effects.tell(Trouble::Reset);
         self.reset(id, effects).then_some(addresses)
     }
 
@@ -42,8 +50,29 @@ impl State {
         effects.record(id, "tcp.reset");
         for end in [End::Client, End::Server] {
             let keeps = effects.choose(2) == 0;
-            connection.break_end(end, keeps, effects);
+            connection.break_end(end, Phase::Reset, keeps, effects);
         }
         true
+    }
+
+    /// Perhaps closes the way between two addresses for a while: both ways, or one of the two.
+    pub(super) fn part_by_chance(&mut self, own: IpAddr, peer: IpAddr, effects: &mut Effects<'_>) {
+        let decision = effects.fault(self.faults.partition, 3 * PARTS, Trouble::Partition);
+        let Some(index) = decision.checked_sub(1) else {
+            return;
+        };
+        let (from, to) = if index / PARTS == 2 {
+            (peer, own)
+        } else {
+            (own, peer)
+        };
+        let partition = Partition {
+            from: [from].into(),
+            to: [to].into(),
+            both_ways: index / PARTS == 0,
+        };
+        let id = self.part(partition, effects);
+        let time = part_of(self.faults.partition_max, index % PARTS + 1);
+        effects.later.push((effects.now + time, Alarm::Heal(id)));
     }
 }

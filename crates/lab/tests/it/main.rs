@@ -8,6 +8,7 @@ mod interrupt;
 mod net_decisions;
 mod net_faults;
 mod net_nature;
+mod net_partitions;
 mod search;
 mod timers;
 mod vars;
