@@ -202,6 +202,28 @@ impl LabNet {
         healed.unwrap_or_default()
     }
 
+    /// The machine of an address is gone without a word, as if its power had failed; says whether it was there.
+    ///
+    /// Its listeners and its ends of connections are lost, with what they had sent and not read; whoever still holds them sees that they were aborted.
+    /// The other ends are not told: their reads wait, and their writes go into their buffers until these are full, until they give up as in a [partition](Self::partition).
+    /// What comes after [`restore`](Self::restore) is answered by a reset.
+    pub fn vanish(&self, address: IpAddr) -> bool {
+        let vanished = self.0.act(|state, effects| {
+            let vanished = state.vanish(address, effects);
+            if vanished {
+                effects.tell(Trouble::Vanish);
+            }
+            vanished
+        });
+        vanished.unwrap_or_default()
+    }
+
+    /// The machine of an address is back, and knows nothing of its connections; says whether it was away.
+    pub fn restore(&self, address: IpAddr) -> bool {
+        let restored = self.0.act(|state, effects| state.restore(address, effects));
+        restored.unwrap_or_default()
+    }
+
     /// Ends all partitions, also those that came by chance.
     pub fn heal_all(&self) {
         let _gone = self.0.act(|state, effects| state.heal_all(effects));

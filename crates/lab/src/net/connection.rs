@@ -93,13 +93,15 @@ pub(super) enum Phase {
     Reset,
     /// It has heard nothing for too long.
     TimedOut,
+    /// Its machine has lost it.
+    Gone,
 }
 
 impl Phase {
     /// Whether the end's system knows nothing of the connection any more, although the other end was not told.
     pub(super) const fn is_forgotten(self) -> bool {
         match self {
-            Self::TimedOut => true,
+            Self::TimedOut | Self::Gone => true,
             Self::Connecting | Self::Connected | Self::Refused | Self::Reset => false,
         }
     }
@@ -143,6 +145,8 @@ pub(super) struct Side {
     pub(super) open: bool,
     pub(super) options: TcpOptions,
     pub(super) outgoing: Pipe,
+    /// Until when nothing reaches it, although its address is there.
+    pub(super) silent_until: Time,
     /// Whether it has answered by a reset what it knew nothing of.
     pub(super) has_answered: bool,
 }
@@ -162,6 +166,7 @@ impl Connection {
             open,
             options,
             outgoing: Pipe::default(),
+            silent_until: Time::ZERO,
             has_answered: false,
         };
         Self {

@@ -32,6 +32,9 @@ impl State {
         } else {
             wanted.ip()
         };
+        if self.away.contains_key(&ip) {
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
         let client = match wanted.port() {
             0 => self.free_port(|state, port| {
                 let client = SocketAddr::new(ip, port);
@@ -79,6 +82,7 @@ impl State {
             Phase::Refused => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
             Phase::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             Phase::TimedOut => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Phase::Gone => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             Phase::Connecting => {
                 wait_in(&mut connection.outgoing(end).writer, waker, effects);
                 effects.record(id, "tcp.wait");
@@ -112,6 +116,7 @@ impl State {
             }
             wait_in(&mut pipe.reader, waker, effects);
             effects.record(id, "tcp.wait");
+            self.vanish_by_chance(id, end.other(), effects);
             return Poll::Pending;
         }
         let most = buf.len().min(pipe.received.len());
@@ -168,6 +173,7 @@ impl State {
         }
         let (own, peer) = connection.ips(end);
         self.part_by_chance(own, peer, effects);
+        self.vanish_by_chance(id, end.other(), effects);
         let Some(connection) = self.connections.get_mut(&id) else {
             return Poll::Ready(Err(not_connected()));
         };
@@ -274,7 +280,12 @@ impl State {
         let side = connection.side_mut(end);
         side.open = false;
         let tells = side.phase == Phase::Connected;
-        connection.break_end(end, Phase::Reset, false, effects);
+        let phase = if side.phase.is_forgotten() {
+            side.phase
+        } else {
+            Phase::Reset
+        };
+        connection.break_end(end, phase, false, effects);
         if tells {
             self.send(id, end, Segment::Reset, effects);
         }
@@ -301,6 +312,7 @@ fn failure(phase: Phase) -> Option<io::Error> {
         Phase::Refused => Some(io::ErrorKind::ConnectionRefused.into()),
         Phase::Reset => Some(io::ErrorKind::ConnectionReset.into()),
         Phase::TimedOut => Some(io::ErrorKind::TimedOut.into()),
+        Phase::Gone => Some(io::ErrorKind::ConnectionAborted.into()),
     }
 }
 

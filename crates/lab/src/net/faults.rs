@@ -27,6 +27,8 @@ pub struct NetFaults {
     pub(super) reset: f64,
     pub(super) partition: f64,
     pub(super) partition_max: Duration,
+    pub(super) half_open: f64,
+    pub(super) half_open_max: Duration,
 }
 
 impl Default for NetFaults {
@@ -50,6 +52,8 @@ impl NetFaults {
             reset: 0.0,
             partition: 0.0,
             partition_max: Duration::ZERO,
+            half_open: 0.0,
+            half_open_max: Duration::ZERO,
         }
     }
 
@@ -111,6 +115,18 @@ impl NetFaults {
         self.partition_max = max;
         self
     }
+
+    /// How likely the peer of an end that writes, or waits for bytes, is gone without a word, and for how long at most nothing reaches it.
+    ///
+    /// The end that is left hears nothing: its reads wait, and its writes go into its buffer until that is full.
+    /// Once something of it reaches the other machine again, that answers by a reset; an end that only reads is never told.
+    /// Where the peer was, its program sees that its connection was aborted.
+    #[must_use]
+    pub const fn half_open(mut self, chance: f64, max: Duration) -> Self {
+        self.half_open = checked(chance);
+        self.half_open_max = max;
+        self
+    }
 }
 
 /// Something that went wrong.
@@ -123,6 +139,8 @@ pub(super) enum Trouble {
     Refuse,
     Reset,
     Partition,
+    HalfOpen,
+    Vanish,
 }
 
 impl Trouble {
@@ -136,6 +154,8 @@ impl Trouble {
             Self::Refuse => "net.refuse",
             Self::Reset => "net.reset",
             Self::Partition => "net.partition",
+            Self::HalfOpen => "net.half_open",
+            Self::Vanish => "net.vanish",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Poll, Waker};
 
 use asupersync_net::TcpListenOptions;
@@ -31,6 +31,9 @@ impl State {
         options: &TcpListenOptions,
         effects: &mut Effects<'_>,
     ) -> io::Result<ListenerId> {
+        if self.away.contains_key(&address.ip()) {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
         let address = match address.port() {
             0 => self.free_port(|state, port| {
                 let address = SocketAddr::new(address.ip(), port);
@@ -150,6 +153,26 @@ impl State {
             effects.record(next, "tcp.arrive");
             effects.wake.extend(listener.accepting.drain(..));
             self.send(next, End::Server, Segment::Established, effects);
+        }
+    }
+
+    /// The machine of an address is gone, and its listeners with it.
+    pub(super) fn lose_listeners(&mut self, ip: IpAddr, effects: &mut Effects<'_>) {
+        for id in self.listeners_where(|own| own.ip() == ip) {
+            if let Some(listener) = self.listeners.remove(&id) {
+                effects.record(id, "tcp.vanish");
+                effects.record(self.table(effects), "tcp.unbind");
+                effects.wake.extend(listener.accepting);
+                for connection in listener.ready {
+                    if let Some(connection) = self.connections.get_mut(&connection) {
+                        connection.side_mut(End::Server).open = false;
+                    }
+                }
+                for connection in listener.waiting {
+                    // Nobody has answered its client, which asks again.
+                    self.send(connection, End::Client, Segment::Syn, effects);
+                }
+            }
         }
     }
 

@@ -60,7 +60,7 @@ impl State {
         }
         let mut was_stalled = false;
         while self.is_due(id, from, effects.now) {
-            if let Some(cause) = self.obstacle(id, from) {
+            if let Some(cause) = self.obstacle(id, from, effects.now) {
                 return self.hold_back(id, from, cause, effects);
             }
             let Some(connection) = self.connections.get_mut(&id) else {
@@ -84,8 +84,12 @@ impl State {
     }
 
     /// What keeps the segments of a direction from their receiver.
-    fn obstacle(&self, id: ConnectionId, from: End) -> Option<u64> {
-        let (sender, receiver) = self.connections.get(&id)?.ips(from);
+    fn obstacle(&self, id: ConnectionId, from: End, now: Time) -> Option<u64> {
+        let connection = self.connections.get(&id)?;
+        if connection.side(from.other()).silent_until > now {
+            return Some(id);
+        }
+        let (sender, receiver) = connection.ips(from);
         self.blocked(sender, receiver)
     }
 

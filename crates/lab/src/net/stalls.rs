@@ -71,6 +71,10 @@ impl State {
 
     /// Why nothing gets from one address to another; `None` if it does.
     pub(super) fn blocked(&self, from: IpAddr, to: IpAddr) -> Option<u64> {
+        let away = self.away.get(&to).or_else(|| self.away.get(&from));
+        if let Some(id) = away {
+            return Some(*id);
+        }
         let parting = self.partitions.iter();
         let mut parting = parting.filter(|(_, each)| each.parts(from, to));
         parting.next().map(|(id, _)| *id)

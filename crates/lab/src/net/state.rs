@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) by_addresses: BTreeMap<(SocketAddr, SocketAddr), ConnectionId>,
     /// By their numbers.
     pub(super) partitions: BTreeMap<u64, Partition>,
+    /// The addresses that have vanished, with a number for each time.
+    pub(super) away: BTreeMap<IpAddr, u64>,
     pub(super) next_port: u16,
     /// The number under which the listeners' addresses are one thing that is read and written.
     table: Option<u64>,
@@ -35,6 +37,7 @@ impl State {
             connections: BTreeMap::new(),
             by_addresses: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            away: BTreeMap::new(),
             next_port: EPHEMERAL_MIN,
             table: None,
         }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Effects;
-use super::connection::{Alarm, ConnectionId, End, Phase};
+use super::connection::{Alarm, Connection, ConnectionId, End, Phase};
 use super::faults::Trouble;
 use super::stalls::Partition;
 use super::state::State;
@@ -74,5 +74,71 @@ impl State {
         let id = self.part(partition, effects);
         let time = part_of(self.faults.partition_max, index % PARTS + 1);
         effects.later.push((effects.now + time, Alarm::Heal(id)));
+    }
+
+    /// The machine of an address is gone without a word; false if it was already.
+    pub(super) fn vanish(&mut self, ip: IpAddr, effects: &mut Effects<'_>) -> bool {
+        if self.away.contains_key(&ip) {
+            return false;
+        }
+        let number = effects.number();
+        effects.record(number, "tcp.vanish");
+        self.away.insert(ip, number);
+        self.lose_listeners(ip, effects);
+        for end in [End::Client, End::Server] {
+            let own = |each: &Connection| {
+                let side = each.side(end);
+                // A server that has not answered has nothing to lose.
+                let is_known = end == End::Client || side.phase != Phase::Connecting;
+                side.address.ip() == ip && is_known
+            };
+            let connections = self.connections.iter().filter(|(_, each)| own(each));
+            let ids: Vec<ConnectionId> = connections.map(|(id, _)| *id).collect();
+            for id in ids {
+                self.lose(id, end, effects);
+            }
+        }
+        true
+    }
+
+    /// The machine of an address is back, and knows nothing of what was; false if it was not away.
+    pub(super) fn restore(&mut self, ip: IpAddr, effects: &mut Effects<'_>) -> bool {
+        let Some(number) = self.away.remove(&ip) else {
+            return false;
+        };
+        effects.record(number, "tcp.restore");
+        self.acknowledge(effects);
+        true
+    }
+
+    /// Perhaps one end of a connection is gone without a word, and nothing reaches it for a while.
+    pub(super) fn vanish_by_chance(
+        &mut self,
+        id: ConnectionId,
+        end: End,
+        effects: &mut Effects<'_>,
+    ) {
+        let stands = self.connections.get(&id).is_some_and(Connection::stands);
+        if !stands {
+            return;
+        }
+        let decision = effects.fault(self.faults.half_open, PARTS, Trouble::HalfOpen);
+        if decision == 0 {
+            return;
+        }
+        let until = effects.now + part_of(self.faults.half_open_max, decision);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.side_mut(end).silent_until = until;
+        }
+        self.lose(id, end, effects);
+    }
+
+    /// An end's machine has lost it; what it had sent and what it had not read is lost with it.
+    fn lose(&mut self, id: ConnectionId, end: End, effects: &mut Effects<'_>) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            effects.record(id, "tcp.vanish");
+            connection.break_end(end, Phase::Gone, false, effects);
+            self.remove_if_left(id, effects);
+        }
     }
 }

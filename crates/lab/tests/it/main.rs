@@ -7,6 +7,7 @@ mod foreign;
 mod interrupt;
 mod net_decisions;
 mod net_faults;
+mod net_half_open;
 mod net_nature;
 mod net_partitions;
 mod search;
