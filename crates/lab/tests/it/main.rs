@@ -8,6 +8,7 @@ mod interrupt;
 mod net_decisions;
 mod net_faults;
 mod net_half_open;
+mod net_laws;
 mod net_nature;
 mod net_partitions;
 mod search;

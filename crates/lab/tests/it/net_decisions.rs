@@ -1,6 +1,8 @@
 //! What the simulated network does is decided by the schedule: replayed, made smaller, and nothing else.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use asupersync_core::{Cancelled, IntoOutcome as _, Outcome, join_outcomes};
@@ -166,4 +168,94 @@ fn a_systematic_search_meets_the_classes_of_all_interleavings_with_and_without_v
         assert!(all.classes > 1, "{all}");
         assert_eq!(all.classes, reduced.classes, "with short reads by {short}");
     }
+}
+
+/// Whether a wait is over, looking once.
+async fn is_over<F: Future>(wait: F) -> bool {
+    let mut wait = std::pin::pin!(wait);
+    std::future::poll_fn(|task| Poll::Ready(wait.as_mut().poll(task).is_ready())).await
+}
+
+/// The systematic search finds the order in which somebody who looks once finds something, and the first run does not have it.
+#[track_caller]
+fn turned_round<F, Fut>(program: F)
+where
+    F: Fn(Cx) -> Fut,
+    Fut: Future<Output = Outcome<(), TestError>>,
+{
+    let net = NetConfig::default().short_probability(0.0);
+    let search = Search::new(LabConfig::default().net(net)).strategies([Strategy::Dpor]);
+    let report = search.run(program);
+    let failure = report.failure.as_ref().expect("it is found");
+    assert!(failure.number > 0, "the first run shows it already");
+    assert!(failure.to_string().contains("it was there"), "{failure}");
+}
+
+#[test]
+fn a_read_that_found_nothing_may_find_something() {
+    turned_round(async |cx: Cx| {
+        cx.region(async |scope: Scope<'_, TestError>| {
+            let listener = TcpListener::bind(scope.cx(), address()).await?;
+            let mut client = TcpStream::connect(scope.cx(), address()).await?;
+            let (server, _) = listener.accept(scope.cx()).await?;
+            // Kept here, so that its end is no event of the task.
+            let server = Arc::new(Mutex::new(server));
+            let own = Arc::clone(&server);
+            scope.spawn(async move |_: Cx| {
+                let found = std::future::poll_fn(|task| {
+                    let mut server = own.lock().expect("nobody panics");
+                    let mut buf = [0; 1];
+                    let mut read = std::pin::pin!(server.read(&mut buf));
+                    Poll::Ready(read.as_mut().poll(task).is_ready())
+                });
+                assert!(!found.await, "it was there");
+                Ok::<_, TestError>(())
+            });
+            client.write_all(&[7]).await?;
+            scope.cx().sleep(Duration::from_millis(1)).await?;
+            Ok::<_, TestError>(())
+        })
+        .await
+    });
+}
+
+#[test]
+fn a_listener_that_found_nobody_may_find_somebody() {
+    turned_round(async |cx: Cx| {
+        cx.region(async |scope: Scope<'_, TestError>| {
+            let listener = TcpListener::bind(scope.cx(), address()).await?;
+            scope.spawn(async move |cx: Cx| {
+                let found = is_over(listener.accept(&cx)).await;
+                assert!(!found, "it was there");
+                cx.sleep(Duration::from_millis(1)).await?;
+                drop(listener);
+                Ok::<_, TestError>(())
+            });
+            let _connected = TcpStream::connect(scope.cx(), address()).await;
+            scope.cx().sleep(Duration::from_millis(1)).await?;
+            Ok::<_, TestError>(())
+        })
+        .await
+    });
+}
+
+#[test]
+fn who_was_refused_may_find_a_listener() {
+    turned_round(async |cx: Cx| {
+        cx.region(async |scope: Scope<'_, TestError>| {
+            scope.spawn(async move |cx: Cx| {
+                let connected = TcpStream::connect(&cx, address()).await;
+                assert!(connected.is_err(), "it was there");
+                Ok::<_, TestError>(())
+            });
+            for _ in 0..5 {
+                scope.cx().yield_now().await?;
+            }
+            let listener = TcpListener::bind(scope.cx(), address()).await?;
+            scope.cx().sleep(Duration::from_millis(1)).await?;
+            drop(listener);
+            Ok::<_, TestError>(())
+        })
+        .await
+    });
 }
