@@ -28,6 +28,7 @@ thread_local! {
 pub(crate) struct Entered(Frame);
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         FRAME.set(self.0);
     }
@@ -35,6 +36,7 @@ impl Drop for Entered {
 
 /// Makes `node` the current context, polled with `waker`; a task starts without a shield, an inline context keeps its surroundings'.
 #[must_use]
+#[inline]
 pub(crate) fn enter(node: &NodeRef, waker: &Waker) -> Entered {
     let previous = FRAME.get();
     let shield = if node.is_task() { 0 } else { previous.shield };
@@ -48,6 +50,7 @@ pub(crate) fn enter(node: &NodeRef, waker: &Waker) -> Entered {
 
 /// Makes the current context shielded from what is asked of it or of those around it.
 #[must_use]
+#[inline]
 pub(crate) fn enter_shield() -> Entered {
     let previous = FRAME.get();
     let depth = with(|node, _| node.depth()).unwrap_or(0);
@@ -59,11 +62,13 @@ pub(crate) fn enter_shield() -> Entered {
 }
 
 /// The deepest node whose shield holds in the current context; 0 if there is none.
+#[inline]
 pub(crate) fn shield() -> Depth {
     FRAME.get().shield
 }
 
 /// Whether this thread polls `node` right now, and nothing within it.
+#[inline]
 pub(crate) fn is_polling(node: NonNull<Header>) -> bool {
     FRAME.get().node == node.as_ptr().cast_const()
 }
@@ -71,6 +76,7 @@ pub(crate) fn is_polling(node: NonNull<Header>) -> bool {
 /// Calls `f` with the current context, whether `waker` is the one that it is polled with, and its shield.
 ///
 /// The reference is borrowed: a leaf's poll counts nothing.
+#[inline]
 pub(crate) fn with_node<R>(waker: &Waker, f: impl FnOnce(&NodeRef, bool, Depth) -> R) -> Option<R> {
     let frame = FRAME.get();
     let node = NonNull::new(frame.node.cast_mut())?;
@@ -84,6 +90,7 @@ pub(crate) fn with_node<R>(waker: &Waker, f: impl FnOnce(&NodeRef, bool, Depth) 
 }
 
 /// Calls `f` with the current context, without touching its reference count.
+#[inline]
 pub(crate) fn with<R>(f: impl FnOnce(&Header, Depth) -> R) -> Option<R> {
     let frame = FRAME.get();
     // SAFETY: as in `with_node`; `f` gets a borrow that ends with this call.

@@ -8,6 +8,7 @@ use crate::keyed::TaskMap;
 use crate::seeds::mix;
 
 /// The processes of a run: the tasks and jobs, and what the host itself does.
+#[derive(Default)]
 pub(crate) struct Processes {
     all: Vec<Process>,
     by_task: TaskMap<usize>,
@@ -27,7 +28,15 @@ struct Process {
 }
 
 impl Processes {
-    pub(crate) fn new() -> Self {
+    /// Forgets everybody.
+    pub(crate) fn clear(&mut self) {
+        self.all.clear();
+        self.by_task.clear();
+        self.current = START;
+    }
+
+    /// Whoever runs now, the host at first.
+    fn current(&mut self) -> &mut Process {
         let host = |key| Process {
             key,
             children: 0,
@@ -35,11 +44,11 @@ impl Processes {
             decisions: 0,
             task: None,
         };
-        Self {
-            all: vec![host(ProcessKey::START), host(ProcessKey::CLOCK)],
-            by_task: TaskMap::default(),
-            current: START,
+        if self.all.is_empty() {
+            self.all
+                .extend([host(ProcessKey::START), host(ProcessKey::CLOCK)]);
         }
+        &mut self.all[self.current]
     }
 
     /// The process of a task; a task that was never seen was made by who runs now.
@@ -56,8 +65,9 @@ impl Processes {
 
     /// A new process, made by who runs now.
     pub(crate) fn child(&mut self) -> usize {
-        let parent = &mut self.all[self.current];
-        let key = match (self.current, parent.children) {
+        let current = self.current;
+        let parent = self.current();
+        let key = match (current, parent.children) {
             (START, 0) => ProcessKey::ROOT,
             (_, children) => parent.key.child(children),
         };
@@ -95,14 +105,14 @@ impl Processes {
 
     /// A number for who runs now; a function of the seed, the process, and how many it has drawn.
     pub(crate) fn draw(&mut self, seed: u64) -> u64 {
-        let process = &mut self.all[self.current];
+        let process = self.current();
         process.draws += 1;
         mix(mix(seed, process.key.word()), process.draws)
     }
 
     /// A number for the next decision in a step of who runs now.
     pub(crate) fn draw_decision(&mut self, seed: u64) -> u64 {
-        let process = &mut self.all[self.current];
+        let process = self.current();
         process.decisions += 1;
         mix(mix(seed, process.key.word()), process.decisions)
     }
