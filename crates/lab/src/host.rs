@@ -303,11 +303,14 @@ impl LabHost {
     ///
     /// It is not asked for without a chance, or if there were as many as a run may have.
     pub(crate) fn fault(&self, chance: f64, faults: u32) -> u32 {
-        let has_room = {
+        if chance <= 0.0 {
+            return 0;
+        }
+        let is_enough = {
             let state = self.lock();
-            state.faults_done < state.faults_max
+            state.faults_done >= state.faults_max
         };
-        if chance <= 0.0 || !has_room {
+        if is_enough {
             return 0;
         }
         let decision = self.decide(chance, faults);

@@ -6,13 +6,14 @@
 //! `socket` is what programs see of it, through the port of `asupersync-net`.
 //!
 //! # Invariants
-//! - Segments of one direction arrive in the order in which they were sent.
-//! - Bytes under way and bytes not yet read together never exceed the direction's buffer.
+//! - Segments of one direction arrive in the order in which they were sent, each once.
+//! - Bytes under way, bytes not yet read, and bytes of whose reading the sender has not heard together never exceed the direction's buffer.
 //! - Whatever could be otherwise is a decision of the schedule, and 0 the plain answer: bytes move whole and segments take their shortest time.
 //! - No waker is called or dropped under the lock.
 //!
 //! # Absent
-//! Datagrams: `asupersync-net` has no UDP.
+//! Datagrams: `asupersync-net` has no UDP; loss, copies and reordering show as delay only, as a stream hides them.
+//! Probes of idle connections: a half-open connection is noticed by who writes.
 
 mod config;
 mod connection;
