@@ -388,6 +388,20 @@ impl LabHost {
         due
     }
 
+    /// Queues a step of the host's own, in no region: a segment under way does not keep its sender's region open.
+    pub(crate) fn run_anywhere(&self, job: Box<dyn FnOnce() + Send>) {
+        self.queue_job(job, |job| Event::HostJobQueued { job });
+    }
+
+    fn queue_job(&self, run: Box<dyn FnOnce() + Send>, queued: impl FnOnce(u64) -> Event) {
+        let mut state = self.lock_at_home("a job was handed in");
+        let number = state.jobs;
+        state.jobs += 1;
+        self.note(&mut state, queued(number));
+        let place = state.processes.child();
+        state.arrive(Choice::Job { number, run }, place);
+    }
+
     /// Holds back what was to run now.
     pub(crate) fn hold(&self, choice: Choice, place: usize, time: Duration) {
         let mut state = self.lock();
@@ -564,12 +578,7 @@ impl Host for LabHost {
     }
 
     fn run_blocking(&self, job: Box<dyn FnOnce() + Send>) {
-        let mut state = self.lock_at_home("a job was handed in");
-        let number = state.jobs;
-        state.jobs += 1;
-        self.note(&mut state, Event::JobQueued { job: number });
-        let place = state.processes.child();
-        state.arrive(Choice::Job { number, run: job }, place);
+        self.queue_job(job, |job| Event::JobQueued { job });
     }
 
     fn record(&self, event: Event) {

@@ -359,7 +359,7 @@ impl Net {
                 let _key = host.timer_insert(at, Waker::from(Arc::new(clock)));
             } else {
                 let net = Arc::clone(self);
-                host.run_blocking(Box::new(move || net.come(alarm)));
+                host.run_anywhere(Box::new(move || net.come(alarm)));
             }
         }
         drop(effects.forget);

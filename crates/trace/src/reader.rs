@@ -250,6 +250,7 @@ impl StepReader {
             Event::ObligationSettled { obligation, .. } => self.settled(*obligation),
             Event::ClockAdvanced { .. } => self.begin(CLOCK, StepKind::Clock),
             Event::JobQueued { job } => self.job_queued(*job),
+            Event::HostJobQueued { job } => self.job_entered(*job, Vec::new()),
             Event::JobStarted { job } => self.job_started(*job),
             _ => {}
         }
@@ -529,12 +530,17 @@ impl StepReader {
         let owner = &self.processes[self.current as usize];
         // The event does not say which region the job lives in: it is one of those of its task.
         let regions: Vec<RegionId> = owner.home.iter().chain(&owner.open).copied().collect();
-        let key = self.next_child();
-        let process = self.enter(key, None);
         for region in &regions {
             let key = self.region_key(*region);
             self.access(Object::Region(key), Mode::Add);
         }
+        self.job_entered(job, regions);
+    }
+
+    /// A job that lives in one of these regions, or in none.
+    fn job_entered(&mut self, job: u64, regions: Vec<RegionId>) {
+        let key = self.next_child();
+        let process = self.enter(key, None);
         self.jobs.insert(job, Job { process, regions });
         self.wake(process);
     }
