@@ -131,6 +131,15 @@ impl LabNet {
         let _gone = self.0.act(|state, _| state.config.latency = latency);
     }
 
+    /// From now on each direction of a connection carries so many bytes a second; see [`NetConfig::bandwidth`].
+    ///
+    /// # Panics
+    /// If it is zero.
+    pub fn set_bandwidth(&self, bytes_per_second: u64) {
+        let changed = |config: &NetConfig| config.clone().bandwidth(bytes_per_second);
+        let _gone = self.0.act(|state, _| state.config = changed(&state.config));
+    }
+
     /// From now on the links of an address are slower by this factor, and with 1 as fast as others; see [`NetConfig::slow`].
     ///
     /// # Panics

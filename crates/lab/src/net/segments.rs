@@ -20,7 +20,7 @@ impl State {
         };
         let (own, peer) = connection.ips(from);
         let mut way = self.config.way(own, peer, segment.bytes(), effects);
-        way.travelling += connection.slowed;
+        way.travelling = way.travelling.saturating_add(connection.slowed);
         let copy = self.faults.disturb(&mut way, &segment, effects);
         let pipe = connection.outgoing(from);
         let arrival = pipe.wire.carry(effects.now, way);

@@ -68,9 +68,11 @@ impl NetFaults {
     pub(super) fn disturb(&self, way: &mut Way, segment: &Segment, effects: &Effects<'_>) -> bool {
         let losses = effects.fault(self.loss, LOSSES_MAX, Trouble::Loss);
         // Each time it waits for twice as long as before: 1, 3, 7 times the first.
-        way.travelling += segment.patience() * ((1 << losses) - 1);
+        let repeated = segment.patience() * ((1 << losses) - 1);
         let overtaken = effects.fault(self.reorder, PARTS, Trouble::Reorder);
-        way.travelling += part_of(self.reorder_max, overtaken);
+        let longer = part_of(self.reorder_max, overtaken);
+        let more = repeated.saturating_add(longer);
+        way.travelling = way.travelling.saturating_add(more);
         effects.fault(self.duplicate, 1, Trouble::Duplicate) > 0
     }
 }

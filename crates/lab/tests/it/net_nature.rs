@@ -76,6 +76,29 @@ fn bytes_that_are_written_later_leave_after_those_before_them() {
 }
 
 #[test]
+fn bandwidth_can_change_under_way_and_times_without_end_do_not_overflow() {
+    let report = LabRuntime::new(whole(NetConfig::default())).run(async |cx: Cx| {
+        let listener = TcpListener::bind(&cx, address()).await?;
+        let mut client = TcpStream::connect(&cx, address()).await?;
+        let (mut server, _) = listener.accept(&cx).await?;
+        let net = LabNet::of(&cx).expect("the lab has a network");
+        net.set_bandwidth(1_000);
+        client.write_all(&[7; 5]).await?;
+        let read = server.read_exact(&mut [0; 5]).await;
+        read.map_err(std::io::Error::other)?;
+        assert_eq!(cx.now().as_nanos(), 5_000_000);
+        net.set_latency(Duration::MAX);
+        net.slow(address().ip(), u32::MAX);
+        client.write_all(&[7; 5]).await?;
+        assert_eq!(server.read(&mut [0; 5]).await?, 5);
+        assert_eq!(cx.now().as_nanos(), u64::MAX);
+        Ok::<_, TestError>(())
+    });
+    report.assert_clean();
+    assert!(report.outcome.is_ok(), "{:?}", report.outcome);
+}
+
+#[test]
 fn a_slow_address_slows_its_links_and_no_others() {
     let net = NetConfig::default()
         .bandwidth(1_000_000)
