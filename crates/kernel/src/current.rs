@@ -24,6 +24,61 @@ thread_local! {
         const { Cell::new(Frame { node: ptr::null(), waker: ptr::null(), shield: 0 }) };
 }
 
+/// The task that this thread polls, innermost, and whether it woke itself meanwhile.
+#[derive(Clone, Copy)]
+struct Turn {
+    task: *const Header,
+    is_woken: bool,
+}
+
+thread_local! {
+    static TURN: Cell<Turn> = const { Cell::new(Turn { task: ptr::null(), is_woken: false }) };
+}
+
+/// Restores the turn of the task around, if there is one, when dropped.
+pub(crate) struct Begun(Turn);
+
+impl Begun {
+    /// Whether the task woke itself since its turn began.
+    #[inline]
+    pub(crate) fn is_woken(&self) -> bool {
+        TURN.get().is_woken
+    }
+}
+
+impl Drop for Begun {
+    #[inline]
+    fn drop(&mut self) {
+        TURN.set(self.0);
+    }
+}
+
+/// Says that this thread polls a task from now on.
+#[must_use]
+#[inline]
+pub(crate) fn begin_turn(task: &NodeRef) -> Begun {
+    Begun(TURN.replace(Turn {
+        task: task.as_ptr(),
+        is_woken: false,
+    }))
+}
+
+/// Notes that a task woke itself; false if it is not the one that this thread polls.
+///
+/// Whoever polls it looks at that at the end of the poll, so the wake costs no exchange.
+#[inline]
+pub(crate) fn wake_own(task: &NodeRef) -> bool {
+    let turn = TURN.get();
+    let is_own = ptr::eq(turn.task, task.as_ptr());
+    if is_own {
+        TURN.set(Turn {
+            is_woken: true,
+            ..turn
+        });
+    }
+    is_own
+}
+
 /// Restores the previous frame when dropped.
 pub(crate) struct Entered(Frame);
 

@@ -333,11 +333,16 @@ impl Header {
     }
 
     /// Hands an event to the host, if it records.
+    #[inline]
     pub(crate) fn record(&self, event: impl FnOnce() -> Event) {
-        let region = self.region();
-        if region.record {
-            region.host.record(event());
+        if self.region().record {
+            self.tell(event);
         }
+    }
+
+    #[cold]
+    fn tell(&self, event: impl FnOnce() -> Event) {
+        self.host().record(event());
     }
 }
 
