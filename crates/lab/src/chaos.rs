@@ -111,10 +111,7 @@ impl Chaos<'_> {
 
     /// Asks for a fault, unless it has no chance or there were enough.
     fn decide(&self, chance: f64, faults: u32) -> u32 {
-        if chance <= 0.0 || self.host.faults_done() >= self.faults.limit {
-            return 0;
-        }
-        self.host.decide(chance, faults)
+        self.host.decide_within(self.faults, chance, faults)
     }
 
     fn injected(&self, fault: &'static str) {

@@ -1,10 +1,12 @@
-//! Faults at poll points: what may happen to a task around any of its polls.
+//! Faults: what may happen to a task around any of its polls, to a node, and to its disk.
 //!
 //! # How
 //! Each fault that has a chance is a question at each step; the answers are decisions of the schedule, so a run with faults is replayed, and made smaller, like any other.
 //! What is asked for is bounded by a number of faults a run, so that a program has a chance to end.
 
 use std::time::Duration;
+
+use crate::disk::DiskFaults;
 
 /// Which faults may happen around polls, and how likely each is.
 ///
@@ -31,6 +33,8 @@ pub struct Faults {
     pub(crate) wake_storm: f64,
     pub(crate) clock_jump: f64,
     pub(crate) clock_jump_max: Duration,
+    pub(crate) crash: f64,
+    pub(crate) disk: DiskFaults,
     pub(crate) limit: u32,
 }
 
@@ -53,6 +57,8 @@ impl Faults {
             wake_storm: 0.0,
             clock_jump: 0.0,
             clock_jump_max: Duration::ZERO,
+            crash: 0.0,
+            disk: DiskFaults::none(),
             limit: LIMIT,
         }
     }
@@ -104,6 +110,22 @@ impl Faults {
         self
     }
 
+    /// How likely a [`LabNode`](crate::LabNode) crashes: after each poll and job of its own, and within a job before each operation on its disk.
+    ///
+    /// A program that runs on nodes is to survive that, so its errors, cancellations and panics are findings as ever.
+    #[must_use]
+    pub const fn crash(mut self, chance: f64) -> Self {
+        self.crash = checked(chance);
+        self
+    }
+
+    /// What may go wrong with disks.
+    #[must_use]
+    pub const fn disk(mut self, faults: DiskFaults) -> Self {
+        self.disk = faults;
+        self
+    }
+
     /// How many faults a run has at most; 8 unless set.
     #[must_use]
     pub const fn at_most(mut self, limit: u32) -> Self {
@@ -111,6 +133,7 @@ impl Faults {
         self
     }
 
+    /// Whether nothing happens around polls; what happens to disks is asked elsewhere.
     pub(crate) fn is_none(&self) -> bool {
         let chances = [
             self.cancel,
@@ -119,6 +142,7 @@ impl Faults {
             self.delay,
             self.wake_storm,
             self.clock_jump,
+            self.crash,
         ];
         self.limit == 0 || chances.iter().all(|chance| *chance <= 0.0)
     }

@@ -16,7 +16,9 @@ use asupersync_kernel::{
 use asupersync_trace::{Fingerprint, ProcessKey, TraceEvent};
 
 use crate::config::LabConfig;
+use crate::faults::Faults;
 use crate::instruments::Instruments;
+use crate::node::{NodeBook, NodeId, Place};
 use crate::process::Processes;
 use crate::strategy::Strategy;
 
@@ -91,6 +93,9 @@ struct State {
     heirs: Vec<TaskId>,
     is_disturbed: bool,
     processes: Processes,
+    nodes: NodeBook,
+    /// Whether the step is a job, and no task's poll.
+    is_job: bool,
     now: Time,
     step: u64,
     /// In the order of their arrival.
@@ -214,6 +219,8 @@ impl LabHost {
                 heirs: Vec::new(),
                 is_disturbed: false,
                 processes: Processes::new(),
+                nodes: NodeBook::default(),
+                is_job: false,
                 now: Time::ZERO,
                 step: 0,
                 choices: Vec::new(),
@@ -277,6 +284,7 @@ impl LabHost {
         state.runnable.remove(index);
         let place = state.places.remove(index);
         state.processes.run(place);
+        state.is_job = matches!(choice, Choice::Job { .. });
         if let Choice::Job { number, .. } = &choice {
             self.note(&mut state, Event::JobStarted { job: *number });
         }
@@ -299,6 +307,14 @@ impl LabHost {
         });
         state.faults.push(decision);
         decision
+    }
+
+    /// As [`decide`](Self::decide), but 0 without a question if the fault has no chance or there were enough.
+    pub(crate) fn decide_within(&self, faults: &Faults, chance: f64, count: u32) -> u32 {
+        if chance <= 0.0 || self.faults_done() >= faults.limit {
+            return 0;
+        }
+        self.decide(chance, count)
     }
 
     /// Jumps to the next timer and takes out what is due then; `None` without timers.
@@ -347,6 +363,56 @@ impl LabHost {
         state.timers.insert((at, number), Due::Hold(choice, place));
     }
 
+    /// Queues what belongs to no node, whoever handed it in: a segment under way does not vanish with its sender.
+    pub(crate) fn run_anywhere(&self, job: Box<dyn FnOnce() + Send>) {
+        self.queue_job(job, Some(Place::NOWHERE));
+    }
+
+    fn queue_job(&self, run: Box<dyn FnOnce() + Send>, place: Option<Place>) {
+        let mut state = self.lock_at_home("a job was handed in");
+        let number = state.jobs;
+        state.jobs += 1;
+        self.note(&mut state, Event::JobQueued { job: number });
+        let process = state.processes.child();
+        if let Some(place) = place {
+            state.processes.settle(process, place);
+        }
+        state.arrive(Choice::Job { number, run }, process);
+    }
+
+    /// Whether the step is a job.
+    pub(crate) fn is_job(&self) -> bool {
+        self.lock().is_job
+    }
+
+    /// Where the process runs that runs now.
+    pub(crate) fn place(&self) -> Place {
+        self.lock().processes.place()
+    }
+
+    /// Looks at the nodes, or changes them.
+    pub(crate) fn with_nodes<R>(&self, act: impl FnOnce(&mut NodeBook, &mut Processes) -> R) -> R {
+        let state = &mut *self.lock();
+        act(&mut state.nodes, &mut state.processes)
+    }
+
+    /// Takes out the jobs of a node that have not begun.
+    pub(crate) fn take_jobs_of(&self, node: NodeId) -> Vec<Choice> {
+        let state = &mut *self.lock();
+        // What the tasks of the node had queued for themselves is no step any more.
+        state.may_be_stale = true;
+        let mut taken = Vec::new();
+        for index in (0..state.choices.len()).rev() {
+            let is_own = state.processes.place_of(state.places[index]).node == node;
+            if is_own && matches!(state.choices[index], Choice::Job { .. }) {
+                taken.push(state.choices.remove(index));
+                state.runnable.remove(index);
+                state.places.remove(index);
+            }
+        }
+        taken
+    }
+
     /// The task may be disturbed by a storm from now on.
     pub(crate) fn remember(&self, place: usize, task: Meddler) {
         self.lock().processes.remember(place, task);
@@ -367,6 +433,13 @@ impl LabHost {
         let mut state = self.lock();
         state.faults_done += 1;
         let fault = fault.into();
+        self.note(&mut state, Event::FaultInjected { subject, fault });
+    }
+
+    /// Says that a fault happened because the program asked for it.
+    pub(crate) fn asked_for(&self, fault: &'static str) {
+        let mut state = self.lock();
+        let (subject, fault) = (None, fault.into());
         self.note(&mut state, Event::FaultInjected { subject, fault });
     }
 
@@ -448,6 +521,9 @@ impl Host for LabHost {
         let mut state = self.lock_at_home("a task was woken");
         state.may_be_stale |= lane == Lane::Cancel;
         let place = state.processes.of_task(task.task_id());
+        if state.processes.place_of(place).node != NodeId::NOWHERE {
+            state.processes.remember(place, task.meddler());
+        }
         state.arrive(Choice::Task(task), place);
     }
 
@@ -502,12 +578,7 @@ impl Host for LabHost {
     }
 
     fn run_blocking(&self, job: Box<dyn FnOnce() + Send>) {
-        let mut state = self.lock_at_home("a job was handed in");
-        let number = state.jobs;
-        state.jobs += 1;
-        self.note(&mut state, Event::JobQueued { job: number });
-        let place = state.processes.child();
-        state.arrive(Choice::Job { number, run: job }, place);
+        self.queue_job(job, None);
     }
 
     fn record(&self, event: Event) {

@@ -21,7 +21,7 @@ mod state;
 use std::any::{Any, TypeId};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Wake, Waker};
@@ -108,6 +108,12 @@ impl LabNet {
     pub fn reset_random(&self) -> Option<(SocketAddr, SocketAddr)> {
         let reset = self.0.act(|state, effects| state.reset_random(effects));
         reset.ok().flatten()
+    }
+
+    /// The machine of an address goes down: nobody listens there any more, its connections are broken, and their peers are told.
+    pub(crate) fn crash(&self, ip: IpAddr) {
+        // Without a host there is no machine any more.
+        let _gone = self.0.act(|state, effects| state.crash(ip, effects));
     }
 
     /// From now on each segment takes `latency` and up to `jitter` more, drawn from the seed.
@@ -203,7 +209,7 @@ impl Net {
                 let _key = host.timer_insert(at, Waker::from(Arc::new(arrival)));
             } else {
                 let net = Arc::clone(self);
-                host.run_blocking(Box::new(move || net.deliver(delivery)));
+                host.run_anywhere(Box::new(move || net.deliver(delivery)));
             }
         }
         drop(effects.forget);

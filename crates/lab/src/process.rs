@@ -5,6 +5,7 @@ use asupersync_kernel::Meddler;
 use asupersync_trace::ProcessKey;
 
 use crate::keyed::TaskMap;
+use crate::node::{NodeId, Place};
 use crate::seeds::mix;
 
 /// The processes of a run: the tasks and jobs, and what the host itself does.
@@ -20,8 +21,10 @@ struct Process {
     children: u32,
     /// How many numbers it has drawn.
     draws: u64,
-    /// The task, if storms may wake it.
+    /// The task, if storms may wake it or its node may crash.
     task: Option<Meddler>,
+    /// Where it runs.
+    place: Place,
 }
 
 impl Processes {
@@ -31,6 +34,7 @@ impl Processes {
             children: 0,
             draws: 0,
             task: None,
+            place: Place::NOWHERE,
         };
         Self {
             all: vec![host(ProcessKey::START), host(ProcessKey::CLOCK)],
@@ -51,7 +55,7 @@ impl Processes {
         }
     }
 
-    /// A new process, made by who runs now.
+    /// A new process, made by who runs now and where that runs.
     pub(crate) fn child(&mut self) -> usize {
         let parent = &mut self.all[self.current];
         let key = match (self.current, parent.children) {
@@ -59,11 +63,13 @@ impl Processes {
             (_, children) => parent.key.child(children),
         };
         parent.children += 1;
+        let place = parent.place;
         self.all.push(Process {
             key,
             children: 0,
             draws: 0,
             task: None,
+            place,
         });
         self.all.len() - 1
     }
@@ -74,6 +80,33 @@ impl Processes {
 
     pub(crate) fn run(&mut self, index: usize) {
         self.current = index;
+    }
+
+    /// As [`run`](Self::run), and says who ran before.
+    pub(crate) fn run_instead(&mut self, index: usize) -> usize {
+        std::mem::replace(&mut self.current, index)
+    }
+
+    /// Where this process runs.
+    pub(crate) fn place_of(&self, index: usize) -> Place {
+        self.all[index].place
+    }
+
+    /// Where the process runs that runs now.
+    pub(crate) fn place(&self) -> Place {
+        self.all[self.current].place
+    }
+
+    /// What this process makes from now on runs there.
+    pub(crate) fn settle(&mut self, index: usize, place: Place) {
+        self.all[index].place = place;
+    }
+
+    /// The tasks of a node that have not ended, the newest first.
+    pub(crate) fn tasks_of(&self, node: NodeId) -> Vec<Meddler> {
+        let own = self.all.iter().rev().filter(|each| each.place.node == node);
+        let tasks = own.filter_map(|process| process.task.clone());
+        tasks.filter(|task| !task.is_finished()).collect()
     }
 
     pub(crate) fn remember(&mut self, index: usize, task: Meddler) {

@@ -525,6 +525,24 @@ impl State {
         true
     }
 
+    /// The machine of an address goes down.
+    pub(super) fn crash(&mut self, ip: IpAddr, effects: &mut Effects<'_>) {
+        for id in self.listeners_where(|own| own.ip() == ip) {
+            self.close_listener(id, effects);
+        }
+        for end in [End::Client, End::Server] {
+            let own = |each: &Connection| {
+                let side = each.side(end);
+                side.open && side.address.ip() == ip
+            };
+            let connections = self.connections.iter().filter(|(_, each)| own(each));
+            let ids: Vec<ConnectionId> = connections.map(|(id, _)| *id).collect();
+            for id in ids {
+                self.abort(id, end, effects);
+            }
+        }
+    }
+
     // --- segments
 
     fn send(&mut self, id: ConnectionId, from: End, segment: Segment, effects: &mut Effects<'_>) {

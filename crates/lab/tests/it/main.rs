@@ -5,6 +5,7 @@ mod dependences;
 mod ends;
 mod foreign;
 mod interrupt;
+mod nodes;
 mod search;
 mod timers;
 mod vars;
