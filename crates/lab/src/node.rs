@@ -30,7 +30,6 @@ use crate::faults::Faults;
 use crate::host::LabHost;
 use crate::lab::wake_all;
 use crate::net::LabNet;
-use crate::process::Processes;
 
 /// A simulated machine with a name, an address and a disk.
 ///
@@ -85,7 +84,7 @@ impl LabNode {
         let nodes: &Nodes = cx.port().expect("a node is simulated by a lab");
         let disks: &LabDisks = cx.port().expect("a lab has disks");
         let ip = ip.into();
-        let add = |host: Arc<LabHost>| host.with_nodes(|book, all| book.add(ip, all));
+        let add = |host: Arc<LabHost>| host.with_nodes(|book, _| book.add(ip));
         let id = nodes.0.upgrade().and_then(add);
         Self {
             host: nodes.0.clone(),
@@ -114,10 +113,10 @@ impl LabNode {
         let Some(host) = self.host.upgrade() else {
             return scope.spawn_with(options, task);
         };
-        let before = host.with_nodes(|book, all| all.run_instead(book.process(self.id)));
+        let elsewhere = Elsewhere::new(&host, self.id);
         let handle = scope.spawn_with(options, task);
-        host.with_nodes(|book, all| {
-            all.run(before);
+        drop(elsewhere);
+        host.with_nodes(|book, _| {
             // It is stopped as a task that the crash has found.
             if book.state(self.id) == NodeState::Down {
                 book.get(self.id).state = NodeState::Falling;
@@ -172,7 +171,7 @@ impl LabNode {
     /// If it is not down; see [`wait_down`](Self::wait_down).
     pub fn restart(&self) {
         if let Some(host) = self.host.upgrade() {
-            let is_up = host.with_nodes(|book, all| book.restart(self.id, all));
+            let is_up = host.with_nodes(|book, _| book.restart(self.id));
             assert!(is_up, "{self:?} is not down; wait for that first");
         }
     }
@@ -245,26 +244,20 @@ struct Node {
     ip: IpAddr,
     state: NodeState,
     life: u32,
-    /// In whose name tasks are started there.
-    process: usize,
     waiting: Vec<Waker>,
 }
 
 impl NodeBook {
-    fn add(&mut self, ip: IpAddr, processes: &mut Processes) -> Option<NodeId> {
+    fn add(&mut self, ip: IpAddr) -> Option<NodeId> {
         let is_free = !ip.is_unspecified() && !ip.is_loopback() && !self.is_node(ip);
         let number = u32::try_from(self.0.len() + 1).ok().filter(|_| is_free)?;
-        let (node, life) = (NodeId(number), 0);
-        let process = processes.child();
-        processes.settle(process, Place { node, life });
         self.0.push(Node {
             ip,
             state: NodeState::Up,
-            life,
-            process,
+            life: 0,
             waiting: Vec::new(),
         });
-        Some(node)
+        Some(NodeId(number))
     }
 
     fn node(&self, id: NodeId) -> Option<&Node> {
@@ -282,8 +275,10 @@ impl NodeBook {
         self.0.iter().any(|node| node.ip == ip)
     }
 
-    fn process(&self, id: NodeId) -> usize {
-        self.node(id).map_or(0, |node| node.process)
+    /// The node in the life that it has.
+    fn place(&self, node: NodeId) -> Place {
+        let life = self.node(node).map_or(0, |known| known.life);
+        Place { node, life }
     }
 
     fn state(&self, id: NodeId) -> NodeState {
@@ -320,15 +315,13 @@ impl NodeBook {
         true
     }
 
-    fn restart(&mut self, id: NodeId, processes: &mut Processes) -> bool {
+    fn restart(&mut self, id: NodeId) -> bool {
         let node = self.get(id);
         if node.state != NodeState::Down {
             return false;
         }
         node.state = NodeState::Up;
         node.life += 1;
-        let (process, life) = (node.process, node.life);
-        processes.settle(process, Place { node: id, life });
         true
     }
 
@@ -420,10 +413,27 @@ fn loopback(like: SocketAddr) -> SocketAddr {
     }
 }
 
+/// While it lives, what is made runs on a node, in the life that the node has.
+struct Elsewhere<'a>(&'a LabHost);
+
+impl<'a> Elsewhere<'a> {
+    fn new(host: &'a LabHost, node: NodeId) -> Self {
+        host.with_nodes(|book, all| all.make_elsewhere(Some(book.place(node))));
+        Self(host)
+    }
+}
+
+impl Drop for Elsewhere<'_> {
+    fn drop(&mut self) {
+        self.0.with_nodes(|_, all| all.make_elsewhere(None));
+    }
+}
+
 /// Carries out the crashes that the step has brought.
 pub(crate) fn crash_nodes(host: &LabHost) {
     while let Some((node, ip)) = host.with_nodes(|book, _| book.falling()) {
-        let before = host.with_nodes(|book, all| all.run_instead(book.process(node)));
+        // Who closes regions of the node belongs to the life that has ended.
+        let elsewhere = Elsewhere::new(host, node);
         if let Some(net) = port::<LabNet>(host) {
             net.crash(ip);
         }
@@ -433,8 +443,8 @@ pub(crate) fn crash_nodes(host: &LabHost) {
         if let Some(disks) = port::<LabDisks>(host) {
             disks.crash(host, node);
         }
-        let waiting = host.with_nodes(|book, all| {
-            all.run(before);
+        drop(elsewhere);
+        let waiting = host.with_nodes(|book, _| {
             let node = book.get(node);
             node.state = NodeState::Down;
             std::mem::take(&mut node.waiting)

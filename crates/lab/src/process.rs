@@ -13,6 +13,8 @@ pub(crate) struct Processes {
     all: Vec<Process>,
     by_task: TaskMap<usize>,
     current: usize,
+    /// Where new processes run, unless where their maker runs.
+    elsewhere: Option<Place>,
 }
 
 struct Process {
@@ -40,6 +42,7 @@ impl Processes {
             all: vec![host(ProcessKey::START), host(ProcessKey::CLOCK)],
             by_task: TaskMap::default(),
             current: START,
+            elsewhere: None,
         }
     }
 
@@ -63,7 +66,7 @@ impl Processes {
             (_, children) => parent.key.child(children),
         };
         parent.children += 1;
-        let place = parent.place;
+        let place = self.elsewhere.unwrap_or(parent.place);
         self.all.push(Process {
             key,
             children: 0,
@@ -82,9 +85,9 @@ impl Processes {
         self.current = index;
     }
 
-    /// As [`run`](Self::run), and says who ran before.
-    pub(crate) fn run_instead(&mut self, index: usize) -> usize {
-        std::mem::replace(&mut self.current, index)
+    /// What is made from now on runs there, or where its maker runs.
+    pub(crate) fn make_elsewhere(&mut self, place: Option<Place>) {
+        self.elsewhere = place;
     }
 
     /// Where this process runs.
@@ -97,7 +100,7 @@ impl Processes {
         self.all[self.current].place
     }
 
-    /// What this process makes from now on runs there.
+    /// It runs there, and so does what it makes.
     pub(crate) fn settle(&mut self, index: usize, place: Place) {
         self.all[index].place = place;
     }

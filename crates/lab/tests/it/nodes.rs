@@ -404,3 +404,26 @@ fn a_forgotten_folder_is_found() {
         .run(async |cx: Cx| program(cx, true).await)
         .assert_clean();
 }
+
+/// The names of what runs on a node are those that a search gives it by the trace, crash or no crash.
+#[test]
+fn a_systematic_search_goes_through_a_program_on_a_node() {
+    for chance in [0.0, 0.2] {
+        let config = LabConfig::default().faults(Faults::none().crash(chance));
+        let search = Search::new(config).strategies([Strategy::Dpor]);
+        let report = search.run(async |cx: Cx| {
+            let node = LabNode::new(&cx, "node", IP);
+            cx.region(async |scope: Scope<'_, TestError>| -> End {
+                let writing = |name: &'static str| {
+                    node.start(&scope, async move |cx: Cx| fs::write(&cx, "f", name).await)
+                };
+                let (one, other) = (writing("one"), writing("other"));
+                drop((one.join(scope.cx()).await, other.join(scope.cx()).await));
+                Ok(())
+            })
+            .await
+        });
+        assert!(report.is_exhausted && report.diverged.is_none(), "{report}");
+        assert!(report.classes > 1, "{report}");
+    }
+}
