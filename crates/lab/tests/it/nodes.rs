@@ -427,3 +427,42 @@ fn a_systematic_search_goes_through_a_program_on_a_node() {
         assert!(report.classes > 1, "{report}");
     }
 }
+
+/// A job of several operations is one step, and still a crash may come between them.
+#[test]
+fn a_crash_cuts_a_job_between_its_operations() {
+    let mut left = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let disk = DiskFaults::none().survival(0.0);
+        let faults = Faults::none().crash(0.1).disk(disk).at_most(1);
+        let config = LabConfig::default().seed(seed).faults(faults);
+        let report = LabRuntime::new(config).run(async |cx: Cx| {
+            let node = LabNode::new(&cx, "node", IP);
+            let end = cx.region(async |scope: Scope<'_, TestError>| -> End {
+                let writing = node.start(&scope, async |cx: Cx| -> End {
+                    let fs = FsPort::of(&cx)?.clone();
+                    let job = cx.blocking(move || {
+                        let options = OpenOptions::new().append(true).create(true);
+                        let mut file = fs.open(Path::new("f"), &options)?;
+                        fs.driver().sync_dir(Path::new("."))?;
+                        for _ in 0..3 {
+                            file.write_all(b"x")?;
+                            file.sync_data()?;
+                        }
+                        Ok(())
+                    });
+                    Ok(job.await??)
+                });
+                let end = writing.join(scope.cx()).await;
+                assert!(end.is_ok() || end.is_cancelled(), "{end:?}");
+                Ok(())
+            });
+            end.await.flatten()?;
+            Ok::<_, TestError>(node.disk().read("f").map(|bytes| bytes.len()))
+        });
+        report.assert_clean();
+        left.insert(report.outcome.ok().unwrap());
+    }
+    let all = [None, Some(0), Some(1), Some(2), Some(3)];
+    assert!(left.iter().eq(&all), "{left:?}");
+}

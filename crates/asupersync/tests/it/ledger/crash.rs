@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use asupersync::lab::{Check, DiskFaults, Faults, LabNode, NetConfig, Search, Strategy};
+use asupersync::lab::{Check, Crashpack, DiskFaults, Faults, LabNode, NetConfig, Search, Strategy};
 use asupersync::net::TcpListener;
 use asupersync::{Collect, Cx, LabConfig, Outcome, RegionOptions};
 
@@ -20,6 +20,8 @@ use crate::service::{Acknowledge, End, LedgerError, ServeOptions, Stats, serve};
 
 const CLIENTS: usize = 2;
 const SCHEDULES: u64 = 1_000;
+/// So many are left of the decisions under which the defect was found: the crash, and who goes before whom.
+const DECISIONS_MAX: usize = 8;
 const MACHINE: [u8; 4] = [10, 0, 0, 1];
 const PORT: u16 = 7070;
 const PAUSE: Duration = Duration::from_millis(1);
@@ -183,6 +185,8 @@ fn an_answer_before_the_sync_is_found_and_replayed() {
     let (variable, call) = command.split_once(' ').expect("a variable and a call");
     let (variable, crashpack) = variable.split_once('=').expect("a variable has a value");
     let filter = call.strip_prefix("cargo test ").expect("it is cargo's");
+    let pack = Crashpack::load(Path::new(crashpack)).unwrap();
+    assert!(pack.schedule.decisions() <= DECISIONS_MAX, "{told}");
     // What cargo runs for that: this program, with what follows `cargo test`.
     let replayed = Command::new(std::env::current_exe().unwrap())
         .arg(filter)
