@@ -441,7 +441,7 @@ fn a_crash_cuts_a_job_between_its_operations() {
             let end = cx.region(async |scope: Scope<'_, TestError>| -> End {
                 let writing = node.start(&scope, async |cx: Cx| -> End {
                     let fs = FsPort::of(&cx)?.clone();
-                    let job = cx.blocking(move || {
+                    let job = cx.blocking(move || -> std::io::Result<()> {
                         let options = OpenOptions::new().append(true).create(true);
                         let mut file = fs.open(Path::new("f"), &options)?;
                         fs.driver().sync_dir(Path::new("."))?;
