@@ -11,7 +11,7 @@ use asupersync_fs::{self as fs, FsError, FsPort, OpenOptions};
 use asupersync_io::{ReadExt, WriteExt};
 use asupersync_kernel::{Cx, Event, Scope};
 use asupersync_lab::{
-    DiskFaults, Faults, LabConfig, LabNode, LabReport, LabRuntime, Search, Strategy,
+    DiskFaults, Faults, LabConfig, LabNode, LabReport, LabRuntime, Search, Strategy, Trace,
 };
 use asupersync_net::{NetError, TcpListener, TcpStream};
 
@@ -64,14 +64,21 @@ fn a_crash_stops_everything_that_came_of_the_nodes_tasks_and_nothing_else() {
         let node = LabNode::new(&cx, "node", IP);
         cx.region(async |scope: Scope<'_, TestError>| -> End {
             let cx = scope.cx();
+            let _listener = TcpListener::bind(cx, "10.9.9.9:9").await?;
             let other = scope.spawn(async |cx: Cx| cx.sleep(Duration::from_secs(9)).await);
             let task = node.start(&scope, async move |cx: Cx| {
                 let inner = cx.region(async |scope: Scope<'_, TestError>| -> End {
                     let file = fs::File::create(scope.cx(), "f").await?;
                     scope.defer(async move |cx: Cx| {
-                        // What a finalizer of a node that has crashed writes is not written.
+                        // A finalizer of a node that has crashed runs, and reaches nothing.
                         let written = file.write_all(&cx, "from the grave").await;
-                        ran.fetch_add(u32::from(written.is_err()), Ordering::Relaxed);
+                        let made = fs::write(&cx, "g", "from the grave").await;
+                        let connected = TcpStream::connect(&cx, "10.9.9.9:9").await;
+                        let bound = TcpListener::bind(&cx, "10.0.0.1:9").await;
+                        let failed = [written.is_err(), made.is_err()];
+                        assert_eq!(failed, [true; 2]);
+                        assert_eq!([connected.is_err(), bound.is_err()], [true; 2]);
+                        ran.fetch_add(1, Ordering::Relaxed);
                     });
                     for _ in 0..3 {
                         let counted = Counted(Arc::clone(&seen));
@@ -180,6 +187,7 @@ fn what_is_started_on_a_node_that_is_down_never_runs() {
             node.crash();
             node.crash();
             node.wait_down(cx).await?;
+            node.crash();
             let task = node.start(&scope, async |_: Cx| -> End { panic!("it ran") });
             assert!(task.join(cx).await.is_cancelled());
             node.restart();
@@ -268,6 +276,78 @@ async fn raise(cx: &Cx, sync: bool, told: &AtomicU32) -> End {
     Ok(())
 }
 
+fn crash_count(trace: &Trace) -> usize {
+    let is_crash = |event: &&Event| match event {
+        Event::FaultInjected { fault, .. } => **fault == *"node.crash",
+        _ => false,
+    };
+    trace.iter().filter(is_crash).count()
+}
+
+#[test]
+fn there_are_no_more_crashes_than_allowed() {
+    let faults = Faults::none().crash(1.0).at_most(2);
+    let config = LabConfig::default().faults(faults);
+    let report = LabRuntime::new(config).run(async |cx: Cx| counter(cx, true).await);
+    report.assert_clean();
+    assert_eq!(crash_count(&report.trace), 2);
+}
+
+#[test]
+fn a_task_may_be_the_last_thing_before_a_crash() {
+    let config = LabConfig::default().faults(Faults::none().crash(1.0).at_most(1));
+    let report = LabRuntime::new(config).run(async |cx: Cx| {
+        let node = LabNode::new(&cx, "node", IP);
+        cx.region(async |scope: Scope<'_, TestError>| -> End {
+            // It uses no disk and no job.
+            let task = node.start(&scope, async |cx: Cx| cx.yield_now().await);
+            assert!(task.join(scope.cx()).await.is_cancelled());
+            node.wait_down(scope.cx()).await?;
+            Ok(())
+        })
+        .await
+    });
+    report.assert_clean();
+    assert!(report.outcome.is_ok(), "{:?}", report.outcome);
+}
+
+#[test]
+fn what_closes_the_regions_of_a_node_outlives_the_next_crash() {
+    let closed = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&closed);
+    let report = run(async |cx: Cx| {
+        let node = LabNode::new(&cx, "node", IP);
+        cx.region(async |scope: Scope<'_, TestError>| -> End {
+            let cx = scope.cx();
+            let task = node.start(&scope, async move |cx: Cx| {
+                let inner = cx.region(async |scope: Scope<'_, TestError>| -> End {
+                    scope.defer(async move |cx: Cx| {
+                        if cx.sleep(Duration::from_secs(1)).await.is_ok() {
+                            seen.fetch_add(1, Ordering::Relaxed);
+                        }
+                    });
+                    scope.cx().sleep(Duration::from_secs(60)).await?;
+                    Ok(())
+                });
+                inner.await.flatten()
+            });
+            cx.yield_now().await?;
+            cx.sleep(Duration::from_millis(1)).await?;
+            for _ in 0..2 {
+                node.crash();
+                node.wait_down(cx).await?;
+                node.restart();
+                cx.sleep(Duration::from_millis(1)).await?;
+            }
+            assert!(task.join(cx).await.is_cancelled());
+            Ok(())
+        })
+        .await
+    });
+    assert_eq!(closed.load(Ordering::Relaxed), 1);
+    assert!(report.elapsed >= Duration::from_secs(1));
+}
+
 fn crashes() -> LabConfig {
     LabConfig::default().faults(Faults::none().crash(0.05).at_most(3))
 }
@@ -277,11 +357,7 @@ fn an_unsynced_counter_is_found_by_one_crash_and_a_synced_one_is_not() {
     let found = Search::new(crashes()).run(async |cx: Cx| counter(cx, false).await);
     let failure = found.failure.expect("it is found");
     assert_eq!(failure.run.schedule.decisions(), 1, "{failure}");
-    let struck = failure.run.trace.iter().filter(|event| match event {
-        Event::FaultInjected { fault, .. } => **fault == *"node.crash",
-        _ => false,
-    });
-    assert_eq!(struck.count(), 1);
+    assert_eq!(crash_count(&failure.run.trace), 1);
     let clean = Search::new(crashes()).run(async |cx: Cx| counter(cx, true).await);
     clean.assert_clean();
 }
@@ -294,6 +370,7 @@ fn a_run_with_crashes_is_replayed_event_for_event() {
         let first = LabRuntime::new(config.clone()).run(async |cx: Cx| counter(cx, true).await);
         first.assert_clean();
         let schedule = first.schedule.clone();
+        assert!(crash_count(&first.trace) <= 3);
         crashed += usize::from(schedule.faults().contains(&1));
         let again =
             LabRuntime::new(config.replay(schedule)).run(async |cx: Cx| counter(cx, true).await);
@@ -431,14 +508,14 @@ fn a_systematic_search_goes_through_a_program_on_a_node() {
 /// A job of several operations is one step, and still a crash may come between them.
 #[test]
 fn a_crash_cuts_a_job_between_its_operations() {
-    let mut left = std::collections::BTreeSet::new();
+    let (mut left, mut untold) = (std::collections::BTreeSet::new(), 0);
     for seed in 0..200 {
         let disk = DiskFaults::none().survival(0.0);
         let faults = Faults::none().crash(0.1).disk(disk).at_most(1);
         let config = LabConfig::default().seed(seed).faults(faults);
         let report = LabRuntime::new(config).run(async |cx: Cx| {
             let node = LabNode::new(&cx, "node", IP);
-            let end = cx.region(async |scope: Scope<'_, TestError>| -> End {
+            let region = cx.region(async |scope: Scope<'_, TestError>| {
                 let writing = node.start(&scope, async |cx: Cx| -> End {
                     let fs = FsPort::of(&cx)?.clone();
                     let job = cx.blocking(move || -> std::io::Result<()> {
@@ -455,14 +532,21 @@ fn a_crash_cuts_a_job_between_its_operations() {
                 });
                 let end = writing.join(scope.cx()).await;
                 assert!(end.is_ok() || end.is_cancelled(), "{end:?}");
-                Ok(())
+                Ok::<_, TestError>(end)
             });
-            end.await.flatten()?;
-            Ok::<_, TestError>(node.disk().read("f").map(|bytes| bytes.len()))
+            let end = region.await.flatten()?;
+            let bytes = node.disk().read("f").map(|bytes| bytes.len());
+            Ok::<_, TestError>((bytes, end.is_ok()))
         });
         report.assert_clean();
-        left.insert(report.outcome.ok().unwrap());
+        let (bytes, is_told) = report.outcome.ok().unwrap();
+        left.insert(bytes);
+        untold += u32::from(bytes == Some(3) && !is_told);
     }
+    assert!(
+        untold > 0,
+        "no crash came between the job and who waits for it"
+    );
     let all = [None, Some(0), Some(1), Some(2), Some(3)];
     assert!(left.iter().eq(&all), "{left:?}");
 }
