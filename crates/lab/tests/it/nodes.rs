@@ -187,9 +187,9 @@ fn what_is_started_on_a_node_that_is_down_never_runs() {
             node.crash();
             node.crash();
             node.wait_down(cx).await?;
-            node.crash();
             let task = node.start(&scope, async |_: Cx| -> End { panic!("it ran") });
             assert!(task.join(cx).await.is_cancelled());
+            node.crash();
             node.restart();
             let task = node.start(&scope, async |_: Cx| -> End { Ok(()) });
             task.join(cx).await.flatten()
@@ -287,7 +287,7 @@ fn crash_count(trace: &Trace) -> usize {
 #[test]
 fn there_are_no_more_crashes_than_allowed() {
     let faults = Faults::none().crash(1.0).at_most(2);
-    let config = LabConfig::default().faults(faults);
+    let config = LabConfig::default().faults(faults).max_steps(10_000);
     let report = LabRuntime::new(config).run(async |cx: Cx| counter(cx, true).await);
     report.assert_clean();
     assert_eq!(crash_count(&report.trace), 2);
@@ -346,6 +346,8 @@ fn what_closes_the_regions_of_a_node_outlives_the_next_crash() {
     });
     assert_eq!(closed.load(Ordering::Relaxed), 1);
     assert!(report.elapsed >= Duration::from_secs(1));
+    let handed_over = |event: &&Event| matches!(event, Event::RegionAbandoned { .. });
+    assert_eq!(report.trace.iter().filter(handed_over).count(), 1);
 }
 
 fn crashes() -> LabConfig {

@@ -130,7 +130,10 @@ async fn client(cx: &Cx, number: usize, acknowledged: &Mutex<Acknowledged>) -> E
 fn config() -> LabConfig {
     let faults = Faults::none().crash(0.01).at_most(3);
     let net = NetConfig::default().short_probability(0.0);
-    LabConfig::default().faults(faults).net(net)
+    LabConfig::default()
+        .faults(faults)
+        .net(net)
+        .max_steps(20_000)
 }
 
 #[track_caller]
