@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 pub(super) struct Content {
     live: Vec<u8>,
     durable: Vec<u8>,
-    /// The pages that were written since the last sync.
+    /// The pages that were written since the last sync; what only appeared, as zeros, is in none.
     dirty: BTreeSet<usize>,
     /// The shortest that the file was since the last sync.
     floor: usize,
@@ -36,12 +36,11 @@ impl Content {
             return;
         }
         let end = at + bytes.len();
-        let first = at.min(self.live.len());
         if self.live.len() < end {
             self.live.resize(end, 0);
         }
         self.live[at..end].copy_from_slice(bytes);
-        self.dirty.extend(first / PAGE..end.div_ceil(PAGE));
+        self.dirty.extend(at / PAGE..end.div_ceil(PAGE));
     }
 
     pub(super) fn set_len(&mut self, len: usize) {
@@ -50,8 +49,6 @@ impl Content {
         if len < before {
             self.floor = self.floor.min(len);
             self.dirty.retain(|page| page * PAGE < len);
-        } else {
-            self.dirty.extend(before / PAGE..len.div_ceil(PAGE));
         }
     }
 
@@ -134,8 +131,12 @@ mod tests {
     fn after_crash(mut content: Content, answers: &[u32]) -> Vec<u8> {
         let mut answers = answers.iter().copied();
         content.crash(&mut |most| answers.next().unwrap_or_default().min(most));
-        assert_eq!(content.live, content.durable);
-        content.live
+        let left = content.live.clone();
+        // It is as if it had been synced: neither a sync nor another crash finds anything to do.
+        content.sync();
+        content.crash(&mut |_| panic!("nothing is left to be decided"));
+        assert_eq!(content.live, left);
+        left
     }
 
     #[test]
@@ -160,12 +161,40 @@ mod tests {
 
     #[test]
     fn a_cut_that_was_not_synced_may_be_lost_with_what_came_after() {
-        for (answers, left) in [([0, 8], "abcdef"), ([1, 0], "ab"), ([1, 8], "abX")] {
+        let cases = [
+            ([0, 8], "abcdef"),
+            ([0, 1], "abcdef"),
+            ([1, 0], "ab"),
+            ([1, 8], "abXYZUVW"),
+        ];
+        for (answers, left) in cases {
             let mut content = synced(b"abcdef");
             content.set_len(2);
-            content.write(2, b"X");
+            content.write(2, b"XYZUVW");
             assert_eq!(after_crash(content, &answers), left.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_place_behind_the_end_is_reached_by_zeros() {
+        for answer in [0, 8] {
+            let mut content = synced(b"ab");
+            content.write(4, b"cd");
+            content.set_len(7);
+            assert_eq!(content.live(), b"ab\0\0cd\0");
+            let left: &[u8] = if answer == 0 { b"ab" } else { b"ab\0\0cd\0" };
+            assert_eq!(after_crash(content, &[answer]), left);
+        }
+    }
+
+    #[test]
+    fn what_was_cut_off_does_not_come_back_with_a_later_sync() {
+        let mut content = synced(&[1; 2 * PAGE]);
+        content.set_len(PAGE);
+        content.write(PAGE, &[2; PAGE]);
+        content.sync_fails();
+        content.sync();
+        assert_eq!(after_crash(content, &[])[PAGE], 0);
     }
 
     #[test]

@@ -409,6 +409,29 @@ mod tests {
     }
 
     #[test]
+    fn a_sync_of_a_folder_is_none_of_another() {
+        let mut disk = disk_with("journal");
+        disk.create_dir_all(Path::new("folder")).unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        disk.open(Path::new("folder/f"), &write()).unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        disk.crash(&mut |_| 0);
+        assert!(exists(&disk, "folder") && !exists(&disk, "folder/f"));
+    }
+
+    #[test]
+    fn an_open_that_truncates_empties_and_a_file_without_a_name_is_not_asked_for() {
+        let mut disk = disk_with("f");
+        let file = disk.open(Path::new("f"), &write().truncate(true)).unwrap();
+        assert_eq!(disk.look(Path::new("f"), false).unwrap(), b"");
+        disk.content(file).unwrap().write(0, b"unsynced");
+        disk.remove(Path::new("f"), FileKind::File).unwrap();
+        disk.sync_dir(Path::new("")).unwrap();
+        disk.crash(&mut |_| panic!("nothing is left to be decided"));
+        disk.content(file).map(drop).unwrap_err();
+    }
+
+    #[test]
     fn removed_names_come_back_and_renames_are_whole() {
         let mut disk = disk_with("a");
         disk.create_dir_all(Path::new("folder")).unwrap();
