@@ -3,7 +3,7 @@
 //! Steps go on after a failure, so that one run shows all of them.
 //! Cheap checks come first; what a step printed is in `<target>/ci/<step>.log` and is shown when the step fails.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: &[String]) -> Verdict {
         workspace,
         release: OnceCell::new(),
         tally: OnceCell::new(),
+        failures: RefCell::default(),
     };
     let start = Instant::now();
     let mut rows = Vec::new();
@@ -59,6 +60,9 @@ pub(crate) fn run(arguments: &[String]) -> Verdict {
         chosen.len(),
         STEPS.len()
     );
+    for failure in ci.failures.take() {
+        println!("{failure}");
+    }
     println!("{}", last_line(&rows, ci.tally.get()));
     Ok(is_green)
 }
@@ -165,6 +169,8 @@ struct Ci {
     release: OnceCell<bool>,
     /// What the tests said, once they have run.
     tally: OnceCell<Tally>,
+    /// What the failed tests printed, to be said again at the end, where a long log is looked at first.
+    failures: RefCell<Vec<String>>,
 }
 
 impl Ci {
@@ -266,7 +272,10 @@ impl Ci {
         for command in &mut testing::commands(&["--no-fail-fast".to_owned()], false) {
             let ended = self.logged("test", command, STEP_LIMIT)?;
             is_success &= ended.is_success;
-            tally = tally.and(Tally::of(&process::tail(&ended.log, u64::MAX)));
+            let log = process::tail(&ended.log, u64::MAX);
+            tally = tally.and(Tally::of(&log));
+            let failures = testing::failures(&log, FAILURE_LINES_SHOWN);
+            self.failures.borrow_mut().extend(failures);
         }
         let tally = *self.tally.get_or_init(|| tally);
         let is_whole = is_success && tally.failed == 0 && tally.ignored == 0 && tally.passed > 0;
@@ -409,6 +418,8 @@ const FAILED: &str = "FAILED";
 const UNBUILT: &str = "the release build fails";
 const STEP_LIMIT: Duration = Duration::from_secs(25 * 60);
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
+/// As many lines of a failed test are said again at the end.
+const FAILURE_LINES_SHOWN: usize = 12;
 const LOG_BYTES_SHOWN: u64 = 16 * 1024;
 
 #[cfg(test)]

@@ -106,6 +106,29 @@ impl Tally {
     }
 }
 
+/// What each failed test printed, one block a test, cut to `lines_max` lines each.
+///
+/// The test harness prints such a block between the line `---- name stdout ----` and the next one, or the list of failures.
+pub(crate) fn failures(output: &str, lines_max: usize) -> Vec<String> {
+    let mut blocks: Vec<Vec<&str>> = Vec::new();
+    let mut is_inside = false;
+    for line in output.lines() {
+        if line.starts_with("---- ") && line.ends_with(" ----") {
+            is_inside = true;
+            blocks.push(vec![line]);
+        } else if line == "failures:" || line.starts_with("test result:") {
+            is_inside = false;
+        } else if is_inside
+            && !line.is_empty()
+            && let Some(block) = blocks.last_mut()
+            && block.len() < lines_max
+        {
+            block.push(line);
+        }
+    }
+    blocks.into_iter().map(|block| block.join("\n")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,5 +186,14 @@ mod tests {
                 ignored: 1
             }
         );
+    }
+
+    #[test]
+    fn a_failed_test_is_told_by_name_with_what_it_printed() {
+        let output = "running 2 tests\ntest one ... FAILED\ntest two ... FAILED\n\nfailures:\n\n---- one stdout ----\n\nthread 'one' panicked at a.rs:1:2:\nleft != right\nnote: run again\n\n---- two stdout ----\nError: gone\n\nfailures:\n    one\n    two\n\ntest result: FAILED. 0 passed; 2 failed\ntest three ... ok\n";
+        let one = "---- one stdout ----\nthread 'one' panicked at a.rs:1:2:\nleft != right";
+        let two = "---- two stdout ----\nError: gone";
+        assert_eq!(failures(output, 3), [one, two]);
+        assert!(failures("test three ... ok\n", 3).is_empty());
     }
 }

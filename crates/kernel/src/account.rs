@@ -31,6 +31,7 @@ impl Account {
     }
 
     /// One more; false if the account is closed. `is_poller` says that the caller polls the holder right now.
+    #[inline]
     pub(crate) fn add(&self, is_poller: bool) -> bool {
         if is_poller && !self.is_closed() {
             self.change_own(1);
@@ -40,6 +41,7 @@ impl Account {
     }
 
     /// One less; false if the account is closed.
+    #[inline]
     pub(crate) fn remove(&self, is_poller: bool) -> bool {
         if is_poller && !self.is_closed() {
             self.change_own(-1);
@@ -85,6 +87,7 @@ impl Account {
         before == CLOSED | 1
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.afar.load(Ordering::Acquire) & CLOSED != 0
     }
@@ -100,6 +103,7 @@ impl Account {
         own.cast_unsigned().wrapping_add(afar).wrapping_sub(ZERO)
     }
 
+    #[inline]
     fn change_own(&self, change: i32) {
         let own = self.own.load(Ordering::Relaxed);
         self.own.store(own.wrapping_add(change), Ordering::Relaxed);

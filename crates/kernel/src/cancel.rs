@@ -304,8 +304,14 @@ pub(crate) fn inherited_at_birth(node: &NodeRef, inner: &Inner) -> Option<Asked>
 }
 
 /// Why `node` must stop now, if it must: a request stands, and no mask or shield as deep as the node that was asked holds it back.
+#[inline]
 pub(crate) fn observe(node: &Header, shield: Depth) -> Option<CancelReason> {
     let stage = node.stage()?;
+    observe_at(node, stage, shield)
+}
+
+#[cold]
+fn observe_at(node: &Header, stage: CancelStage, shield: Depth) -> Option<CancelReason> {
     if stage == CancelStage::Requested {
         let asked = node.lock().cancel.as_ref().map_or(0, |state| state.depth);
         if shield.max(node.shield()) >= asked {
@@ -568,8 +574,12 @@ impl CancelWait {
     }
 
     /// Ready once the context being polled must stop; the waker is woken when that changes.
+    #[inline]
     pub fn poll(&mut self, task: &mut Context<'_>) -> Poll<Cancelled> {
         let polled = current::with_node(task.waker(), |node, own, shield| {
+            if own && node.stage().is_none() {
+                return Poll::Pending;
+            }
             self.poll_node(node, own, shield, task)
         });
         polled.unwrap_or(Poll::Pending)
@@ -577,6 +587,7 @@ impl CancelWait {
 
     /// Whether the context being polled must stop now; registers nothing.
     #[must_use]
+    #[inline]
     pub fn check() -> Option<Cancelled> {
         current::with(observe).flatten().map(Cancelled::new)
     }
@@ -634,7 +645,10 @@ impl CancelWait {
 }
 
 impl Drop for CancelWait {
+    #[inline]
     fn drop(&mut self) {
-        self.unregister();
+        if self.registered.is_some() {
+            self.unregister();
+        }
     }
 }

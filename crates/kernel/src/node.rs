@@ -134,6 +134,8 @@ pub(crate) struct RegionTail {
     pub(crate) record: bool,
     /// Whether the host wants operations at least.
     pub(crate) record_operations: bool,
+    /// Whether obligations are more than a count: recorded, gauged, or told of when they are dropped.
+    pub(crate) details_obligations: bool,
 }
 
 /// A region's allocation.
@@ -228,6 +230,7 @@ impl Header {
     }
 
     /// The cancellation's stage, if one was requested.
+    #[inline]
     pub(crate) fn stage(&self) -> Option<CancelStage> {
         match self.stage.load(Ordering::SeqCst) {
             0 => None,
@@ -274,6 +277,7 @@ impl Header {
     }
 
     /// The nearest region, the node itself included.
+    #[inline]
     pub(crate) fn region(&self) -> &RegionTail {
         let mut node = self;
         loop {
@@ -286,6 +290,7 @@ impl Header {
         }
     }
 
+    #[inline]
     pub(crate) fn host(&self) -> &Arc<dyn Host> {
         &self.region().host
     }
@@ -328,11 +333,16 @@ impl Header {
     }
 
     /// Hands an event to the host, if it records.
+    #[inline]
     pub(crate) fn record(&self, event: impl FnOnce() -> Event) {
-        let region = self.region();
-        if region.record {
-            region.host.record(event());
+        if self.region().record {
+            self.tell(event);
         }
+    }
+
+    #[cold]
+    fn tell(&self, event: impl FnOnce() -> Event) {
+        self.host().record(event());
     }
 }
 

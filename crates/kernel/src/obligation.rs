@@ -10,6 +10,7 @@
 //! - Records with creation sites are kept only if the host asks for them, or if leaks are to be recovered.
 //! - A resource on whose answer somebody else waits is told of a leak in any case.
 
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::{Arc, Weak};
@@ -73,8 +74,6 @@ pub struct Obligation {
     holder: NonNull<Header>,
     /// Only where more is wanted than a count.
     full: Option<Box<Full>>,
-    kind: ObligationKind,
-    settled: bool,
 }
 
 /// What an obligation has where it is recorded, gauged or reported.
@@ -82,7 +81,7 @@ struct Full {
     holder: NodeRef,
     /// Not so if the holder had ended before.
     is_counted: bool,
-    site: &'static Location<'static>,
+    owed: Owed,
     place: Option<(u32, ObligationId)>,
     is_told_always: bool,
 }
@@ -97,6 +96,7 @@ impl Obligation {
     ///
     /// Cost: a few instructions on the holder's own memory; an exchange there if somebody else than the holder reserves; an allocation and a lock where records are kept.
     #[track_caller]
+    #[inline]
     pub fn reserve<C>(cx: &Cx<C>, kind: ObligationKind) -> Self {
         Self::new(cx.node(), kind, Location::caller(), false, || None)
     }
@@ -113,6 +113,7 @@ impl Obligation {
     }
 
     /// Like [`reserve_recoverable`](Self::reserve_recoverable), for a future that was made at `site` and reserves when it is polled.
+    #[inline]
     pub fn reserve_recoverable_at<C, R: Recover + 'static>(
         cx: &Cx<C>,
         kind: ObligationKind,
@@ -143,6 +144,7 @@ impl Obligation {
         })
     }
 
+    #[inline]
     fn new(
         holder: &NodeRef,
         kind: ObligationKind,
@@ -153,60 +155,47 @@ impl Obligation {
         let is_counted = holder
             .obligations
             .add(current::is_polling(holder.as_non_null()));
-        let config = holder.host().config();
-        let is_recorded = is_counted && (is_told_always || keeps_records(config));
-        let wants_full = config.gauge_obligations || config.strict_obligations;
-        let full = (is_recorded || wants_full || !is_counted).then(|| {
-            if is_counted {
-                gauge(holder, 1);
-            }
-            Box::new(Full {
-                holder: holder.clone(),
-                is_counted,
-                site,
-                place: is_recorded.then(|| {
-                    let owed = Owed { kind, site };
-                    record(holder, owed, recover(), is_told_always)
-                }),
-                is_told_always,
-            })
-        });
+        let is_plain = is_counted && !is_told_always && !holder.region().details_obligations;
+        let owed = Owed { kind, site };
         Self {
             holder: holder.as_non_null(),
-            full,
-            kind,
-            settled: false,
+            full: (!is_plain).then(|| Full::new(holder, owed, is_counted, is_told_always, recover)),
         }
-    }
-
-    /// What is owed.
-    #[must_use]
-    pub const fn kind(&self) -> ObligationKind {
-        self.kind
     }
 
     /// Settles the obligation: its effect took place.
     ///
     /// # Errors
     /// [`Leaked`] if the holder has ended before.
-    pub fn commit(mut self) -> Result<(), Leaked> {
-        self.settle(Settlement::Committed)
+    #[inline]
+    pub fn commit(self) -> Result<(), Leaked> {
+        self.end(|this| this.settle(Settlement::Committed))
     }
 
     /// Settles the obligation: it is given back.
     ///
     /// # Errors
     /// [`Leaked`] if the holder has ended before.
-    pub fn abort(mut self) -> Result<(), Leaked> {
-        self.settle(Settlement::Aborted)
+    #[inline]
+    pub fn abort(self) -> Result<(), Leaked> {
+        self.end(|this| this.settle(Settlement::Aborted))
     }
 
     /// Settles the obligation as dropping it does, and says what dropping cannot.
     ///
     /// # Errors
     /// [`Leaked`] if the holder has ended before.
-    pub fn discard(mut self) -> Result<(), Leaked> {
-        self.settle_dropped()
+    pub fn discard(self) -> Result<(), Leaked> {
+        self.end(Self::settle_dropped)
+    }
+
+    /// Settles without the destructor, which would do so again.
+    #[inline]
+    fn end(self, settle: impl FnOnce(&mut Self) -> Result<(), Leaked>) -> Result<(), Leaked> {
+        let mut this = ManuallyDrop::new(self);
+        let settled = settle(&mut this);
+        drop(this.full.take());
+        settled
     }
 
     /// Whether the holder has ended, which makes the obligation leaked.
@@ -220,14 +209,26 @@ impl Obligation {
     }
 
     /// For an obligation that counts, and is not settled.
+    #[inline]
     fn account(&self) -> &Account {
         // SAFETY: what is open is counted by its holder, and a holder whose count is not zero is not freed.
         let holder = unsafe { self.holder.as_ref() };
         &holder.obligations
     }
 
+    #[inline]
     fn settle(&mut self, settlement: Settlement) -> Result<(), Leaked> {
-        self.settled = true;
+        if self.full.is_some() {
+            return self.settle_full(settlement);
+        }
+        if self.account().remove(current::is_polling(self.holder)) {
+            return Ok(());
+        }
+        Err(self.late())
+    }
+
+    #[cold]
+    fn settle_full(&mut self, settlement: Settlement) -> Result<(), Leaked> {
         if !self.is_counted() {
             return Err(Leaked { recovered: false });
         }
@@ -251,15 +252,13 @@ impl Obligation {
         Ok(())
     }
 
+    #[inline]
     fn settle_dropped(&mut self) -> Result<(), Leaked> {
         self.settle(Settlement::Dropped)?;
         if let Some(full) = &self.full
             && full.holder.host().config().strict_obligations
         {
-            let owed = Owed {
-                kind: self.kind,
-                site: full.site,
-            };
+            let owed = full.owed;
             let holder = full.holder.subject();
             full.holder
                 .host()
@@ -281,6 +280,29 @@ impl Obligation {
 }
 
 impl Full {
+    #[cold]
+    fn new(
+        holder: &NodeRef,
+        owed: Owed,
+        is_counted: bool,
+        is_told_always: bool,
+        recover: impl FnOnce() -> Option<(Weak<dyn Recover>, u64)>,
+    ) -> Box<Self> {
+        if is_counted {
+            gauge(holder, 1);
+        }
+        let is_recorded = is_told_always || keeps_records(holder.host().config());
+        let place =
+            (is_counted && is_recorded).then(|| record(holder, owed, recover(), is_told_always));
+        Box::new(Self {
+            holder: holder.clone(),
+            is_counted,
+            owed,
+            place,
+            is_told_always,
+        })
+    }
+
     /// Whether the resource was told of the leak.
     ///
     /// Whoever takes the record out of the list has the word: this guard, or the holder's end.
@@ -305,8 +327,9 @@ impl Full {
 }
 
 impl Drop for Obligation {
+    #[inline]
     fn drop(&mut self) {
-        if self.settled || is_on(Mutation::GuardSettlesNothing) {
+        if is_on(Mutation::GuardSettlesNothing) {
             return;
         }
         let _ = self.settle_dropped();
@@ -343,6 +366,11 @@ fn gauge(holder: &Header, change: i64) {
     if host.config().gauge_obligations {
         host.obligations_changed(change);
     }
+}
+
+/// Whether the obligations of a host are more than a count.
+pub(crate) const fn wants_details(config: &KernelConfig) -> bool {
+    config.gauge_obligations || config.strict_obligations || keeps_records(config)
 }
 
 const fn keeps_records(config: &KernelConfig) -> bool {

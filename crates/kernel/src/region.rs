@@ -89,6 +89,7 @@ impl OpenRegion {
             budget,
             record: outer.record,
             record_operations: outer.record_operations,
+            details_obligations: outer.details_obligations,
         };
         let init = NodeInit {
             state: State::new_idle(1),

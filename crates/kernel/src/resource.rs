@@ -49,23 +49,44 @@ impl Resource {
         }
     }
 
-    /// Records that the context being polled took or returned permits of this counter; `free` says how many it has left.
+    /// Records that the context being polled did `operation` on this counter, if it has a name, and with that took or returned permits; `free` says how many are left.
     ///
     /// Cost: as [`trace`](Self::trace).
     #[inline]
-    pub fn trace_permits(&self, change: i64, free: impl FnOnce() -> u64) {
+    pub fn trace_permits(
+        &self,
+        operation: Option<&'static str>,
+        change: i64,
+        free: impl FnOnce() -> u64,
+    ) {
         let told = current::with(|node, _| {
-            if node.region().record {
-                self.tell_untraced(node);
-                node.host().record(Event::PermitsMoved {
-                    resource: self.number(|| node.host().next_number()),
-                    change,
-                    free: free(),
-                });
+            if node.region().record_operations {
+                self.record_permits(node, operation, change, free);
             }
         });
         if told.is_none() {
             self.note_untraced();
+        }
+    }
+
+    #[cold]
+    fn record_permits(
+        &self,
+        node: &Header,
+        operation: Option<&'static str>,
+        change: i64,
+        free: impl FnOnce() -> u64,
+    ) {
+        if let Some(operation) = operation {
+            self.record(node, operation);
+        }
+        if node.region().record {
+            self.tell_untraced(node);
+            node.host().record(Event::PermitsMoved {
+                resource: self.number(|| node.host().next_number()),
+                change,
+                free: free(),
+            });
         }
     }
 

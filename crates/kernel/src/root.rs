@@ -211,6 +211,7 @@ where
         budget: options.budget,
         record: config.record,
         record_operations: config.record || config.record_holds,
+        details_obligations: obligation::wants_details(&config),
     };
     let init = NodeInit {
         state: State::new_idle(1),

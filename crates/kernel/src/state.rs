@@ -166,13 +166,18 @@ impl State {
     }
 
     /// Ends a poll that returned `Pending`; true if the caller must put an entry into a queue of the given kind.
-    pub(crate) fn suspend(&self, queue: Queue) -> bool {
+    ///
+    /// `is_woken` says that the task woke itself during the poll, of which the word here knows nothing.
+    pub(crate) fn suspend(&self, queue: Queue, is_woken: bool) -> bool {
         let mut current = self.0.load(Ordering::Relaxed);
         loop {
             debug_assert!(current & RUNNING != 0, "only the poller suspends");
             debug_assert!(current & COMPLETE == 0, "a running task is not complete");
             let mut next = current & !RUNNING;
-            let enqueue = current & SCHEDULED != 0 && current & queue.flag() == 0;
+            if is_woken {
+                next |= SCHEDULED;
+            }
+            let enqueue = next & SCHEDULED != 0 && current & queue.flag() == 0;
             if enqueue {
                 next |= queue.flag();
             }
@@ -281,9 +286,25 @@ mod tests {
         assert_eq!(state.claim(Queue::Plain), Claim::Run);
         assert!(!state.schedule(Queue::Plain));
         assert!(!state.schedule(Queue::Plain));
-        assert!(state.suspend(Queue::Plain));
+        assert!(state.suspend(Queue::Plain, false));
         assert_eq!(state.claim(Queue::Plain), Claim::Run);
-        assert!(!state.suspend(Queue::Plain));
+        assert!(!state.suspend(Queue::Plain, false));
+    }
+
+    #[test]
+    fn a_task_that_woke_itself_is_queued_once_whoever_else_woke_it() {
+        for is_woken_by_others in [false, true] {
+            let state = State::new_scheduled(1, Queue::Plain);
+            assert_eq!(state.claim(Queue::Plain), Claim::Run);
+            if is_woken_by_others {
+                assert!(!state.schedule(Queue::Plain));
+            }
+            assert!(state.suspend(Queue::Plain, true));
+            assert!(state.is_scheduled());
+            assert!(!state.schedule(Queue::Plain), "the entry stands");
+            assert_eq!(state.claim(Queue::Plain), Claim::Run);
+            assert!(!state.suspend(Queue::Plain, false));
+        }
     }
 
     #[test]
@@ -316,7 +337,7 @@ mod tests {
         let state = State::new_scheduled(1, Queue::Plain);
         assert!(state.schedule(Queue::Cancel));
         assert_eq!(state.claim(Queue::Cancel), Claim::Run);
-        assert!(!state.suspend(Queue::Cancel));
+        assert!(!state.suspend(Queue::Cancel, false));
         assert!(
             !state.schedule(Queue::Plain),
             "the first entry still stands"

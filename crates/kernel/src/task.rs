@@ -495,7 +495,7 @@ fn run(node: &NodeRef, queue: Queue) {
         task: node.task_id(),
     });
     cancel::charge_poll(node);
-    let polled = poll_claimed(node);
+    let (polled, is_woken) = poll_claimed(node);
     match polled {
         Poll::Ready(severity) => finish(node, severity),
         Poll::Pending => {
@@ -506,26 +506,31 @@ fn run(node: &NodeRef, queue: Queue) {
             if is_on_by_turns(Mutation::PolledUnwoken) {
                 let _ = node.state.schedule(queue);
             }
-            if node.state.suspend(queue) {
+            if node.state.suspend(queue, is_woken) {
                 waker::enqueue(node, queue, Lane::Yielded);
             }
         }
     }
 }
 
-/// Polls a task whose `RUNNING` flag the caller owns.
-fn poll_claimed(node: &NodeRef) -> Poll<Severity> {
+/// Polls a task whose `RUNNING` flag the caller owns; also says whether it woke itself.
+fn poll_claimed(node: &NodeRef) -> (Poll<Severity>, bool) {
     let raw = node.as_non_null();
     if node.stage() == Some(CancelStage::Dropped) {
         let reason = cancel::reason(node).expect("a stage has a reason");
         // SAFETY: the caller owns `RUNNING`.
-        return Poll::Ready(unsafe { (node.vtable.stop)(raw, reason) });
+        return (
+            Poll::Ready(unsafe { (node.vtable.stop)(raw, reason) }),
+            false,
+        );
     }
-    waker::with_task_waker(node, |waker| {
+    let turn = current::begin_turn(node);
+    let polled = waker::with_task_waker(node, |waker| {
         let _frame = current::enter(node, waker);
         // SAFETY: the caller owns `RUNNING`.
         unsafe { (node.vtable.poll)(raw, &mut Context::from_waker(waker)) }
-    })
+    });
+    (polled, turn.is_woken())
 }
 
 /// Ends a task: its outcome is stored, and the caller still owns it.

@@ -12,6 +12,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 use asupersync_core::{PanicPayload, Time};
 
 use crate::cancel;
+use crate::current;
 use crate::event::Event;
 use crate::host::{Lane, Report};
 use crate::node::{Header, NodeRef};
@@ -20,6 +21,11 @@ use crate::task::Runnable;
 
 /// Asks for a poll of a task.
 pub(crate) fn schedule(node: &NodeRef) {
+    if current::wake_own(node) {
+        return node.record(|| Event::WakeMerged {
+            task: node.task_id(),
+        });
+    }
     let queue = queue_of(node);
     if node.state.schedule(queue) {
         node.record(|| Event::TaskWoken {
@@ -66,7 +72,7 @@ pub fn wake_contained(waker: Waker) {
             place: "a waker",
             message,
         };
-        crate::current::with(|node, _| node.host().report(report));
+        current::with(|node, _| node.host().report(report));
     }
 }
 

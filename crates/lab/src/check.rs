@@ -225,7 +225,10 @@ fn run(program: &dyn Program, config: &LabConfig) -> Run {
     let mut chooser = config.strategy.chooser(config.seed);
     chooser.begin(0);
     program
-        .run(LabRuntime::new(config.clone()), Instruments::new(chooser))
+        .run(
+            LabRuntime::new(config.clone()),
+            Box::new(Instruments::new(chooser)),
+        )
         .0
 }
 

@@ -17,10 +17,9 @@ use asupersync_trace::{Fingerprint, ProcessKey, TraceEvent};
 
 use crate::config::LabConfig;
 use crate::faults::Faults;
-use crate::instruments::Instruments;
+use crate::instruments::{Instruments, Room};
 use crate::node::{NodeBook, NodeId, Place};
 use crate::process::Processes;
-use crate::strategy::Strategy;
 
 /// What the schedule chooses from.
 pub(crate) enum Choice {
@@ -59,7 +58,6 @@ pub(crate) struct Decisions {
     pub(crate) is_disturbed: bool,
     /// Of the steps, if they were read.
     pub(crate) fingerprint: Option<Fingerprint>,
-    pub(crate) instruments: Instruments,
 }
 
 /// The first time that something reached a lab from a thread that is not its own.
@@ -80,7 +78,8 @@ pub(crate) struct LabHost {
 
 struct State {
     seed: u64,
-    instruments: Instruments,
+    /// None once the run is over.
+    instruments: Option<Box<Instruments>>,
     /// Whether steps are read.
     reads_steps: bool,
     /// What was decided before and is to be decided again.
@@ -132,10 +131,19 @@ impl State {
             step: self.step,
             event,
         };
+        // What is recorded once the run is over belongs to nobody.
+        let Some(instruments) = &mut self.instruments else {
+            return;
+        };
         if self.reads_steps {
-            self.instruments.reader.push(&traced);
+            instruments.reader.push(&traced);
         }
-        self.instruments.events.push(traced);
+        instruments.events.push(traced);
+    }
+
+    fn event_count(&self) -> usize {
+        let instruments = self.instruments.as_ref();
+        instruments.map_or(0, |instruments| instruments.events.len())
     }
 
     fn arrive(&mut self, choice: Choice, place: usize) {
@@ -175,7 +183,7 @@ impl State {
         }
         let index = match scripted(self.scripted_picks.as_ref(), self.picks.len(), count) {
             Some(index) => index as usize,
-            None => self.instruments.chooser.choose(&self.runnable)?,
+            None => self.instruments.as_mut()?.chooser.choose(&self.runnable)?,
         };
         if count > 1 {
             self.picks.push(u32::try_from(index).unwrap_or(u32::MAX));
@@ -185,10 +193,9 @@ impl State {
 
     /// Tells the chooser of the step that is over.
     fn close_step(&mut self) {
-        if !self.reads_steps {
+        let Some(instruments) = self.instruments.as_mut().filter(|_| self.reads_steps) else {
             return;
-        }
-        let instruments = &mut self.instruments;
+        };
         if let Some(step) = instruments.reader.finish_step() {
             instruments.chooser.ran(step);
             instruments.fingerprinter.push(step);
@@ -199,17 +206,23 @@ impl State {
 impl LabHost {
     pub(crate) fn new(
         config: LabConfig,
-        instruments: Instruments,
+        mut instruments: Box<Instruments>,
         ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
     ) -> Self {
         let reads_steps =
             config.kernel.record && (config.reads_steps || instruments.chooser.wants_steps());
+        let Room {
+            choices,
+            runnable,
+            places,
+            processes,
+        } = std::mem::take(&mut instruments.room);
         Self {
             home: thread::current().id(),
             config: config.kernel,
             state: Mutex::new(State {
                 seed: config.seed,
-                instruments,
+                instruments: Some(instruments),
                 reads_steps,
                 scripted_picks: config.picks,
                 scripted_faults: config.faults,
@@ -218,15 +231,15 @@ impl LabHost {
                 faults_done: 0,
                 heirs: Vec::new(),
                 is_disturbed: false,
-                processes: Processes::new(),
+                processes,
                 nodes: NodeBook::default(),
                 is_job: false,
                 now: Time::ZERO,
                 step: 0,
-                choices: Vec::new(),
+                choices,
                 may_be_stale: false,
-                runnable: Vec::new(),
-                places: Vec::new(),
+                runnable,
+                places,
                 timers: BTreeMap::new(),
                 timer_times: BTreeMap::new(),
                 numbers: 0,
@@ -252,7 +265,7 @@ impl LabHost {
             state.foreign = Some(Foreign {
                 what,
                 thread: here.name().unwrap_or("unnamed").to_owned(),
-                event: state.instruments.events.len(),
+                event: state.event_count(),
             });
         }
         state
@@ -469,21 +482,35 @@ impl LabHost {
     pub(crate) fn take_decisions(&self) -> Decisions {
         let mut state = self.lock();
         state.close_step();
-        state.instruments.chooser.end();
-        let fingerprint = state.instruments.fingerprinter.fingerprint();
-        let idle = Instruments::new(Strategy::Fifo.chooser(0));
+        let reads_steps = state.reads_steps;
+        let fingerprint = state.instruments.as_mut().and_then(|instruments| {
+            instruments.chooser.end();
+            reads_steps.then(|| instruments.fingerprinter.fingerprint())
+        });
         Decisions {
             picks: std::mem::take(&mut state.picks),
             faults: std::mem::take(&mut state.faults),
             is_disturbed: state.is_disturbed,
-            fingerprint: state.reads_steps.then_some(fingerprint),
-            instruments: std::mem::replace(&mut state.instruments, idle),
+            fingerprint,
         }
+    }
+
+    /// What was lent to the run; `None` if it was taken before.
+    pub(crate) fn take_instruments(&self) -> Option<Box<Instruments>> {
+        let mut state = self.lock();
+        let mut instruments = state.instruments.take()?;
+        instruments.room = Room {
+            choices: std::mem::take(&mut state.choices),
+            runnable: std::mem::take(&mut state.runnable),
+            places: std::mem::take(&mut state.places),
+            processes: std::mem::take(&mut state.processes),
+        };
+        Some(instruments)
     }
 
     /// How many events were recorded.
     pub(crate) fn event_count(&self) -> usize {
-        self.lock().instruments.events.len()
+        self.lock().event_count()
     }
 
     pub(crate) fn steps(&self) -> u64 {
@@ -492,19 +519,24 @@ impl LabHost {
 
     pub(crate) fn take_events(&self) -> (Vec<TraceEvent>, Vec<Report>) {
         let mut state = self.lock();
+        let instruments = state.instruments.as_mut();
+        let events = instruments.map(|instruments| std::mem::take(&mut instruments.events));
         (
-            std::mem::take(&mut state.instruments.events),
+            events.unwrap_or_default(),
             std::mem::take(&mut state.reports),
         )
     }
 
-    /// Takes out everything that has not run.
-    pub(crate) fn drain(&self) -> (Vec<Choice>, Vec<Due>) {
+    /// Takes out everything that has not run; `None` if there is nothing.
+    pub(crate) fn drain(&self) -> Option<(Vec<Choice>, Vec<Due>)> {
         let mut state = self.lock();
+        if state.choices.is_empty() && state.timers.is_empty() {
+            return None;
+        }
         let timers = std::mem::take(&mut state.timers).into_values().collect();
         state.runnable.clear();
         state.places.clear();
-        (std::mem::take(&mut state.choices), timers)
+        Some((std::mem::take(&mut state.choices), timers))
     }
 }
 

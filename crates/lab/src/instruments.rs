@@ -1,7 +1,9 @@
 //! What steers and watches runs, kept from one run to the next.
 
-use asupersync_trace::{Fingerprinter, StepReader, TraceEvent};
+use asupersync_trace::{Fingerprinter, ProcessKey, StepReader, TraceEvent};
 
+use crate::host::Choice;
+use crate::process::Processes;
 use crate::strategy::Chooser;
 
 /// What a run borrows: who picks, and memory that was used before.
@@ -11,6 +13,16 @@ pub(crate) struct Instruments {
     pub(crate) fingerprinter: Fingerprinter,
     /// Empty, with room.
     pub(crate) events: Vec<TraceEvent>,
+    pub(crate) room: Room,
+}
+
+/// Memory for what a run keeps of who is runnable; empty between runs.
+#[derive(Default)]
+pub(crate) struct Room {
+    pub(crate) choices: Vec<Choice>,
+    pub(crate) runnable: Vec<ProcessKey>,
+    pub(crate) places: Vec<usize>,
+    pub(crate) processes: Processes,
 }
 
 impl Instruments {
@@ -20,6 +32,7 @@ impl Instruments {
             reader: StepReader::new(),
             fingerprinter: Fingerprinter::new(),
             events: Vec::new(),
+            room: Room::default(),
         }
     }
 
@@ -28,5 +41,9 @@ impl Instruments {
         self.reader.clear();
         self.fingerprinter.clear();
         self.events.clear();
+        self.room.choices.clear();
+        self.room.runnable.clear();
+        self.room.places.clear();
+        self.room.processes.clear();
     }
 }

@@ -89,15 +89,15 @@ impl LabRuntime {
     {
         let mut chooser = self.config.strategy.chooser(self.config.seed);
         chooser.begin(0);
-        self.run_with(Instruments::new(chooser), body).0
+        self.run_with(Box::new(Instruments::new(chooser)), body).0
     }
 
     /// Runs a program under a chooser that has begun, and gives back what was lent.
     pub(crate) fn run_with<F, Fut>(
         self,
-        instruments: Instruments,
+        instruments: Box<Instruments>,
         body: F,
-    ) -> (LabReport<OkOf<Fut>, ErrOf<Fut>>, Instruments)
+    ) -> (LabReport<OkOf<Fut>, ErrOf<Fut>>, Box<Instruments>)
     where
         F: FnOnce(Cx) -> Fut,
         Fut: Future<Output: IntoOutcome>,
@@ -133,6 +133,8 @@ impl LabRuntime {
         let (events, reports) = host.take_events();
         let decisions = host.take_decisions();
         drop_leftovers(&host);
+        let instruments = host.take_instruments();
+        let instruments = instruments.expect("they are taken once, here");
         let trace = Trace { events };
         let mut violations = violations(&trace, seen, &end, &self.config);
         violations.extend(host.take_foreign().map(|foreign| Violation {
@@ -158,17 +160,14 @@ impl LabRuntime {
             reports,
             violations,
         };
-        (report, decisions.instruments)
+        (report, instruments)
     }
 }
 
 /// Ends the tasks that a run leaves behind, which may wake others meanwhile.
 fn drop_leftovers(host: &LabHost) {
-    loop {
-        let (choices, timers) = host.drain();
-        if choices.is_empty() && timers.is_empty() {
-            return;
-        }
+    while let Some(left) = host.drain() {
+        drop(left);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::node::{NodeId, Place};
 use crate::seeds::mix;
 
 /// The processes of a run: the tasks and jobs, and what the host itself does.
+#[derive(Default)]
 pub(crate) struct Processes {
     all: Vec<Process>,
     by_task: TaskMap<usize>,
@@ -30,7 +31,16 @@ struct Process {
 }
 
 impl Processes {
-    pub(crate) fn new() -> Self {
+    /// Forgets everybody.
+    pub(crate) fn clear(&mut self) {
+        self.all.clear();
+        self.by_task.clear();
+        self.current = START;
+        self.elsewhere = None;
+    }
+
+    /// Whoever runs now, the host at first.
+    fn current(&mut self) -> &mut Process {
         let host = |key| Process {
             key,
             children: 0,
@@ -38,12 +48,11 @@ impl Processes {
             task: None,
             place: Place::NOWHERE,
         };
-        Self {
-            all: vec![host(ProcessKey::START), host(ProcessKey::CLOCK)],
-            by_task: TaskMap::default(),
-            current: START,
-            elsewhere: None,
+        if self.all.is_empty() {
+            self.all
+                .extend([host(ProcessKey::START), host(ProcessKey::CLOCK)]);
         }
+        &mut self.all[self.current]
     }
 
     /// The process of a task; a task that was never seen was made by who runs now.
@@ -60,13 +69,15 @@ impl Processes {
 
     /// A new process, made by who runs now and where that runs.
     pub(crate) fn child(&mut self) -> usize {
-        let parent = &mut self.all[self.current];
-        let key = match (self.current, parent.children) {
+        let current = self.current;
+        let elsewhere = self.elsewhere;
+        let parent = self.current();
+        let key = match (current, parent.children) {
             (START, 0) => ProcessKey::ROOT,
             (_, children) => parent.key.child(children),
         };
         parent.children += 1;
-        let place = self.elsewhere.unwrap_or(parent.place);
+        let place = elsewhere.unwrap_or(parent.place);
         self.all.push(Process {
             key,
             children: 0,
@@ -97,7 +108,8 @@ impl Processes {
 
     /// Where the process runs that runs now.
     pub(crate) fn place(&self) -> Place {
-        self.all[self.current].place
+        let current = self.all.get(self.current);
+        current.map_or(Place::NOWHERE, |process| process.place)
     }
 
     /// It runs there, and so does what it makes.
@@ -127,7 +139,7 @@ impl Processes {
 
     /// A number for who runs now; a function of the seed, the process, and how many it has drawn.
     pub(crate) fn draw(&mut self, seed: u64) -> u64 {
-        let process = &mut self.all[self.current];
+        let process = self.current();
         process.draws += 1;
         mix(mix(seed, process.key.word()), process.draws)
     }

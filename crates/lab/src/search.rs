@@ -23,7 +23,7 @@ use crate::quiet::Quiet;
 use crate::report::{LabEnd, LabReport};
 use crate::schedule::{Cut, Schedule};
 use crate::shrink;
-use crate::strategy::Strategy;
+use crate::strategy::{Chooser, Strategy};
 use crate::timeline::Timeline;
 
 /// A search for a schedule under which a program goes wrong.
@@ -158,10 +158,8 @@ impl Search {
             report.redundant += worker.redundant;
             report.steps += worker.steps;
             classes.append(&mut worker.classes);
-            let spent = |each: &Instruments| each.chooser.is_exhausted();
-            report.is_exhausted |= worker.instruments.iter().any(spent);
-            let mut choosers = worker.instruments.iter().map(|each| &each.chooser);
-            if let Some(systematic) = choosers.find_map(|chooser| chooser.systematic()) {
+            report.is_exhausted |= worker.choosers().any(Chooser::is_exhausted);
+            if let Some(systematic) = worker.choosers().find_map(Chooser::systematic) {
                 report.diverged = systematic.diverged();
                 report.systematic = Some(Systematic {
                     executions: systematic.executions().0,
@@ -229,7 +227,7 @@ where
 
 /// A program with its types erased.
 pub(crate) trait Program {
-    fn run(&self, lab: LabRuntime, instruments: Instruments) -> (Run, Instruments);
+    fn run(&self, lab: LabRuntime, instruments: Box<Instruments>) -> (Run, Box<Instruments>);
 }
 
 impl<F, Fut> Program for F
@@ -237,7 +235,7 @@ where
     F: Fn(Cx) -> Fut,
     Fut: Future<Output: IntoOutcome<Err: fmt::Debug>>,
 {
-    fn run(&self, lab: LabRuntime, instruments: Instruments) -> (Run, Instruments) {
+    fn run(&self, lab: LabRuntime, instruments: Box<Instruments>) -> (Run, Box<Instruments>) {
         let _quiet = Quiet::new();
         let (report, instruments) = lab.run_with(instruments, self);
         let report: LabReport<OkOf<Fut>, ErrOf<Fut>> = report;
@@ -305,8 +303,8 @@ struct Worker<'s> {
     index: usize,
     /// How many workers there are.
     count: usize,
-    /// For each strategy.
-    instruments: Vec<Instruments>,
+    /// For each strategy; none while they are lent to a run.
+    instruments: Vec<Option<Box<Instruments>>>,
     executions: u64,
     redundant: u64,
     steps: u64,
@@ -317,7 +315,8 @@ struct Worker<'s> {
 impl<'s> Worker<'s> {
     fn new(search: &'s Search, index: usize, count: usize) -> Self {
         let seed = search.config.seed;
-        let instruments = |strategy: &Strategy| Instruments::new(strategy.chooser(seed));
+        let instruments =
+            |strategy: &Strategy| Some(Box::new(Instruments::new(strategy.chooser(seed))));
         Self {
             search,
             index,
@@ -331,6 +330,10 @@ impl<'s> Worker<'s> {
         }
     }
 
+    fn choosers(&self) -> impl Iterator<Item = &dyn Chooser> {
+        self.instruments.iter().flatten().map(|each| &*each.chooser)
+    }
+
     fn work(&mut self, program: &dyn Program, found_at: &AtomicU64) {
         let mut spent = vec![false; self.instruments.len()];
         for number in 0..self.search.schedules {
@@ -341,9 +344,12 @@ impl<'s> Worker<'s> {
             if !self.does(strategy, own) || spent[strategy] {
                 continue;
             }
-            if !self.instruments[strategy].chooser.begin(own) {
+            let Some(instruments) = &mut self.instruments[strategy] else {
+                continue;
+            };
+            if !instruments.chooser.begin(own) {
                 spent[strategy] = true;
-                if self.instruments[strategy].chooser.is_exhausted() {
+                if instruments.chooser.is_exhausted() {
                     // Every class was seen; nobody can find anything any more.
                     found_at.fetch_min(number, Ordering::Relaxed);
                     return;
@@ -370,6 +376,9 @@ impl<'s> Worker<'s> {
 
     /// One run; whether something was found.
     fn execute(&mut self, program: &dyn Program, number: u64, strategy: usize) -> bool {
+        let Some(instruments) = self.instruments[strategy].take() else {
+            return false;
+        };
         let config = &self.search.config;
         let (name, own) = (self.search.strategies[strategy], self.search.turn(number).1);
         // A systematic search needs the same program each time; the others try other entropy too.
@@ -383,14 +392,12 @@ impl<'s> Worker<'s> {
             .strategy(name)
             .fingerprint(self.search.counts_classes);
         let lab = LabRuntime::new(config);
-        let idle = Instruments::new(Strategy::Fifo.chooser(0));
-        let instruments = std::mem::replace(&mut self.instruments[strategy], idle);
         let (mut run, mut instruments) = program.run(lab, instruments);
         if run.finding.is_none() {
             instruments.events = std::mem::take(&mut run.trace.events);
         }
         instruments.clear();
-        self.instruments[strategy] = instruments;
+        self.instruments[strategy] = Some(instruments);
         self.executions += 1;
         self.steps += run.steps;
         self.classes.extend(run.fingerprint);

@@ -52,7 +52,7 @@ pub(crate) fn shrink(program: &dyn Program, config: &LabConfig, run: Run, runs_m
 pub(crate) fn replay(program: &dyn Program, config: &LabConfig, schedule: Schedule) -> Run {
     let lab = LabRuntime::new(config.clone().replay(schedule));
     program
-        .run(lab, Instruments::new(Strategy::Fifo.chooser(0)))
+        .run(lab, Box::new(Instruments::new(Strategy::Fifo.chooser(0))))
         .0
 }
 
@@ -172,7 +172,7 @@ impl Shrinker<'_> {
             let without: Box<dyn Chooser> =
                 Box::new(Without::new(process, self.best.schedule.picks().to_vec()));
             let lab = LabRuntime::new(self.config.clone().follow_faults(&self.best.schedule));
-            let (run, _) = self.program.run(lab, Instruments::new(without));
+            let (run, _) = self.program.run(lab, Box::new(Instruments::new(without)));
             self.accept(run);
         }
     }

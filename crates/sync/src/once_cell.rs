@@ -118,7 +118,7 @@ impl<T> OnceCell<T> {
     /// # Errors
     /// [`SetError`] with the value, and what stands in the way.
     pub fn set(&self, value: T) -> Result<(), SetError<T>> {
-        match self.leadership.try_take(1) {
+        match self.leadership.try_take(1, None) {
             Ok(()) => {
                 self.leader().succeed(value);
                 Ok(())
@@ -240,7 +240,7 @@ impl<T> Drop for Leader<'_, T> {
             self.cell.leadership.close();
         } else {
             // One permit is out and returns, so there is room for it.
-            let _ = self.cell.leadership.add(1);
+            let _ = self.cell.leadership.add(1, None);
         }
     }
 }

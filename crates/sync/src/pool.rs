@@ -193,7 +193,7 @@ impl<M: Manager> Pool<M> {
         shared
             .store
             .permits
-            .try_take(1)
+            .try_take(1, None)
             .map_err(|refusal| match refusal {
                 Refusal::Short => TryPoolError::Exhausted,
                 Refusal::Closed => TryPoolError::Closed,
@@ -225,7 +225,7 @@ impl<M: Manager> Pool<M> {
         while !self.is_closed() && self.shared.store.idle() < self.shared.options.min_idle as usize
         {
             cx.checkpoint()?;
-            if self.shared.store.permits.try_take(1).is_err() {
+            if self.shared.store.permits.try_take(1, None).is_err() {
                 break;
             }
             let mut lent = Lent::new(&self.shared);

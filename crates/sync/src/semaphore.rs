@@ -224,7 +224,7 @@ impl Semaphore {
         let mut take = Take::new(count);
         thread::wait(|task| take.poll(&self.shared.counter, task.waker()))
             .map_err(|_| AcquireError::Closed)?;
-        self.shared.counter.resource.trace("semaphore.acquire");
+        self.shared.counter.resource.trace(ACQUIRE);
         Ok(Held::unowed(count))
     }
 
@@ -233,8 +233,7 @@ impl Semaphore {
     /// # Panics
     /// If more than [`MAX_PERMITS`](Self::MAX_PERMITS) would be free.
     pub fn add_permits(&self, count: u64) {
-        self.shared.counter.resource.trace("semaphore.add");
-        let added = self.shared.counter.add(count);
+        let added = self.shared.counter.add(count, Some("semaphore.add"));
         assert!(added, "a semaphore holds at most {PERMITS_MAX} permits");
     }
 
@@ -268,6 +267,10 @@ impl fmt::Debug for Semaphore {
     }
 }
 
+/// What taking permits is called in a trace.
+const ACQUIRE: &str = "semaphore.acquire";
+const RELEASE: &str = "semaphore.release";
+
 static OPERATIONS: Operations = Operations {
     grant: "semaphore.grant",
     release: "semaphore.release",
@@ -288,20 +291,17 @@ impl Shared {
     }
 
     fn try_take(&self, count: u32) -> Result<(), TryAcquireError> {
-        match self.counter.try_take(count) {
-            Ok(()) => {
-                self.counter.resource.trace("semaphore.acquire");
-                Ok(())
-            }
+        match self.counter.try_take(count, Some(ACQUIRE)) {
+            Ok(()) => Ok(()),
             Err(Refusal::Short) => Err(TryAcquireError::NoPermits),
             Err(Refusal::Closed) => Err(TryAcquireError::Closed),
         }
     }
 
+    #[inline]
     fn release(&self, count: u32) {
-        self.counter.resource.trace("semaphore.release");
         // Were there too many, `add_permits` was called while so many were out; they are capped.
-        let _ = self.counter.add(u64::from(count));
+        let _ = self.counter.add(u64::from(count), Some(RELEASE));
     }
 }
 
@@ -332,13 +332,18 @@ impl<'a, C> Waiting<'a, C> {
         }
     }
 
-    fn poll(&mut self, task: &mut Context<'_>) -> Poll<Result<Held, AcquireError>> {
-        if !self.take.is_in_line()
+    /// Takes what is free without a place in line.
+    #[inline]
+    fn take_at_once(&self) -> Option<Held> {
+        let is_taken = !self.take.is_in_line()
             && CancelWait::check().is_none()
-            && self.shared.counter.try_take(self.take.need()).is_ok()
-        {
-            return Poll::Ready(Ok(self.taken()));
-        }
+            && (self.shared.counter)
+                .try_take(self.take.need(), Some(ACQUIRE))
+                .is_ok();
+        is_taken.then(|| self.held())
+    }
+
+    fn poll(&mut self, task: &mut Context<'_>) -> Poll<Result<Held, AcquireError>> {
         if let Poll::Ready(cancelled) = self.cancel.poll(task) {
             self.leave();
             return Poll::Ready(Err(cancelled.into()));
@@ -352,7 +357,10 @@ impl<'a, C> Waiting<'a, C> {
                 self.shared.counter.resource.trace("semaphore.leave");
                 Poll::Ready(Err(AcquireError::Closed))
             }
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(self.taken())),
+            Poll::Ready(Ok(())) => {
+                self.shared.counter.resource.trace(ACQUIRE);
+                Poll::Ready(Ok(self.held()))
+            }
         }
     }
 
@@ -360,8 +368,7 @@ impl<'a, C> Waiting<'a, C> {
         self.take.leave(&self.shared.counter);
     }
 
-    fn taken(&self) -> Held {
-        self.shared.counter.resource.trace("semaphore.acquire");
+    fn held(&self) -> Held {
         Held::new(self.cx, self.shared, self.take.need(), self.site)
     }
 }
@@ -389,9 +396,13 @@ pub struct AcquireOwned<'a, C>(Waiting<'a, C>);
 impl<'a, C> Future for Acquire<'a, C> {
     type Output = Result<SemaphorePermit<'a>, AcquireError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut self.get_mut().0;
         let shared = this.shared;
+        if let Some(held) = this.take_at_once() {
+            return Poll::Ready(Ok(SemaphorePermit::new(shared, held)));
+        }
         this.poll(task)
             .map_ok(|held| SemaphorePermit::new(shared, held))
     }
@@ -400,9 +411,13 @@ impl<'a, C> Future for Acquire<'a, C> {
 impl<C> Future for AcquireOwned<'_, C> {
     type Output = Result<OwnedSemaphorePermit, AcquireError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut self.get_mut().0;
         let shared = this.shared;
+        if let Some(held) = this.take_at_once() {
+            return Poll::Ready(Ok(OwnedSemaphorePermit::new(Arc::clone(shared), held)));
+        }
         this.poll(task)
             .map_ok(|held| OwnedSemaphorePermit::new(Arc::clone(shared), held))
     }

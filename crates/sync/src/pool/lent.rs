@@ -38,9 +38,8 @@ impl<M: Manager> Shared<M> {
     }
 
     fn return_permit(&self) {
-        self.store.permits.resource.trace("pool.release");
         // As many permits as were taken return, so there is room for them.
-        let _ = self.store.permits.add(1);
+        let _ = self.store.permits.add(1, Some("pool.release"));
     }
 
     /// Hands objects that are no longer counted to the manager.
@@ -287,7 +286,7 @@ impl Drop for Begun {
 impl std::fmt::Debug for Begun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Begun")
-            .field("kind", &self.obligation.as_ref().map(Obligation::kind))
+            .field("is_open", &self.obligation.is_some())
             .finish_non_exhaustive()
     }
 }

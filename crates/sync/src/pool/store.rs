@@ -198,7 +198,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Acquire(home) => {
-                        let has_permit = store.permits.try_take(1).is_ok();
+                        let has_permit = store.permits.try_take(1, None).is_ok();
                         prop_assert_eq!(has_permit, lent.len() < MAX);
                         if has_permit {
                             match store.pop_or_make(home) {
@@ -218,15 +218,15 @@ mod tests {
                         let object = lent.swap_remove(at);
                         idle.push(object);
                         store.push(home, object).unwrap();
-                        prop_assert!(store.permits.add(1));
+                        prop_assert!(store.permits.add(1, None));
                     }
                     Step::Discard(at) if at < lent.len() => {
                         lent.swap_remove(at);
                         store.uncount();
-                        prop_assert!(store.permits.add(1));
+                        prop_assert!(store.permits.add(1, None));
                     }
                     Step::Refill(home) => {
-                        if store.permits.try_take(1).is_ok() {
+                        if store.permits.try_take(1, None).is_ok() {
                             if store.try_make() {
                                 made += 1;
                                 idle.push(made);
@@ -234,7 +234,7 @@ mod tests {
                             } else {
                                 prop_assert_eq!(idle.len() + lent.len(), MAX);
                             }
-                            prop_assert!(store.permits.add(1));
+                            prop_assert!(store.permits.add(1, None));
                         }
                     }
                     Step::Reap(rest) => {
@@ -272,7 +272,7 @@ mod loom_tests {
             Next::Make => home,
         };
         store.push(home, object).unwrap();
-        assert!(store.permits.add(1));
+        assert!(store.permits.add(1, None));
     }
 
     fn check(store: &Store<usize>) {
@@ -306,13 +306,13 @@ mod loom_tests {
             let other = Arc::clone(&store);
             let user = thread::spawn(move || {
                 other.push(0, 0).unwrap();
-                assert!(other.permits.add(1));
+                assert!(other.permits.add(1, None));
                 permit(&other);
                 let Next::Found(object) = other.pop_or_make(1) else {
                     panic!("two exist, and at most one is lent");
                 };
                 other.push(1, object).unwrap();
-                assert!(other.permits.add(1));
+                assert!(other.permits.add(1, None));
             });
             use_one(&store, 0);
             user.join().unwrap();

@@ -70,9 +70,20 @@ impl Counter {
         self.state.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// Takes permits if that overtakes nobody.
+    /// Takes permits if that overtakes nobody; `operation` is what that is called in a trace, unless the caller says so itself.
     #[inline]
-    pub(crate) fn try_take(&self, need: u32) -> Result<(), Refusal> {
+    pub(crate) fn try_take(
+        &self,
+        need: u32,
+        operation: Option<&'static str>,
+    ) -> Result<(), Refusal> {
+        self.take_free(need)?;
+        self.moved(operation, -i64::from(need));
+        Ok(())
+    }
+
+    #[inline]
+    fn take_free(&self, need: u32) -> Result<(), Refusal> {
         let mut state = self.state.load(Ordering::Acquire);
         loop {
             if state & CLOSED != 0 {
@@ -87,10 +98,7 @@ impl Counter {
                 .state
                 .compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) => {
-                    self.moved(-i64::from(need));
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 Err(seen) => state = seen,
             }
         }
@@ -98,8 +106,9 @@ impl Counter {
 
     /// Tells that permits were taken or returned.
     #[inline]
-    fn moved(&self, change: i64) {
-        self.resource.trace_permits(change, || self.available());
+    fn moved(&self, operation: Option<&'static str>, change: i64) {
+        self.resource
+            .trace_permits(operation, change, || self.available());
     }
 
     /// Takes up to `count` permits out for good; says how many there were.
@@ -113,7 +122,7 @@ impl Counter {
                 .compare_exchange(state, next, Ordering::AcqRel, Ordering::Acquire)
             {
                 Ok(_) => {
-                    self.moved(-i64::try_from(taken).unwrap_or(i64::MAX));
+                    self.moved(None, -i64::try_from(taken).unwrap_or(i64::MAX));
                     return taken;
                 }
                 Err(seen) => state = seen,
@@ -122,8 +131,11 @@ impl Counter {
     }
 
     /// Returns permits and gives them to the line; false if there would be too many.
+    ///
+    /// `operation` is what that is called in a trace, unless the caller says so itself.
     #[must_use]
-    pub(crate) fn add(&self, count: u64) -> bool {
+    #[inline]
+    pub(crate) fn add(&self, count: u64, operation: Option<&'static str>) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             if count > PERMITS_MAX - (state / ONE).min(PERMITS_MAX) {
@@ -139,13 +151,18 @@ impl Counter {
                 Err(seen) => state = seen,
             }
         }
-        self.moved(i64::try_from(count).unwrap_or(i64::MAX));
+        self.moved(operation, i64::try_from(count).unwrap_or(i64::MAX));
         if state & WAITERS != 0 {
-            let mut wakers = Wakers::default();
-            self.serve(&mut lock(&self.waiters), &mut wakers);
-            wakers.wake();
+            self.serve_line();
         }
         true
+    }
+
+    #[cold]
+    fn serve_line(&self) {
+        let mut wakers = Wakers::default();
+        self.serve(&mut lock(&self.waiters), &mut wakers);
+        wakers.wake();
     }
 
     /// Gives nothing out any more; says whether that is new.
@@ -188,7 +205,7 @@ impl Counter {
                 Ordering::SeqCst,
             ) {
                 Ok(_) => {
-                    self.moved(-i64::from(need));
+                    self.moved(None, -i64::from(need));
                     return true;
                 }
                 Err(seen) => state = seen,
@@ -222,8 +239,11 @@ impl Take {
         if self.place.is_some() {
             return self.look(counter, waker);
         }
-        match counter.try_take(self.need) {
-            Ok(()) => return Poll::Ready(Ok(())),
+        match counter.take_free(self.need) {
+            Ok(()) => {
+                counter.moved(None, -i64::from(self.need));
+                return Poll::Ready(Ok(()));
+            }
             Err(Refusal::Closed) => return Poll::Ready(Err(Refusal::Closed)),
             Err(Refusal::Short) => {}
         }
@@ -290,10 +310,15 @@ impl Take {
     }
 
     /// Leaves the line; what was granted goes back, and what others now may have goes to them.
+    #[inline]
     pub(crate) fn leave(&mut self, counter: &Counter) {
-        let Some(place) = self.place.take() else {
-            return;
-        };
+        if let Some(place) = self.place.take() {
+            self.leave_place(place, counter);
+        }
+    }
+
+    #[cold]
+    fn leave_place(&self, place: Place, counter: &Counter) {
         let mut wakers = Wakers::default();
         let old = {
             let mut waiters = lock(&counter.waiters);
@@ -303,7 +328,7 @@ impl Take {
                 counter
                     .state
                     .fetch_add(u64::from(self.need) * ONE, Ordering::SeqCst);
-                counter.moved(i64::from(self.need));
+                counter.moved(None, i64::from(self.need));
             } else {
                 counter.resource.trace(counter.operations.leave);
             }
@@ -343,10 +368,10 @@ mod loom_tests {
             let other = Arc::clone(&counter);
             let waiter = thread::spawn(move || {
                 take(&other, 1).unwrap();
-                assert!(other.add(1));
+                assert!(other.add(1, None));
             });
             take(&counter, 1).unwrap();
-            assert!(counter.add(1));
+            assert!(counter.add(1, None));
             waiter.join().unwrap();
             assert_eq!(counter.available(), 1);
             assert_eq!(counter.state.load(Ordering::SeqCst) & WAITERS, 0);
@@ -361,11 +386,11 @@ mod loom_tests {
             let leaver = thread::spawn(move || {
                 let mut wait = Take::new(1);
                 if wait.poll(&other, Waker::noop()).is_ready() {
-                    assert!(other.add(1));
+                    assert!(other.add(1, None));
                 }
                 wait.leave(&other);
             });
-            assert!(counter.add(1));
+            assert!(counter.add(1, None));
             take(&counter, 1).unwrap();
             leaver.join().unwrap();
             assert_eq!(counter.available(), 0);

@@ -7,24 +7,20 @@ use std::sync::Arc;
 use asupersync_core::ObligationKind;
 use asupersync_kernel::{Cx, Obligation};
 
-use super::Shared;
+use super::{ACQUIRE, RELEASE, Shared};
 
 /// Permits and who owes them.
+///
+/// It is moved with every permit that is taken, so it is as few words as it can be.
 pub(super) struct Held {
+    /// None for permits of a thread outside the runtime: returned when dropped, and owed by nobody.
+    obligation: Option<Obligation>,
+    /// 0 if nothing is left to return.
     count: u32,
-    debt: Debt,
-}
-
-enum Debt {
-    /// A context's obligation.
-    Owed(Obligation),
-    /// Of a thread outside the runtime: returned when dropped, and owed by nobody.
-    Unowed,
-    /// Nothing is left to return.
-    Paid,
 }
 
 impl Held {
+    #[inline]
     pub(super) fn new<C>(
         cx: &Cx<C>,
         shared: &Arc<Shared>,
@@ -39,49 +35,46 @@ impl Held {
             site,
         );
         Self {
+            obligation: Some(obligation),
             count,
-            debt: Debt::Owed(obligation),
         }
     }
 
     pub(super) const fn unowed(count: u32) -> Self {
         Self {
+            obligation: None,
             count,
-            debt: Debt::Unowed,
         }
     }
 
     const fn paid() -> Self {
-        Self {
-            count: 0,
-            debt: Debt::Paid,
-        }
+        Self::unowed(0)
     }
 
     /// Ends the obligation without returning anything; says how many permits that leaves in the caller's hands.
     ///
     /// `None` if they were leaked and recovered, and so are in circulation again.
+    #[inline]
     fn settle(&mut self) -> Option<u32> {
         let count = std::mem::take(&mut self.count);
-        match std::mem::replace(&mut self.debt, Debt::Paid) {
-            Debt::Paid => None,
-            Debt::Unowed => Some(count),
-            // Returning the permits is what was owed, however it comes about.
-            Debt::Owed(obligation) => match obligation.commit() {
-                Err(leaked) if leaked.is_recovered() => None,
-                Ok(()) | Err(_) => Some(count),
-            },
+        // Returning the permits is what was owed, however it comes about.
+        match self.obligation.take().map(Obligation::commit) {
+            Some(Err(leaked)) if leaked.is_recovered() => None,
+            None | Some(Ok(()) | Err(_)) => Some(count),
         }
     }
 
     fn forget(&mut self, shared: &Shared) {
-        if self.settle().is_some() {
-            shared.counter.resource.trace("semaphore.release");
+        if self.settle().is_some_and(|count| count > 0) {
+            shared.counter.resource.trace(RELEASE);
         }
     }
 
+    #[inline]
     fn give_back(&mut self, shared: &Shared) {
-        if let Some(count) = self.settle() {
+        if let Some(count) = self.settle()
+            && count > 0
+        {
             shared.release(count);
         }
     }
@@ -96,7 +89,7 @@ impl Held {
         let rest = self.count.checked_sub(count)?;
         // If they were leaked and recovered, nothing is left to split.
         self.settle()?;
-        shared.counter.resource.trace("semaphore.acquire");
+        shared.counter.resource.trace(ACQUIRE);
         *self = Self::new(cx, shared, rest, site);
         Some(Self::new(cx, shared, count, site))
     }
@@ -110,10 +103,9 @@ impl Held {
     ) {
         let parts = [self.settle(), other.settle()];
         let sum: u64 = parts.into_iter().flatten().map(u64::from).sum();
-        shared.counter.resource.trace("semaphore.release");
         // Were there more, the counter would be wrong; what a guard cannot count goes back.
         let kept = u32::try_from(sum).unwrap_or(u32::MAX);
-        let _ = shared.counter.add(sum - u64::from(kept));
+        let _ = shared.counter.add(sum - u64::from(kept), Some(RELEASE));
         *self = Self::new(cx, shared, kept, site);
     }
 }
@@ -217,12 +209,14 @@ impl OwnedSemaphorePermit {
 }
 
 impl Drop for SemaphorePermit<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.held.give_back(self.shared);
     }
 }
 
 impl Drop for OwnedSemaphorePermit {
+    #[inline]
     fn drop(&mut self) {
         self.held.give_back(&self.shared);
     }
