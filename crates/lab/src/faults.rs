@@ -1,4 +1,4 @@
-//! Faults: what may happen to a task around any of its polls, and to the network.
+//! Faults: what may happen to a task around any of its polls, to the network, to a node, and to its disk.
 //!
 //! # How
 //! Each fault that has a chance is a question at each step; the answers are decisions of the schedule, so a run with faults is replayed, and made smaller, like any other.
@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::disk::DiskFaults;
 use crate::net::NetFaults;
 
 /// Which faults may happen, and how likely each is.
@@ -34,6 +35,8 @@ pub struct Faults {
     pub(crate) clock_jump: f64,
     pub(crate) clock_jump_max: Duration,
     pub(crate) net: NetFaults,
+    pub(crate) crash: f64,
+    pub(crate) disk: DiskFaults,
     pub(crate) limit: u32,
 }
 
@@ -57,6 +60,8 @@ impl Faults {
             clock_jump: 0.0,
             clock_jump_max: Duration::ZERO,
             net: NetFaults::none(),
+            crash: 0.0,
+            disk: DiskFaults::none(),
             limit: LIMIT,
         }
     }
@@ -117,6 +122,22 @@ impl Faults {
         self
     }
 
+    /// How likely a [`LabNode`](crate::LabNode) crashes: after each poll and job of its own, and within a job before each operation on its disk.
+    ///
+    /// A program that runs on nodes is to survive that, so its errors, cancellations and panics are findings as ever.
+    #[must_use]
+    pub const fn crash(mut self, chance: f64) -> Self {
+        self.crash = checked(chance);
+        self
+    }
+
+    /// What may go wrong with disks.
+    #[must_use]
+    pub const fn disk(mut self, faults: DiskFaults) -> Self {
+        self.disk = faults;
+        self
+    }
+
     /// How many faults a run has at most; 8 unless set.
     #[must_use]
     pub const fn at_most(mut self, limit: u32) -> Self {
@@ -124,7 +145,7 @@ impl Faults {
         self
     }
 
-    /// Whether any of them may happen around a poll.
+    /// Whether any of them may happen around a poll; what happens to the network and to disks is asked elsewhere.
     pub(crate) fn are_at_polls(&self) -> bool {
         let chances = [
             self.cancel,
@@ -133,6 +154,7 @@ impl Faults {
             self.delay,
             self.wake_storm,
             self.clock_jump,
+            self.crash,
         ];
         self.limit > 0 && chances.iter().any(|chance| *chance > 0.0)
     }

@@ -17,6 +17,7 @@ use asupersync_trace::{Fingerprint, ProcessKey, TraceEvent};
 
 use crate::config::LabConfig;
 use crate::instruments::{Instruments, Room};
+use crate::node::{NodeBook, NodeId, Place};
 use crate::process::Processes;
 
 /// What the schedule chooses from.
@@ -92,6 +93,9 @@ struct State {
     heirs: Vec<TaskId>,
     is_disturbed: bool,
     processes: Processes,
+    nodes: NodeBook,
+    /// Whether the step is a job, and no task's poll.
+    is_job: bool,
     now: Time,
     step: u64,
     /// In the order of their arrival.
@@ -230,6 +234,8 @@ impl LabHost {
                 heirs: Vec::new(),
                 is_disturbed: false,
                 processes,
+                nodes: NodeBook::default(),
+                is_job: false,
                 now: Time::ZERO,
                 step: 0,
                 choices,
@@ -293,6 +299,7 @@ impl LabHost {
         state.runnable.remove(index);
         let place = state.places.remove(index);
         state.processes.run(place);
+        state.is_job = matches!(choice, Choice::Job { .. });
         if let Choice::Job { number, .. } = &choice {
             self.note(&mut state, Event::JobStarted { job: *number });
         }
@@ -388,26 +395,66 @@ impl LabHost {
         due
     }
 
-    /// Queues a step of the host's own, in no region: a segment under way does not keep its sender's region open.
-    pub(crate) fn run_anywhere(&self, job: Box<dyn FnOnce() + Send>) {
-        self.queue_job(job, |job| Event::HostJobQueued { job });
-    }
-
-    fn queue_job(&self, run: Box<dyn FnOnce() + Send>, queued: impl FnOnce(u64) -> Event) {
-        let mut state = self.lock_at_home("a job was handed in");
-        let number = state.jobs;
-        state.jobs += 1;
-        self.note(&mut state, queued(number));
-        let place = state.processes.child();
-        state.arrive(Choice::Job { number, run }, place);
-    }
-
     /// Holds back what was to run now.
     pub(crate) fn hold(&self, choice: Choice, place: usize, time: Duration) {
         let mut state = self.lock();
         state.numbers += 1;
         let (at, number) = (state.now + time, state.numbers);
         state.timers.insert((at, number), Due::Hold(choice, place));
+    }
+
+    /// Queues a step of the host's own, in no region and on no node: a segment under way neither keeps its sender's region open nor vanishes with its sender.
+    pub(crate) fn run_anywhere(&self, job: Box<dyn FnOnce() + Send>) {
+        self.queue_job(job, Some(Place::NOWHERE));
+    }
+
+    fn queue_job(&self, run: Box<dyn FnOnce() + Send>, place: Option<Place>) {
+        let mut state = self.lock_at_home("a job was handed in");
+        let number = state.jobs;
+        state.jobs += 1;
+        let queued = match place {
+            Some(_) => Event::HostJobQueued { job: number },
+            None => Event::JobQueued { job: number },
+        };
+        self.note(&mut state, queued);
+        let process = state.processes.child();
+        if let Some(place) = place {
+            state.processes.settle(process, place);
+        }
+        state.arrive(Choice::Job { number, run }, process);
+    }
+
+    /// Whether the step is a job.
+    pub(crate) fn is_job(&self) -> bool {
+        self.lock().is_job
+    }
+
+    /// Where the process runs that runs now.
+    pub(crate) fn place(&self) -> Place {
+        self.lock().processes.place()
+    }
+
+    /// Looks at the nodes, or changes them.
+    pub(crate) fn with_nodes<R>(&self, act: impl FnOnce(&mut NodeBook, &mut Processes) -> R) -> R {
+        let state = &mut *self.lock();
+        act(&mut state.nodes, &mut state.processes)
+    }
+
+    /// Takes out the jobs of a node that have not begun.
+    pub(crate) fn take_jobs_of(&self, node: NodeId) -> Vec<Choice> {
+        let state = &mut *self.lock();
+        // What the tasks of the node had queued for themselves is no step any more.
+        state.may_be_stale = true;
+        let mut taken = Vec::new();
+        for index in (0..state.choices.len()).rev() {
+            let is_own = state.processes.place_of(state.places[index]).node == node;
+            if is_own && matches!(state.choices[index], Choice::Job { .. }) {
+                taken.push(state.choices.remove(index));
+                state.runnable.remove(index);
+                state.places.remove(index);
+            }
+        }
+        taken
     }
 
     /// The task may be disturbed by a storm from now on.
@@ -524,6 +571,9 @@ impl Host for LabHost {
         let mut state = self.lock_at_home("a task was woken");
         state.may_be_stale |= lane == Lane::Cancel;
         let place = state.processes.of_task(task.task_id());
+        if state.processes.place_of(place).node != NodeId::NOWHERE {
+            state.processes.remember(place, task.meddler());
+        }
         state.arrive(Choice::Task(task), place);
     }
 
@@ -578,7 +628,7 @@ impl Host for LabHost {
     }
 
     fn run_blocking(&self, job: Box<dyn FnOnce() + Send>) {
-        self.queue_job(job, |job| Event::JobQueued { job });
+        self.queue_job(job, None);
     }
 
     fn record(&self, event: Event) {

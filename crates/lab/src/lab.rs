@@ -14,10 +14,12 @@ use asupersync_trace::Trace;
 
 use crate::chaos;
 use crate::config::LabConfig;
+use crate::disk::LabDisks;
 use crate::host::{Choice, LabHost, Next};
 use crate::instruments::Instruments;
 use crate::invariant::{Invariants, Moment};
 use crate::net::LabNet;
+use crate::node::{Nodes, crash_nodes};
 use crate::oracle::{Law, Violation, check_finished, check_stalled, idle_holders, stalled_holders};
 use crate::report::{LabEnd, LabReport};
 use crate::schedule::Schedule;
@@ -49,7 +51,7 @@ impl LabRuntime {
         }
     }
 
-    /// Adds a driver of a higher layer, found by its type with `cx.port()`; a `NetPort` replaces the simulated network.
+    /// Adds a driver of a higher layer, found by its type with `cx.port()`; a `NetPort` replaces the simulated network, and an `FsPort` the simulated disks.
     #[must_use]
     pub fn port<P: Send + Sync + 'static>(mut self, port: P) -> Self {
         self.ports.push((TypeId::of::<P>(), Box::new(port)));
@@ -103,7 +105,9 @@ impl LabRuntime {
         let seed = self.config.seed;
         let host = Arc::new_cyclic(|host| {
             let net = LabNet::new(host.clone(), self.config.net.clone(), self.config.chaos.net);
-            let ports = net.add_to(self.ports);
+            let disks = LabDisks::new(host.clone(), self.config.chaos);
+            let mut ports = disks.add_to(net.add_to(self.ports));
+            ports.push((TypeId::of::<Nodes>(), Box::new(Nodes::new(host.clone()))));
             LabHost::new(self.config.clone(), instruments, ports)
         });
         let options = RootOptions {
@@ -212,10 +216,15 @@ fn turn(host: &LabHost, root: &Root, config: &LabConfig, invariants: &mut Invari
     }
     match host.next() {
         Next::GiveUp => return Turn::End(LabEnd::Abandoned),
-        Next::Run(Choice::Task(task), place) => chaos::run(host, config, task, place),
+        Next::Run(Choice::Task(task), place) => {
+            chaos::run(host, config, task, place);
+            crash_nodes(host);
+        }
         Next::Run(Choice::Job { run, .. }, _) => {
             // The kernel's jobs catch their own panics; a destructor's must not unwind past the root.
             let _ = catch_unwind(AssertUnwindSafe(|| run_job(run)));
+            host.may_crash(&config.chaos, host.place(), None);
+            crash_nodes(host);
         }
         Next::Idle => {
             look(host, invariants, false);

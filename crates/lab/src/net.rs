@@ -149,6 +149,11 @@ impl LabNet {
             .0
             .act(|state, _| state.config.set_slow(address, factor));
     }
+
+    /// The machine of an address goes down: nobody listens there any more, its connections are broken, and their peers are told.
+    pub(crate) fn crash(&self, ip: IpAddr) {
+        let _gone = self.0.act(|state, effects| state.crash(ip, effects));
+    }
 }
 
 impl LabNet {

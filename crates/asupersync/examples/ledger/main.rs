@@ -41,7 +41,7 @@ use std::sync::Arc;
 use asupersync::net::TcpListener;
 use asupersync::{Cx, RuntimeBuilder, run_main};
 
-use crate::service::{LedgerError, Stats, serve};
+use crate::service::{Acknowledge, LedgerError, ServeOptions, Stats, serve};
 
 const USAGE: &str = "\
 usage: ledger                                       drives itself, and audits
@@ -88,6 +88,11 @@ async fn listen(cx: &Cx, address: &str, journal: PathBuf) -> Result<(), Told> {
     // Whoever starts the service reads the port from here.
     eprintln!("ledger: listening on {address}");
     let stats = Arc::new(Stats::default());
-    serve(cx, &listener, &journal, &stats).await.flatten()?;
+    let options = ServeOptions {
+        journal: &journal,
+        stats: &stats,
+        acknowledge: Acknowledge::AfterSync,
+    };
+    serve(cx, &listener, options).await.flatten()?;
     Ok(())
 }

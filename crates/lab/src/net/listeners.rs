@@ -89,7 +89,7 @@ impl State {
         found.get(effects.choose(count) as usize).copied()
     }
 
-    fn listeners_where(&self, matches: impl Fn(SocketAddr) -> bool) -> Vec<ListenerId> {
+    pub(super) fn listeners_where(&self, matches: impl Fn(SocketAddr) -> bool) -> Vec<ListenerId> {
         let found = self
             .listeners
             .iter()

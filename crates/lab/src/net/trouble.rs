@@ -55,6 +55,24 @@ impl State {
         true
     }
 
+    /// The machine of an address goes down, and says so.
+    pub(super) fn crash(&mut self, ip: IpAddr, effects: &mut Effects<'_>) {
+        for id in self.listeners_where(|own| own.ip() == ip) {
+            self.close_listener(id, effects);
+        }
+        for end in [End::Client, End::Server] {
+            let own = |each: &Connection| {
+                let side = each.side(end);
+                side.open && side.address.ip() == ip
+            };
+            let connections = self.connections.iter().filter(|(_, each)| own(each));
+            let ids: Vec<ConnectionId> = connections.map(|(id, _)| *id).collect();
+            for id in ids {
+                self.abort(id, end, effects);
+            }
+        }
+    }
+
     /// Perhaps closes the way between two addresses for a while: both ways, or one of the two.
     pub(super) fn part_by_chance(&mut self, own: IpAddr, peer: IpAddr, effects: &mut Effects<'_>) {
         let decision = effects.fault(self.faults.partition, 3 * PARTS, Trouble::Partition);

@@ -11,6 +11,7 @@ mod net_half_open;
 mod net_laws;
 mod net_nature;
 mod net_partitions;
+mod nodes;
 mod search;
 mod timers;
 mod vars;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use asupersync_io::{ReadExt, WriteExt};
 use asupersync_kernel::{Cx, Scope};
-use asupersync_lab::{LabConfig, LabNet, LabRuntime, NetConfig, NetFaults, Search, Strategy};
+use asupersync_lab::{
+    LabConfig, LabNet, LabNode, LabRuntime, NetConfig, NetFaults, Search, Strategy,
+};
 use asupersync_net::{NetError, TcpConnectOptions, TcpListener, TcpStream};
 
 use crate::net_decisions::TestError;
@@ -358,4 +360,34 @@ fn a_systematic_search_turns_a_partition_and_an_arrival_round() {
         });
     let failure = report.failure.as_ref().expect("it is found");
     assert!(failure.number > 0, "the first run shows it already");
+}
+
+#[test]
+fn nodes_are_parted_by_their_addresses() {
+    check(NetConfig::default(), async |cx| {
+        let client = LabNode::new(&cx, "client", CLIENT);
+        let server = LabNode::new(&cx, "server", SERVER);
+        let end = cx
+            .region(async |scope: Scope<'_, TestError>| {
+                let served = server.start(&scope, async |cx: Cx| {
+                    let listener = TcpListener::bind(&cx, "0.0.0.0:80").await?;
+                    listener.accept(&cx).await?;
+                    Ok::<_, TestError>(cx.now())
+                });
+                net(scope.cx()).partition(&[CLIENT], &[SERVER]);
+                client.start(&scope, async |cx: Cx| {
+                    TcpStream::connect(&cx, SocketAddr::new(SERVER, 80)).await?;
+                    Ok::<_, TestError>(())
+                });
+                scope.cx().sleep(SECOND * 2).await?;
+                assert!(!served.is_finished());
+                net(scope.cx()).heal_all();
+                let at = served.join(scope.cx()).await.into_result();
+                assert_eq!(at.expect("it is reached").as_nanos(), 3_000_000_000);
+                Ok::<_, TestError>(())
+            })
+            .await;
+        end.into_result().expect("the scenario succeeds");
+        Ok(())
+    });
 }
