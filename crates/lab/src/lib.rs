@@ -41,6 +41,7 @@ mod process;
 mod quiet;
 mod report;
 mod schedule;
+mod script;
 mod search;
 mod seeds;
 mod shrink;
