@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -19,6 +19,8 @@ use crate::config::LabConfig;
 use crate::instruments::{Instruments, Room};
 use crate::node::{NodeBook, NodeId, Place};
 use crate::process::Processes;
+use crate::script::{Decided, DecisionKey, Script};
+use crate::seeds::mix;
 
 /// What the schedule chooses from.
 pub(crate) enum Choice {
@@ -53,6 +55,8 @@ pub(crate) enum Next {
 pub(crate) struct Decisions {
     pub(crate) picks: Vec<u32>,
     pub(crate) faults: Vec<u32>,
+    /// The same by who decided.
+    pub(crate) decided: Decided,
     /// Whether something was done after which a program may fail.
     pub(crate) is_disturbed: bool,
     /// Of the steps, if they were read.
@@ -83,9 +87,10 @@ struct State {
     reads_steps: bool,
     /// What was decided before and is to be decided again.
     scripted_picks: Option<Vec<u32>>,
-    scripted_faults: Option<Vec<u32>>,
+    scripted_faults: Option<Script>,
     picks: Vec<u32>,
     faults: Vec<u32>,
+    decided: BTreeMap<DecisionKey, u32>,
     /// How many faults happened by chance, and how many may.
     faults_done: u32,
     faults_max: u32,
@@ -229,6 +234,7 @@ impl LabHost {
                 scripted_faults: config.faults,
                 picks: Vec::new(),
                 faults: Vec::new(),
+                decided: BTreeMap::new(),
                 faults_done: 0,
                 faults_max: config.chaos.limit,
                 heirs: Vec::new(),
@@ -346,14 +352,20 @@ impl LabHost {
     ) -> u32 {
         let mut state = self.lock();
         let state = &mut *state;
-        let seed = state.processes.draw_decision(!state.seed);
-        let scripted = scripted(state.scripted_faults.as_ref(), state.faults.len(), count);
-        let decision = scripted.unwrap_or_else(|| {
-            let drawn = draw(&mut fastrand::Rng::with_seed(seed));
-            debug_assert!(drawn < count, "{drawn} is none of {count} decisions");
-            drawn
-        });
+        let key = state.processes.next_decision();
+        let decision = match &state.scripted_faults {
+            Some(script) => script.answer(state.faults.len(), key).min(count - 1),
+            None => {
+                let seed = mix(mix(!state.seed, key.0), key.1);
+                let drawn = draw(&mut fastrand::Rng::with_seed(seed));
+                debug_assert!(drawn < count, "{drawn} is none of {count} decisions");
+                drawn
+            }
+        };
         state.faults.push(decision);
+        if decision > 0 {
+            state.decided.insert(key, decision);
+        }
         decision
     }
 
@@ -508,6 +520,7 @@ impl LabHost {
         Decisions {
             picks: std::mem::take(&mut state.picks),
             faults: std::mem::take(&mut state.faults),
+            decided: Arc::new(std::mem::take(&mut state.decided)),
             is_disturbed: state.is_disturbed,
             fingerprint,
         }

@@ -134,7 +134,8 @@ impl LabRuntime {
         let decisions = host.take_decisions();
         drop_leftovers(&host);
         let instruments = host.take_instruments();
-        let instruments = instruments.expect("they are taken once, here");
+        let mut instruments = instruments.expect("they are taken once, here");
+        instruments.decided = decisions.decided;
         let trace = Trace { events };
         let mut violations = violations(&trace, seen, &end, &self.config);
         violations.extend(host.take_foreign().map(|foreign| Violation {

@@ -44,6 +44,7 @@ mod process;
 mod quiet;
 mod report;
 mod schedule;
+mod script;
 mod search;
 mod seeds;
 mod shrink;

@@ -6,6 +6,7 @@ use asupersync_trace::ProcessKey;
 
 use crate::keyed::TaskMap;
 use crate::node::{NodeId, Place};
+use crate::script::DecisionKey;
 use crate::seeds::mix;
 
 /// The processes of a run: the tasks and jobs, and what the host itself does.
@@ -148,11 +149,11 @@ impl Processes {
         mix(mix(seed, process.key.word()), process.draws)
     }
 
-    /// A number for the next decision in a step of who runs now.
-    pub(crate) fn draw_decision(&mut self, seed: u64) -> u64 {
+    /// Who runs now, for its next decision.
+    pub(crate) fn next_decision(&mut self) -> DecisionKey {
         let process = self.current();
         process.decisions += 1;
-        mix(mix(seed, process.key.word()), process.decisions)
+        (process.key.word(), process.decisions)
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::lab::LabRuntime;
 use crate::quiet::Quiet;
 use crate::report::{LabEnd, LabReport};
 use crate::schedule::{Cut, Schedule};
+use crate::script::Decided;
 use crate::shrink;
 use crate::strategy::{Chooser, Strategy};
 use crate::timeline::Timeline;
@@ -250,6 +252,7 @@ where
             fingerprint: report.fingerprint,
             trace: report.trace,
             is_redundant: report.end == LabEnd::Abandoned,
+            decided: Arc::clone(&instruments.decided),
         };
         (run, instruments)
     }
@@ -274,6 +277,8 @@ pub struct Run {
     pub trace: Trace,
     /// Whether it was given up because it could only repeat another.
     pub is_redundant: bool,
+    /// The answers of the schedule by who asked.
+    pub(crate) decided: Decided,
 }
 
 impl Run {
