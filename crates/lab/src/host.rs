@@ -57,6 +57,8 @@ pub(crate) struct Decisions {
     pub(crate) faults: Vec<u32>,
     /// The same by who decided.
     pub(crate) decided: Decided,
+    /// Whether anything but who goes next was to be decided.
+    pub(crate) has_asked: bool,
     /// Whether something was done after which a program may fail.
     pub(crate) is_disturbed: bool,
     /// Of the steps, if they were read.
@@ -518,6 +520,7 @@ impl LabHost {
             reads_steps.then(|| instruments.fingerprinter.fingerprint())
         });
         Decisions {
+            has_asked: !state.faults.is_empty(),
             picks: std::mem::take(&mut state.picks),
             faults: std::mem::take(&mut state.faults),
             decided: Arc::new(std::mem::take(&mut state.decided)),

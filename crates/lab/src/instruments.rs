@@ -17,6 +17,8 @@ pub(crate) struct Instruments {
     pub(crate) room: Room,
     /// What was decided in the last run.
     pub(crate) decided: Decided,
+    /// Whether anything but who goes next was to be decided in it.
+    pub(crate) has_asked: bool,
 }
 
 /// Memory for what a run keeps of who is runnable; empty between runs.
@@ -37,6 +39,7 @@ impl Instruments {
             events: Vec::new(),
             room: Room::default(),
             decided: Decided::default(),
+            has_asked: false,
         }
     }
 

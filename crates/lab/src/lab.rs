@@ -136,6 +136,7 @@ impl LabRuntime {
         let instruments = host.take_instruments();
         let mut instruments = instruments.expect("they are taken once, here");
         instruments.decided = decisions.decided;
+        instruments.has_asked = decisions.has_asked;
         let trace = Trace { events };
         let mut violations = violations(&trace, seen, &end, &self.config);
         violations.extend(host.take_foreign().map(|foreign| Violation {

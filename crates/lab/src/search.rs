@@ -2,7 +2,8 @@
 //!
 //! # How
 //! Strategies take turns, run by run; each has a state of its own that learns from its runs.
-//! A systematic strategy that finishes is a proof over everything that the runs recorded: there is no other order of the program's steps under this seed.
+//! Where faults may happen, or a network decides how long things take and how they are cut, that proves nothing, and the other strategies go on.
+//! A systematic strategy that finishes is otherwise a proof over everything that the runs recorded: there is no other order of the program's steps under this seed.
 //! Each run is told apart from others by the fingerprint of its order, so the number of different orders seen is the coverage.
 
 use std::collections::BTreeSet;
@@ -160,7 +161,7 @@ impl Search {
             report.redundant += worker.redundant;
             report.steps += worker.steps;
             classes.append(&mut worker.classes);
-            report.is_exhausted |= worker.choosers().any(Chooser::is_exhausted);
+            report.is_exhausted |= worker.proves() && worker.choosers().any(Chooser::is_exhausted);
             if let Some(systematic) = worker.choosers().find_map(Chooser::systematic) {
                 report.diverged = systematic.diverged();
                 report.systematic = Some(Systematic {
@@ -315,6 +316,8 @@ struct Worker<'s> {
     steps: u64,
     classes: BTreeSet<Fingerprint>,
     found: Option<(u64, Strategy, Run)>,
+    /// Whether a run asked for a fault, or for what the network does.
+    has_asked: bool,
 }
 
 impl<'s> Worker<'s> {
@@ -332,7 +335,13 @@ impl<'s> Worker<'s> {
             steps: 0,
             classes: BTreeSet::new(),
             found: None,
+            has_asked: false,
         }
+    }
+
+    /// Whether a systematic search that finishes has seen everything: faults and what the network does are drawn, and it does not turn them round.
+    const fn proves(&self) -> bool {
+        !self.has_asked
     }
 
     fn choosers(&self) -> impl Iterator<Item = &dyn Chooser> {
@@ -354,7 +363,8 @@ impl<'s> Worker<'s> {
             };
             if !instruments.chooser.begin(own) {
                 spent[strategy] = true;
-                if instruments.chooser.is_exhausted() {
+                let has_seen_all = instruments.chooser.is_exhausted();
+                if has_seen_all && self.proves() {
                     // Every class was seen; nobody can find anything any more.
                     found_at.fetch_min(number, Ordering::Relaxed);
                     return;
@@ -398,6 +408,7 @@ impl<'s> Worker<'s> {
             .fingerprint(self.search.counts_classes);
         let lab = LabRuntime::new(config);
         let (mut run, mut instruments) = program.run(lab, instruments);
+        self.has_asked |= instruments.has_asked;
         if run.finding.is_none() {
             instruments.events = std::mem::take(&mut run.trace.events);
         }
@@ -427,7 +438,7 @@ pub struct SearchReport {
     pub steps: u64,
     /// How many different orders were seen.
     pub classes: u64,
-    /// Whether every class of equivalent orders was explored, which proves that there is no other.
+    /// Whether every class of equivalent orders was explored, which proves that there is no other; never where faults or what the network does were to be decided.
     pub is_exhausted: bool,
     /// How far a systematic search came, if one took part.
     pub systematic: Option<Systematic>,
