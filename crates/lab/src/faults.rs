@@ -133,6 +133,11 @@ impl Faults {
         self
     }
 
+    /// Whether nothing of it ever happens.
+    pub(crate) fn never_happen(&self) -> bool {
+        self.is_none() && (self.limit == 0 || self.disk.never_happen())
+    }
+
     /// Whether nothing happens around polls; what happens to disks is asked elsewhere.
     pub(crate) fn is_none(&self) -> bool {
         let chances = [

@@ -3,6 +3,7 @@
 //! # How
 //! Strategies take turns, run by run; each has a state of its own that learns from its runs.
 //! A systematic strategy that finishes is a proof over everything that the runs recorded: there is no other order of the program's steps under this seed.
+//! Where faults may happen it proves nothing, since it does not turn them round; the other strategies then go on.
 //! Each run is told apart from others by the fingerprint of its order, so the number of different orders seen is the coverage.
 
 use std::collections::BTreeSet;
@@ -158,7 +159,7 @@ impl Search {
             report.redundant += worker.redundant;
             report.steps += worker.steps;
             classes.append(&mut worker.classes);
-            report.is_exhausted |= worker.choosers().any(Chooser::is_exhausted);
+            report.is_exhausted |= self.proves() && worker.choosers().any(Chooser::is_exhausted);
             if let Some(systematic) = worker.choosers().find_map(Chooser::systematic) {
                 report.diverged = systematic.diverged();
                 report.systematic = Some(Systematic {
@@ -182,6 +183,11 @@ impl Search {
     fn failure(&self, program: &dyn Program, number: u64, strategy: Strategy, run: Run) -> Failure {
         let config = self.config.clone().seed(run.seed).strategy(strategy);
         Failure::shrunk(program, &config, run, number, self.shrink_runs)
+    }
+
+    /// Whether a systematic search that finishes has seen everything: faults are drawn, and it does not turn them round.
+    fn proves(&self) -> bool {
+        self.config.chaos.never_happen()
     }
 
     /// The strategy of a run, and which of its runs it is.
@@ -349,7 +355,7 @@ impl<'s> Worker<'s> {
             };
             if !instruments.chooser.begin(own) {
                 spent[strategy] = true;
-                if instruments.chooser.is_exhausted() {
+                if self.search.proves() && instruments.chooser.is_exhausted() {
                     // Every class was seen; nobody can find anything any more.
                     found_at.fetch_min(number, Ordering::Relaxed);
                     return;
@@ -422,7 +428,7 @@ pub struct SearchReport {
     pub steps: u64,
     /// How many different orders were seen.
     pub classes: u64,
-    /// Whether every class of equivalent orders was explored, which proves that there is no other.
+    /// Whether every class of equivalent orders was explored, which proves that there is no other; never where faults may happen.
     pub is_exhausted: bool,
     /// How far a systematic search came, if one took part.
     pub systematic: Option<Systematic>,

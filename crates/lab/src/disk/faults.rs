@@ -75,6 +75,12 @@ impl DiskFaults {
         self.survival = checked(chance);
         self
     }
+
+    /// Whether nothing but a crash disturbs a disk.
+    pub(crate) fn never_happen(&self) -> bool {
+        let chances = [self.io_error, self.full, self.sync_failure];
+        chances.iter().all(|chance| *chance <= 0.0)
+    }
 }
 
 /// How likely each piece that was not synced survives, unless it is said otherwise.

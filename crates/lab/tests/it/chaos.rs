@@ -84,3 +84,14 @@ fn a_delay_shows_a_stale_lease_and_the_faults_that_are_not_needed_go() {
     let faults = failure.run.schedule.faults();
     assert_eq!(faults.iter().sum::<u32>(), 1, "the shortest delay will do");
 }
+
+#[test]
+fn a_search_goes_on_for_faults_when_every_order_was_seen() {
+    let faults = Faults::none().clock_jump(0.003, Duration::from_secs(1));
+    let report = Search::new(LabConfig::default().faults(faults)).run(stale_lease);
+    let failure = report.failure.expect("it is found");
+    // The systematic search of the portfolio has long finished by then.
+    assert!(failure.number > 20, "{failure}");
+    let search = Search::new(LabConfig::default()).strategies([Strategy::Dpor]);
+    assert!(search.run(stale_lease).is_exhausted);
+}

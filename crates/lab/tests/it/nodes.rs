@@ -502,8 +502,10 @@ fn a_systematic_search_goes_through_a_program_on_a_node() {
             })
             .await
         });
-        assert!(report.is_exhausted && report.diverged.is_none(), "{report}");
-        assert!(report.classes > 1, "{report}");
+        assert!(report.diverged.is_none(), "{report}");
+        assert!(report.classes > 1 && report.executions < 1_000, "{report}");
+        // With faults it has seen every order, and not every fault.
+        assert_eq!(report.is_exhausted, chance == 0.0, "{report}");
     }
 }
 
