@@ -33,6 +33,7 @@ pub use faults::DiskFaults;
 use crate::faults::Faults;
 use crate::host::LabHost;
 use crate::node::{NODE_CRASHED, NodeId, Place};
+use faults::{FULL, IO_ERROR, SYNC_FAILURE};
 use state::{Disk, FileId, HandleId};
 
 /// A disk, to look at it from within a program or after its node has crashed.
@@ -189,7 +190,7 @@ impl Operation<'_> {
 
     /// Whether a sync fails.
     fn sync_fails(&self) -> bool {
-        self.strikes(self.faults.disk.sync_failure, "disk.sync_failure")
+        self.strikes(self.faults.disk.sync_failure, SYNC_FAILURE)
     }
 }
 
@@ -223,11 +224,11 @@ impl Disks {
         };
         let disk = &self.faults.disk;
         match does {
-            Does::Write if operation.strikes(disk.full, "disk.full") => {
+            Does::Write if operation.strikes(disk.full, FULL) => {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             Does::Look | Does::Write | Does::Change
-                if operation.strikes(disk.io_error, "disk.io_error") =>
+                if operation.strikes(disk.io_error, IO_ERROR) =>
             {
                 return Err(io::Error::other("the disk failed, as the lab decided"));
             }

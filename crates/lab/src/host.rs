@@ -56,6 +56,8 @@ pub(crate) struct Decisions {
     pub(crate) faults: Vec<u32>,
     /// Whether something was done after which a program may fail.
     pub(crate) is_disturbed: bool,
+    /// Whether a node went down, and with it steps that were never taken.
+    pub(crate) has_crashed: bool,
     /// Of the steps, if they were read.
     pub(crate) fingerprint: Option<Fingerprint>,
 }
@@ -93,6 +95,7 @@ struct State {
     is_disturbed: bool,
     processes: Processes,
     nodes: NodeBook,
+    has_crashed: bool,
     /// Whether the step is a job, and no task's poll.
     is_job: bool,
     now: Time,
@@ -233,6 +236,7 @@ impl LabHost {
                 is_disturbed: false,
                 processes,
                 nodes: NodeBook::default(),
+                has_crashed: false,
                 is_job: false,
                 now: Time::ZERO,
                 step: 0,
@@ -393,6 +397,11 @@ impl LabHost {
         state.arrive(Choice::Job { number, run }, process);
     }
 
+    /// A node goes down.
+    pub(crate) fn note_crash(&self) {
+        self.lock().has_crashed = true;
+    }
+
     /// Whether the step is a job.
     pub(crate) fn is_job(&self) -> bool {
         self.lock().is_job
@@ -491,6 +500,7 @@ impl LabHost {
             picks: std::mem::take(&mut state.picks),
             faults: std::mem::take(&mut state.faults),
             is_disturbed: state.is_disturbed,
+            has_crashed: state.has_crashed,
             fingerprint,
         }
     }

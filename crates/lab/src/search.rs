@@ -3,7 +3,7 @@
 //! # How
 //! Strategies take turns, run by run; each has a state of its own that learns from its runs.
 //! A systematic strategy that finishes is a proof over everything that the runs recorded: there is no other order of the program's steps under this seed.
-//! Where faults may happen it proves nothing, since it does not turn them round; the other strategies then go on.
+//! Where faults may happen, or nodes crash, it proves nothing; the other strategies then go on.
 //! Each run is told apart from others by the fingerprint of its order, so the number of different orders seen is the coverage.
 
 use std::collections::BTreeSet;
@@ -159,7 +159,7 @@ impl Search {
             report.redundant += worker.redundant;
             report.steps += worker.steps;
             classes.append(&mut worker.classes);
-            report.is_exhausted |= self.proves() && worker.choosers().any(Chooser::is_exhausted);
+            report.is_exhausted |= worker.proves() && worker.choosers().any(Chooser::is_exhausted);
             if let Some(systematic) = worker.choosers().find_map(Chooser::systematic) {
                 report.diverged = systematic.diverged();
                 report.systematic = Some(Systematic {
@@ -183,11 +183,6 @@ impl Search {
     fn failure(&self, program: &dyn Program, number: u64, strategy: Strategy, run: Run) -> Failure {
         let config = self.config.clone().seed(run.seed).strategy(strategy);
         Failure::shrunk(program, &config, run, number, self.shrink_runs)
-    }
-
-    /// Whether a systematic search that finishes has seen everything: faults are drawn, and it does not turn them round.
-    fn proves(&self) -> bool {
-        self.config.chaos.never_happen()
     }
 
     /// The strategy of a run, and which of its runs it is.
@@ -256,6 +251,7 @@ where
             fingerprint: report.fingerprint,
             trace: report.trace,
             is_redundant: report.end == LabEnd::Abandoned,
+            has_crashed: report.has_crashed,
         };
         (run, instruments)
     }
@@ -280,6 +276,8 @@ pub struct Run {
     pub trace: Trace,
     /// Whether it was given up because it could only repeat another.
     pub is_redundant: bool,
+    /// Whether a node went down.
+    pub(crate) has_crashed: bool,
 }
 
 impl Run {
@@ -316,6 +314,7 @@ struct Worker<'s> {
     steps: u64,
     classes: BTreeSet<Fingerprint>,
     found: Option<(u64, Strategy, Run)>,
+    has_crashed: bool,
 }
 
 impl<'s> Worker<'s> {
@@ -333,6 +332,7 @@ impl<'s> Worker<'s> {
             steps: 0,
             classes: BTreeSet::new(),
             found: None,
+            has_crashed: false,
         }
     }
 
@@ -355,7 +355,7 @@ impl<'s> Worker<'s> {
             };
             if !instruments.chooser.begin(own) {
                 spent[strategy] = true;
-                if self.search.proves() && instruments.chooser.is_exhausted() {
+                if instruments.chooser.is_exhausted() && self.proves() {
                     // Every class was seen; nobody can find anything any more.
                     found_at.fetch_min(number, Ordering::Relaxed);
                     return;
@@ -370,6 +370,13 @@ impl<'s> Worker<'s> {
                 return;
             }
         }
+    }
+
+    /// Whether a systematic search that finishes has seen everything.
+    ///
+    /// Faults are drawn, and it does not turn them round; and of what a crash kept from running it knows nothing.
+    fn proves(&self) -> bool {
+        self.search.config.chaos.never_happen() && !self.has_crashed
     }
 
     /// Whether a run is this worker's: a systematic search knows only what it has done itself.
@@ -408,6 +415,7 @@ impl<'s> Worker<'s> {
         self.steps += run.steps;
         self.classes.extend(run.fingerprint);
         self.redundant += u64::from(run.is_redundant);
+        self.has_crashed |= run.has_crashed;
         if run.finding.is_none() {
             return false;
         }
@@ -428,7 +436,7 @@ pub struct SearchReport {
     pub steps: u64,
     /// How many different orders were seen.
     pub classes: u64,
-    /// Whether every class of equivalent orders was explored, which proves that there is no other; never where faults may happen.
+    /// Whether every class of equivalent orders was explored, which proves that there is no other; never where faults may happen or nodes crash.
     pub is_exhausted: bool,
     /// How far a systematic search came, if one took part.
     pub systematic: Option<Systematic>,

@@ -85,3 +85,9 @@ impl DiskFaults {
 
 /// How likely each piece that was not synced survives, unless it is said otherwise.
 const SURVIVAL: f64 = 0.5;
+/// What the trace calls a write that finds the disk full.
+pub(super) const FULL: &str = "disk.full";
+/// What the trace calls an operation that fails.
+pub(super) const IO_ERROR: &str = "disk.io_error";
+/// What the trace calls a sync that fails.
+pub(super) const SYNC_FAILURE: &str = "disk.sync_failure";
