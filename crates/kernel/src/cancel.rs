@@ -557,7 +557,8 @@ pub(crate) fn unmask(node: &NodeRef) {
 /// ```
 #[derive(Default)]
 pub struct CancelWait {
-    registered: Option<Registered>,
+    /// Boxed, since most waits never register and each of them has the room for it.
+    registered: Option<Box<Registered>>,
 }
 
 struct Registered {
@@ -625,15 +626,16 @@ impl CancelWait {
             .get_or_insert_default()
             .wakers
             .insert(waker.clone());
-        self.registered = Some(Registered {
+        self.registered = Some(Box::new(Registered {
             node: node.clone(),
             place,
             waker: waker.clone(),
-        });
+        }));
     }
 
     fn unregister(&mut self) {
-        if let Some(Registered { node, place, .. }) = self.registered.take() {
+        if let Some(registered) = self.registered.take() {
+            let Registered { node, place, .. } = *registered;
             let removed = node
                 .lock()
                 .extra
