@@ -29,11 +29,11 @@ use asupersync_fs::{DirEntry, FileIo, FileKind, FsDriver, FsPort, Metadata, Open
 use asupersync_kernel::{Cx, Event, Host};
 
 pub use faults::DiskFaults;
-use faults::{FULL, IO_ERROR, SYNC_FAILURE};
 
 use crate::faults::Faults;
 use crate::host::LabHost;
 use crate::node::{NODE_CRASHED, NodeId, Place};
+use faults::{FULL, IO_ERROR, SYNC_FAILURE};
 use state::{Disk, FileId, HandleId};
 
 /// A disk, to look at it from within a program or after its node has crashed.

@@ -145,6 +145,12 @@ impl Faults {
         self
     }
 
+    /// Whether nothing of it ever happens.
+    pub(crate) fn never_happen(&self) -> bool {
+        let are_none = self.disk.never_happen() && self.net.never_happen();
+        !self.are_at_polls() && (self.limit == 0 || are_none)
+    }
+
     /// Whether any of them may happen around a poll; what happens to the network and to disks is asked elsewhere.
     pub(crate) fn are_at_polls(&self) -> bool {
         let chances = [

@@ -61,6 +61,8 @@ pub(crate) struct Decisions {
     pub(crate) has_asked: bool,
     /// Whether something was done after which a program may fail.
     pub(crate) is_disturbed: bool,
+    /// Whether a node went down, and with it steps that were never taken.
+    pub(crate) has_crashed: bool,
     /// Of the steps, if they were read.
     pub(crate) fingerprint: Option<Fingerprint>,
 }
@@ -101,6 +103,7 @@ struct State {
     is_disturbed: bool,
     processes: Processes,
     nodes: NodeBook,
+    has_crashed: bool,
     /// Whether the step is a job, and no task's poll.
     is_job: bool,
     now: Time,
@@ -243,6 +246,7 @@ impl LabHost {
                 is_disturbed: false,
                 processes,
                 nodes: NodeBook::default(),
+                has_crashed: false,
                 is_job: false,
                 now: Time::ZERO,
                 step: 0,
@@ -438,6 +442,11 @@ impl LabHost {
         state.arrive(Choice::Job { number, run }, process);
     }
 
+    /// A node goes down.
+    pub(crate) fn note_crash(&self) {
+        self.lock().has_crashed = true;
+    }
+
     /// Whether the step is a job.
     pub(crate) fn is_job(&self) -> bool {
         self.lock().is_job
@@ -525,6 +534,7 @@ impl LabHost {
             faults: std::mem::take(&mut state.faults),
             decided: Arc::new(std::mem::take(&mut state.decided)),
             is_disturbed: state.is_disturbed,
+            has_crashed: state.has_crashed,
             fingerprint,
         }
     }

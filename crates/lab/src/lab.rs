@@ -155,6 +155,7 @@ impl LabRuntime {
             seed,
             schedule: Schedule::new(decisions.picks, decisions.faults, self.config.cut),
             is_disturbed: decisions.is_disturbed,
+            has_crashed: decisions.has_crashed,
             fingerprint,
             steps: host.steps(),
             elapsed,

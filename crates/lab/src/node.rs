@@ -116,12 +116,10 @@ impl LabNode {
         let elsewhere = Elsewhere::new(&host, self.id);
         let handle = scope.spawn_with(options, task);
         drop(elsewhere);
-        host.with_nodes(|book, _| {
-            // It is stopped as a task that the crash has found.
-            if book.state(self.id) == NodeState::Down {
-                book.get(self.id).state = NodeState::Falling;
-            }
-        });
+        // On a node that is down it is stopped as a task that the crash has found.
+        if host.with_nodes(|book, _| book.fall_again(self.id)) {
+            host.injected(None, IS_DOWN);
+        }
         handle
     }
 
@@ -303,6 +301,16 @@ impl NodeBook {
         was_up
     }
 
+    /// What was started on it while it was down is to be stopped; false if it was not down.
+    fn fall_again(&mut self, id: NodeId) -> bool {
+        let node = self.get(id);
+        let was_down = node.state == NodeState::Down;
+        if was_down {
+            node.state = NodeState::Falling;
+        }
+        was_down
+    }
+
     /// Whether it is not down yet; then the waker is called when it is.
     fn wait_down(&mut self, id: NodeId, waker: &Waker) -> bool {
         let node = self.get(id);
@@ -434,6 +442,7 @@ pub(crate) fn crash_nodes(host: &LabHost) {
     while let Some((node, ip)) = host.with_nodes(|book, _| book.falling()) {
         // Who closes regions of the node belongs to the life that has ended.
         let elsewhere = Elsewhere::new(host, node);
+        host.note_crash();
         if let Some(net) = port::<LabNet>(host) {
             net.crash(ip);
         }
@@ -468,5 +477,7 @@ fn port<P: 'static>(host: &LabHost) -> Option<&P> {
 
 /// What the trace calls a crash.
 const CRASH: &str = "node.crash";
+/// What the trace says when something is started on a node that is down.
+const IS_DOWN: &str = "node.is_down";
 /// What is said to whatever goes on after it.
 pub(crate) const NODE_CRASHED: &str = "the node has crashed";

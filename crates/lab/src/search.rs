@@ -2,8 +2,8 @@
 //!
 //! # How
 //! Strategies take turns, run by run; each has a state of its own that learns from its runs.
-//! Where faults may happen, or a network decides how long things take and how they are cut, that proves nothing, and the other strategies go on.
-//! A systematic strategy that finishes is otherwise a proof over everything that the runs recorded: there is no other order of the program's steps under this seed.
+//! A systematic strategy that finishes is a proof over everything that the runs recorded: there is no other order of the program's steps under this seed.
+//! Where faults may happen, nodes crash, or a network decides how long things take and how they are cut, it proves nothing; the other strategies then go on.
 //! Each run is told apart from others by the fingerprint of its order, so the number of different orders seen is the coverage.
 
 use std::collections::BTreeSet;
@@ -254,6 +254,7 @@ where
             trace: report.trace,
             is_redundant: report.end == LabEnd::Abandoned,
             decided: Arc::clone(&instruments.decided),
+            has_crashed: report.has_crashed,
         };
         (run, instruments)
     }
@@ -280,6 +281,8 @@ pub struct Run {
     pub is_redundant: bool,
     /// The answers of the schedule by who asked.
     pub(crate) decided: Decided,
+    /// Whether a node went down.
+    pub(crate) has_crashed: bool,
 }
 
 impl Run {
@@ -318,6 +321,7 @@ struct Worker<'s> {
     found: Option<(u64, Strategy, Run)>,
     /// Whether a run asked for a fault, or for what the network does.
     has_asked: bool,
+    has_crashed: bool,
 }
 
 impl<'s> Worker<'s> {
@@ -336,12 +340,8 @@ impl<'s> Worker<'s> {
             classes: BTreeSet::new(),
             found: None,
             has_asked: false,
+            has_crashed: false,
         }
-    }
-
-    /// Whether a systematic search that finishes has seen everything: faults and what the network does are drawn, and it does not turn them round.
-    const fn proves(&self) -> bool {
-        !self.has_asked
     }
 
     fn choosers(&self) -> impl Iterator<Item = &dyn Chooser> {
@@ -381,6 +381,13 @@ impl<'s> Worker<'s> {
         }
     }
 
+    /// Whether a systematic search that finishes has seen everything.
+    ///
+    /// Faults and what the network does are drawn, and it does not turn them round; and of what a crash kept from running it knows nothing.
+    fn proves(&self) -> bool {
+        self.search.config.chaos.never_happen() && !self.has_asked && !self.has_crashed
+    }
+
     /// Whether a run is this worker's: a systematic search knows only what it has done itself.
     fn does(&self, strategy: usize, own: u64) -> bool {
         match self.search.strategies[strategy] {
@@ -418,6 +425,7 @@ impl<'s> Worker<'s> {
         self.steps += run.steps;
         self.classes.extend(run.fingerprint);
         self.redundant += u64::from(run.is_redundant);
+        self.has_crashed |= run.has_crashed;
         if run.finding.is_none() {
             return false;
         }
@@ -438,7 +446,7 @@ pub struct SearchReport {
     pub steps: u64,
     /// How many different orders were seen.
     pub classes: u64,
-    /// Whether every class of equivalent orders was explored, which proves that there is no other; never where faults or what the network does were to be decided.
+    /// Whether every class of equivalent orders was explored, which proves that there is no other; never where faults or what the network does were to be decided, or nodes crash.
     pub is_exhausted: bool,
     /// How far a systematic search came, if one took part.
     pub systematic: Option<Systematic>,

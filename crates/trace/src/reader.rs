@@ -81,6 +81,8 @@ pub struct StepReader {
     is_finished: bool,
     /// The closing region of which the last child has ended in this step.
     last_end: Option<Object>,
+    /// A fault struck in this step, which may end tasks that are not polled.
+    is_struck: bool,
     /// The host drops what is left.
     is_over: bool,
 }
@@ -140,6 +142,7 @@ impl StepReader {
             places: Map::default(),
             is_finished: false,
             last_end: None,
+            is_struck: false,
             is_over: false,
         }
     }
@@ -216,6 +219,7 @@ impl StepReader {
         self.current = START;
         self.is_finished = false;
         self.last_end = None;
+        self.is_struck = false;
     }
 
     fn see(&mut self, event: &Event) {
@@ -243,6 +247,7 @@ impl StepReader {
             Event::RegionClosing { region, .. } => self.closing(*region),
             Event::RegionFinalizing { region } => self.finalizing(*region),
             Event::RegionClosed { region } => self.closed(*region),
+            Event::FaultInjected { .. } => self.is_struck = true,
             Event::RegionAbandoned { region, heir } => self.abandoned(*region, *heir),
             Event::ObligationReserved {
                 obligation, holder, ..
@@ -336,10 +341,14 @@ impl StepReader {
 
     fn ended(&mut self, task: TaskId, severity: Severity) {
         let process = self.tasks.get(&task).copied();
-        if process.is_some_and(|process| process != self.current) {
-            // Only its own poll ends a task, unless the host drops it.
-            self.is_over = true;
-            return;
+        if let Some(process) = process.filter(|process| *process != self.current) {
+            if !self.is_struck {
+                // Only its own poll ends a task, unless the host drops it.
+                self.is_over = true;
+                return;
+            }
+            // It was dropped by a crash, before or after any step that it might have taken.
+            self.access(Object::Cancel(self.key(process)), Mode::Write);
         }
         let key = match process {
             Some(process) => self.key(process),

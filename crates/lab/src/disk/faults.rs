@@ -75,12 +75,19 @@ impl DiskFaults {
         self.survival = checked(chance);
         self
     }
+
+    /// Whether nothing but a crash disturbs a disk.
+    pub(crate) fn never_happen(&self) -> bool {
+        let chances = [self.io_error, self.full, self.sync_failure];
+        chances.iter().all(|chance| *chance <= 0.0)
+    }
 }
 
 /// How likely each piece that was not synced survives, unless it is said otherwise.
 const SURVIVAL: f64 = 0.5;
-
-/// The names of what goes wrong, in the trace.
+/// What the trace calls a write that finds the disk full.
 pub(super) const FULL: &str = "disk.full";
+/// What the trace calls an operation that fails.
 pub(super) const IO_ERROR: &str = "disk.io_error";
+/// What the trace calls a sync that fails.
 pub(super) const SYNC_FAILURE: &str = "disk.sync_failure";

@@ -127,6 +127,14 @@ impl NetFaults {
         self.half_open_max = max;
         self
     }
+
+    /// Whether none of it ever happens.
+    pub(crate) fn never_happen(&self) -> bool {
+        let segments = [self.loss, self.duplicate, self.reorder, self.slow_peer];
+        let connections = [self.refuse, self.reset, self.partition, self.half_open];
+        let mut chances = segments.iter().chain(&connections);
+        chances.all(|chance| *chance <= 0.0)
+    }
 }
 
 /// Something that went wrong.

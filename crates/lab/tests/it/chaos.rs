@@ -120,3 +120,14 @@ fn a_fault_strikes_whom_it_struck_also_where_others_go_first() {
     }
     assert!(tried > 0, "the lease was never delayed");
 }
+
+#[test]
+fn a_search_goes_on_for_faults_when_every_order_was_seen() {
+    let faults = Faults::none().clock_jump(0.003, Duration::from_secs(1));
+    let report = Search::new(LabConfig::default().faults(faults)).run(stale_lease);
+    let failure = report.failure.expect("it is found");
+    // The systematic search of the portfolio has long finished by then.
+    assert!(failure.number > 20, "{failure}");
+    let search = Search::new(LabConfig::default()).strategies([Strategy::Dpor]);
+    assert!(search.run(stale_lease).is_exhausted);
+}
