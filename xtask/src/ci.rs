@@ -374,6 +374,7 @@ impl Ci {
         for suite in [&bench::KERNEL, &bench::LAB, &bench::SYNC] {
             is_success &= bench::run_built(suite, &smoke, &self.workspace.target)?;
         }
+        is_success &= bench::recorder::smoke(&self.workspace.target)?;
         let mut raptorq = self.binary("asupersync-bench-raptorq");
         is_success &= self
             .logged("bench-raptorq", raptorq.arg("--smoke"), STEP_LIMIT)?
@@ -397,7 +398,8 @@ impl Ci {
                     .is_success;
             }
         }
-        let detail = format!("kernel, sync, raptorq and {targets} bench targets, briefly");
+        let detail =
+            format!("kernel, lab, sync, recorder, raptorq and {targets} bench targets, briefly");
         Ok(if is_success {
             End::passed(detail)
         } else {

@@ -1,13 +1,14 @@
 //! The rows under our lab.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use asupersync_core::Cancelled;
 use asupersync_kernel::{Cx, Scope};
-use asupersync_lab::{LabConfig, Search, Strategy};
+use asupersync_lab::{LabConfig, LabRuntime, Search, Strategy};
 use asupersync_sync::{LockError, Mutex, mpsc};
 
-use super::{MESSAGES, ROUNDS, TASKS};
+use super::{MESSAGES, NAP_SHORTEST, NAP_STEP, ROUNDS, SLEEPERS, TASKS};
 use crate::meter::{Meter, Sample, Size};
 
 fn search(size: Size, run: impl FnOnce(&Search) -> u64) -> Sample {
@@ -69,4 +70,34 @@ pub(crate) fn channel(size: Size) -> Sample {
         report.assert_clean();
         report.executions
     })
+}
+
+/// Sleepers over simulated seconds: the first naps for seconds, the last for hours.
+pub(crate) fn sleepers(size: Size) -> Sample {
+    let mut whole = Sample::default();
+    let span = Duration::from_secs(size.ops);
+    for seed in 0..size.batches {
+        let config = LabConfig::default().seed(seed).max_steps(u64::MAX);
+        let meter = Meter::start();
+        let report = LabRuntime::new(config).run(async |cx: Cx| {
+            let end = cx.region(async |scope: Scope<'_, Cancelled>| {
+                for index in 0..SLEEPERS {
+                    let nap = NAP_SHORTEST + NAP_STEP * index * index;
+                    scope.spawn(async move |cx: Cx| {
+                        while cx.now().as_nanos() < span.as_nanos() as u64 {
+                            cx.sleep(nap).await?;
+                        }
+                        Ok::<_, Cancelled>(())
+                    });
+                }
+                Ok::<_, Cancelled>(())
+            });
+            end.await
+        });
+        let sample = meter.stop(report.elapsed.as_secs());
+        report.assert_clean();
+        assert!(report.elapsed >= span);
+        whole = whole.and(sample);
+    }
+    whole
 }

@@ -22,14 +22,14 @@ type End = Result<(), FileTestError>;
 
 /// Runs a scenario in a folder of its own, on both hosts.
 fn check(scenario: impl AsyncFn(&Cx, &Path) -> End + Copy) {
-    on_both_hosts(async move |cx| {
-        let folder = tempfile::tempdir().unwrap();
-        let end = async {
-            // The lab's disk is empty.
-            fs::create_dir_all(&cx, folder.path()).await?;
-            scenario(&cx, folder.path()).await
+    on_both_hosts(|cx| async move {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        // The lab's disk is empty.
+        let end = fs::create_dir_all(&cx, folder.path()).await;
+        let end = match end {
+            Ok(()) => scenario(&cx, folder.path()).await,
+            Err(error) => Err(error.into()),
         };
-        let end = end.await;
         assert!(end.is_ok(), "the scenario failed: {end:?}");
     });
 }

@@ -36,7 +36,10 @@ pub use asupersync_macros::{main, test};
 #[cfg(feature = "net")]
 pub use asupersync_net as net;
 #[cfg(feature = "runtime")]
-pub use asupersync_runtime::{MonitorConfig, Runtime, RuntimeBuilder, exit_code, run_main};
+pub use asupersync_runtime::{
+    FlightConfig, FlightError, FlightRecorder, MonitorConfig, Runtime, RuntimeBuilder, exit_code,
+    run_main,
+};
 #[cfg(feature = "stream")]
 pub use asupersync_stream as stream;
 #[cfg(feature = "sync")]

@@ -1,16 +1,17 @@
 //! `asupersync lab`: schedules of small programs searched, replayed and shown.
 //!
-//! The programs are those of the zoo; crashpacks of tests can be shown and compared, and are replayed by their tests.
+//! The programs are those of the zoo; crashpacks of tests, and what flight recorders saved, can be shown and compared; a crashpack is replayed by its test.
 
 mod explore;
 mod oracles;
 mod pack;
 mod picture;
+mod show;
 mod zoo;
 
 use std::path::PathBuf;
 
-use asupersync_lab::{CrashpackError, UnknownStrategy};
+use asupersync_lab::{CrashpackError, DecodeError, UnknownStrategy};
 use asupersync_zoo::{Program, programs};
 use clap::Subcommand;
 use thiserror::Error;
@@ -28,10 +29,10 @@ pub(crate) enum Command {
     Replay(pack::ReplayOptions),
     /// Make the schedule of a crashpack smaller.
     Minimize(pack::MinimizeOptions),
-    /// Show where the traces of two crashpacks part.
-    Diff(pack::DiffOptions),
-    /// Show what led to the failure in a crashpack, in the terminal or as a picture.
-    Show(pack::ShowOptions),
+    /// Show where the traces of two crashpacks or recordings part.
+    Diff(show::DiffOptions),
+    /// Show what led to the failure in a crashpack, or what a flight recorder saved, in the terminal or as a picture.
+    Show(show::ShowOptions),
     /// List the laws that every run is checked against, or break each on purpose.
     Oracles(oracles::Options),
 }
@@ -48,6 +49,12 @@ pub(crate) enum CommandError {
         path: PathBuf,
         #[source]
         source: CrashpackError,
+    },
+    #[error("{} cannot be opened", path.display())]
+    Recording {
+        path: PathBuf,
+        #[source]
+        source: DecodeError,
     },
     #[error("{} cannot be written", path.display())]
     Write {
@@ -72,8 +79,8 @@ pub(crate) fn run(command: Command) -> Result<(), CommandError> {
         Command::Explore(options) => explore::explore(&options),
         Command::Replay(options) => pack::replay(&options),
         Command::Minimize(options) => pack::minimize(&options),
-        Command::Diff(options) => pack::diff(&options),
-        Command::Show(options) => pack::show(&options),
+        Command::Diff(options) => show::diff(&options),
+        Command::Show(options) => show::show(&options),
         Command::Oracles(options) => oracles::run(&options),
     }
 }

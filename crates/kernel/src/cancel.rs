@@ -131,7 +131,7 @@ fn request_one(node: &NodeRef, asked: Asked, now: Time) -> Vec<Inherited> {
         });
         return Vec::new();
     };
-    node.record(|| Event::CancelRequested {
+    node.record_structure(|| Event::CancelRequested {
         subject: node.subject(),
         kind,
     });
@@ -391,7 +391,7 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
     if let Some(timer) = timer {
         node.host().timer_cancel(*timer);
     }
-    node.record(|| Event::CancelEscalated {
+    node.record_structure(|| Event::CancelEscalated {
         subject: node.subject(),
         stage,
     });
@@ -510,7 +510,7 @@ pub(crate) fn begin_cleanup(node: &NodeRef, reason: &CancelReason) {
     let now = node.host().now();
     let asked = Asked::new(reason.clone(), node.depth());
     if accept(node, asked, now).is_some() {
-        node.record(|| Event::CancelRequested {
+        node.record_structure(|| Event::CancelRequested {
             subject: node.subject(),
             kind: reason.kind(),
         });

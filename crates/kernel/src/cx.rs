@@ -161,7 +161,7 @@ impl<C> Cx<C> {
             .lock()
             .extra
             .as_ref()
-            .and_then(|extra| extra.name.clone())
+            .and_then(|extra| extra.name.as_ref().map(ToString::to_string))
     }
 
     /// The worker on whose thread the call is made, if it is one of the host's.

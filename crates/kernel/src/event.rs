@@ -1,6 +1,7 @@
 //! What the kernel tells a host that records.
 //!
 //! Events are emitted only while the host's [`KernelConfig::record`](crate::KernelConfig::record) is set; a host that does not record pays one predictable branch.
+//! Those of the structure, which are the beginnings and ends of tasks, regions, cancellations and obligations, are also emitted for [`KernelConfig::record_structure`](crate::KernelConfig::record_structure).
 
 use std::fmt;
 use std::ops::Deref;
@@ -45,6 +46,15 @@ impl Name {
         Self(Text::Shared(Arc::from(text)))
     }
 
+    /// The text, if it stands in the program's own.
+    #[must_use]
+    pub const fn as_static(&self) -> Option<&'static str> {
+        match &self.0 {
+            Text::Static(text) => Some(text),
+            Text::Shared(_) => None,
+        }
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -76,6 +86,12 @@ impl PartialEq for Name {
 }
 
 impl Eq for Name {}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -319,6 +335,11 @@ pub enum Event {
     FailureTaken {
         /// Whose end.
         task: TaskId,
+    },
+    /// A recorder of bounded size keeps the newest events: so many that came before the next are gone.
+    EventsOverwritten {
+        /// How many.
+        count: u64,
     },
     /// Permits of a counter were taken or returned.
     PermitsMoved {

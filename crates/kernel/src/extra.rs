@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use asupersync_core::{Budget, Severity};
 
+use crate::event::Name;
 use crate::host::TimerKey;
 use crate::node::NodeRef;
 use crate::obligation::Record;
@@ -25,7 +26,7 @@ pub(crate) struct Extra {
     /// The node's budget where it differs from its region's.
     pub(crate) budget: Option<Budget>,
     pub(crate) cost_spent: u64,
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<Name>,
     /// Fires at the node's own deadline.
     pub(crate) deadline_timer: Option<TimerKey>,
     /// Wakers of combinators between the node and its leaves.

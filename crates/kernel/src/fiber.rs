@@ -65,7 +65,7 @@ impl<Fut: Future<Output: IntoOutcome>> Future for Fiber<'_, Fut> {
             outcome = Outcome::Panicked(leak);
         }
         let severity = outcome.severity();
-        node.record(|| Event::TaskEnded {
+        node.record_structure(|| Event::TaskEnded {
             task: node.task_id(),
             severity,
         });

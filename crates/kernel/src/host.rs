@@ -3,6 +3,7 @@
 //! The production host and the lab host implement [`Host`]; nothing else of the kernel differs between them.
 
 use std::any::{Any, TypeId};
+use std::path::PathBuf;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -47,6 +48,10 @@ pub struct TimerKey {
 pub struct KernelConfig {
     /// Whether [`Host::record`] wants events.
     pub record: bool,
+    /// Whether [`Host::record`] wants at least what becomes of tasks, regions, cancellations and obligations; not each poll, wake and operation.
+    ///
+    /// Recording these allocates nothing and takes no lock.
+    pub record_structure: bool,
     /// Whether [`Host::record`] wants at least the operations on locks and permits, each under the task in whose poll it was done.
     pub record_holds: bool,
     /// Whether each obligation is recorded with its creation site; otherwise only counted.
@@ -65,6 +70,7 @@ impl Default for KernelConfig {
     fn default() -> Self {
         Self {
             record: false,
+            record_structure: false,
             record_holds: false,
             record_obligations: cfg!(debug_assertions),
             strict_obligations: false,
@@ -131,6 +137,20 @@ pub enum Report {
         worker: WorkerId,
         /// For how long, at least.
         running: Duration,
+    },
+    /// The flight recorder saved what happened last in a file.
+    FlightSaved {
+        /// What made it: `panic`, `leak`, `unfinished`.
+        cause: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The flight recorder could not save what happened last.
+    FlightNotSaved {
+        /// What made it try.
+        cause: &'static str,
+        /// Why it could not.
+        message: String,
     },
     /// Code of the program panicked where no outcome can carry it, such as in a waker.
     PanicContained {

@@ -40,6 +40,7 @@ mod root;
 mod scope;
 mod sleep;
 mod state;
+mod tagged;
 mod task;
 mod waker;
 

@@ -132,6 +132,8 @@ pub(crate) struct RegionTail {
     pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) budget: Budget,
     pub(crate) record: bool,
+    /// Whether the host wants at least the events of the structure.
+    pub(crate) record_structure: bool,
     /// Whether the host wants operations at least.
     pub(crate) record_operations: bool,
     /// Whether obligations are more than a count: recorded, gauged, or told of when they are dropped.
@@ -332,7 +334,15 @@ impl Header {
         }
     }
 
-    /// Hands an event to the host, if it records.
+    /// Hands an event of the structure to the host, if it records those.
+    #[inline]
+    pub(crate) fn record_structure(&self, event: impl FnOnce() -> Event) {
+        if self.region().record_structure {
+            self.tell(event);
+        }
+    }
+
+    /// Hands an event to the host, if it records all.
     #[inline]
     pub(crate) fn record(&self, event: impl FnOnce() -> Event) {
         if self.region().record {

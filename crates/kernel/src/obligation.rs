@@ -25,6 +25,7 @@ use crate::extra::Extra;
 use crate::host::{KernelConfig, LeakEscalation, Owed, Report};
 use crate::mutation::{Mutation, is_on};
 use crate::node::{Header, NodeRef};
+use crate::tagged::Tagged;
 
 /// The resource behind an obligation, which can take back what a leaked guard still holds.
 pub trait Recover: Send + Sync {
@@ -72,8 +73,8 @@ pub(crate) struct Record {
 pub struct Obligation {
     /// Alive while the obligation counts among the open ones.
     holder: NonNull<Header>,
-    /// Only where more is wanted than a count.
-    full: Option<Box<Full>>,
+    /// Only where more is wanted than a count: a name under which the host is told of it, or all that is kept of it.
+    detail: Tagged<Full>,
 }
 
 /// What an obligation has where it is recorded, gauged or reported.
@@ -159,7 +160,11 @@ impl Obligation {
         let owed = Owed { kind, site };
         Self {
             holder: holder.as_non_null(),
-            full: (!is_plain).then(|| Full::new(holder, owed, is_counted, is_told_always, recover)),
+            detail: if is_plain {
+                Tagged::NOTHING
+            } else {
+                Full::or_name(holder, owed, is_counted, is_told_always, recover)
+            },
         }
     }
 
@@ -194,7 +199,7 @@ impl Obligation {
     fn end(self, settle: impl FnOnce(&mut Self) -> Result<(), Leaked>) -> Result<(), Leaked> {
         let mut this = ManuallyDrop::new(self);
         let settled = settle(&mut this);
-        drop(this.full.take());
+        drop(std::mem::replace(&mut this.detail, Tagged::NOTHING));
         settled
     }
 
@@ -205,7 +210,7 @@ impl Obligation {
     }
 
     fn is_counted(&self) -> bool {
-        self.full.as_ref().is_none_or(|full| full.is_counted)
+        self.detail.as_box().is_none_or(|full| full.is_counted)
     }
 
     /// For an obligation that counts, and is not settled.
@@ -218,8 +223,8 @@ impl Obligation {
 
     #[inline]
     fn settle(&mut self, settlement: Settlement) -> Result<(), Leaked> {
-        if self.full.is_some() {
-            return self.settle_full(settlement);
+        if !self.detail.is_nothing() {
+            return self.settle_told(settlement);
         }
         if self.account().remove(current::is_polling(self.holder)) {
             return Ok(());
@@ -228,24 +233,28 @@ impl Obligation {
     }
 
     #[cold]
-    fn settle_full(&mut self, settlement: Settlement) -> Result<(), Leaked> {
+    fn settle_told(&mut self, settlement: Settlement) -> Result<(), Leaked> {
         if !self.is_counted() {
             return Err(Leaked { recovered: false });
         }
-        // After this the holder may be gone, unless it is held in full.
+        let named = self.detail.as_number().map(|number| {
+            // SAFETY: what is open is counted by its holder, and a holder whose count is not zero is not freed.
+            let holder = unsafe { NodeRef::from_borrowed(self.holder) };
+            (holder, ObligationId::new(number))
+        });
+        // After this the holder may be gone, unless it is held.
         if !self.account().remove(current::is_polling(self.holder)) {
             return Err(self.late());
         }
-        if let Some(full) = &mut self.full {
+        if let Some((holder, id)) = named {
+            tell_settled(&holder, id, settlement);
+        }
+        if let Some(full) = self.detail.as_box_mut() {
             gauge(&full.holder, -1);
             if let Some(record) = full.take_record() {
-                let told = || Event::ObligationSettled {
-                    obligation: record.id,
-                    settlement,
-                };
-                full.holder.record(told);
+                tell_settled(&full.holder, record.id, settlement);
                 if is_on(Mutation::SettlementToldTwice) {
-                    full.holder.record(told);
+                    tell_settled(&full.holder, record.id, settlement);
                 }
             }
         }
@@ -255,7 +264,7 @@ impl Obligation {
     #[inline]
     fn settle_dropped(&mut self) -> Result<(), Leaked> {
         self.settle(Settlement::Dropped)?;
-        if let Some(full) = &self.full
+        if let Some(full) = self.detail.as_box()
             && full.holder.host().config().strict_obligations
         {
             let owed = full.owed;
@@ -270,7 +279,8 @@ impl Obligation {
     /// What a settlement after the holder's end is told; the last of them lets the holder go.
     #[cold]
     fn late(&mut self) -> Leaked {
-        let recovered = self.full.as_mut().is_some_and(|full| full.is_recovered());
+        let full = self.detail.as_box_mut();
+        let recovered = full.is_some_and(Full::is_recovered);
         if self.account().heard() {
             // SAFETY: `settle_leaks` kept this reference for the last to hear of the end, which is this one.
             drop(unsafe { NodeRef::from_owned(self.holder) });
@@ -280,7 +290,21 @@ impl Obligation {
 }
 
 impl Full {
+    /// All that is kept of an obligation; or only a name, if the host wants nothing else.
     #[cold]
+    fn or_name(
+        holder: &NodeRef,
+        owed: Owed,
+        is_counted: bool,
+        is_told_always: bool,
+        recover: impl FnOnce() -> Option<(Weak<dyn Recover>, u64)>,
+    ) -> Tagged<Self> {
+        if is_counted && !is_told_always && !wants_records(holder.host().config()) {
+            return tell_reserved(holder, owed.kind);
+        }
+        Tagged::boxed(Self::new(holder, owed, is_counted, is_told_always, recover))
+    }
+
     fn new(
         holder: &NodeRef,
         owed: Owed,
@@ -344,11 +368,7 @@ fn record(
     is_told_always: bool,
 ) -> (u32, ObligationId) {
     let id = ObligationId::new(holder.host().next_number());
-    holder.record(|| Event::ObligationReserved {
-        obligation: id,
-        holder: holder.subject(),
-        kind: owed.kind,
-    });
+    holder.record_structure(|| reserved(holder, id, owed.kind));
     let record = Record {
         id,
         owed,
@@ -358,6 +378,31 @@ fn record(
     let mut inner = holder.lock();
     let list = &mut inner.extra.get_or_insert_default().owed;
     (list.insert(record), id)
+}
+
+/// Names an obligation and tells the host of it; one whose name does not fit beside its holder is not told.
+fn tell_reserved(holder: &Header, kind: ObligationKind) -> Tagged<Full> {
+    let number = holder.host().next_number();
+    let Some(name) = Tagged::number(number) else {
+        return Tagged::NOTHING;
+    };
+    holder.record_structure(|| reserved(holder, ObligationId::new(number), kind));
+    name
+}
+
+fn reserved(holder: &Header, obligation: ObligationId, kind: ObligationKind) -> Event {
+    Event::ObligationReserved {
+        obligation,
+        holder: holder.subject(),
+        kind,
+    }
+}
+
+fn tell_settled(holder: &Header, obligation: ObligationId, settlement: Settlement) {
+    holder.record_structure(|| Event::ObligationSettled {
+        obligation,
+        settlement,
+    });
 }
 
 /// Tells a host that governs how many obligations are open more or less.
@@ -370,6 +415,11 @@ fn gauge(holder: &Header, change: i64) {
 
 /// Whether the obligations of a host are more than a count.
 pub(crate) const fn wants_details(config: &KernelConfig) -> bool {
+    config.record_structure || wants_records(config)
+}
+
+/// Whether more of them is wanted than to be told.
+const fn wants_records(config: &KernelConfig) -> bool {
     config.gauge_obligations || config.strict_obligations || keeps_records(config)
 }
 
@@ -436,11 +486,7 @@ fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
         extra.owed.take_all().collect()
     });
     for record in &records {
-        let (obligation, settlement) = (record.id, Settlement::Leaked);
-        node.record(|| Event::ObligationSettled {
-            obligation,
-            settlement,
-        });
+        tell_settled(node, record.id, Settlement::Leaked);
     }
     let owed: Vec<Owed> = records.iter().map(|record| record.owed).collect();
     let told = |record: &&Record| response == LeakResponse::Recover || record.is_told_always;

@@ -88,6 +88,7 @@ impl OpenRegion {
             policy: options.policy,
             budget,
             record: outer.record,
+            record_structure: outer.record_structure,
             record_operations: outer.record_operations,
             details_obligations: outer.details_obligations,
         };
@@ -101,7 +102,7 @@ impl OpenRegion {
             shield: current::shield().max(under.shield()),
         };
         let node = NodeRef::new_region(init, tail);
-        node.record(|| Event::RegionOpened {
+        node.record_structure(|| Event::RegionOpened {
             region: id,
             parent: Some(under.subject()),
         });
@@ -180,9 +181,12 @@ impl OpenRegion {
         inline::unlink(&self.under, &self.node);
         self.closed = true;
         let region = self.node.region().id;
-        self.node.record(|| Event::RegionClosing { region, body });
-        self.node.record(|| Event::RegionFinalizing { region });
-        self.node.record(|| Event::RegionClosed { region });
+        self.node
+            .record_structure(|| Event::RegionClosing { region, body });
+        self.node
+            .record_structure(|| Event::RegionFinalizing { region });
+        self.node
+            .record_structure(|| Event::RegionClosed { region });
         true
     }
 
@@ -190,7 +194,7 @@ impl OpenRegion {
     fn body_ended(&self, severity: Severity) {
         self.become_phase(Phase::Closing);
         let region = self.node.region().id;
-        self.node.record(|| Event::RegionClosing {
+        self.node.record_structure(|| Event::RegionClosing {
             region,
             body: severity,
         });
@@ -247,7 +251,8 @@ impl OpenRegion {
     fn begin_finalizing(&self) {
         self.become_phase(Phase::Finalizing);
         let region = self.node.region().id;
-        self.node.record(|| Event::RegionFinalizing { region });
+        self.node
+            .record_structure(|| Event::RegionFinalizing { region });
     }
 
     /// Runs what is left of the finalizers, beginning with the one under way.
@@ -265,7 +270,7 @@ impl OpenRegion {
             self.cleanup = None;
             let severity = end.severity();
             self.node
-                .record(|| Event::FinalizerEnded { region, severity });
+                .record_structure(|| Event::FinalizerEnded { region, severity });
             if let Outcome::Panicked(payload) = end {
                 panic.get_or_insert(payload);
             }
@@ -286,7 +291,8 @@ impl OpenRegion {
     fn start_finalizer(&self) -> Option<Cleanup> {
         let finalizer = self.next_finalizer()?;
         let region = self.node.region().id;
-        self.node.record(|| Event::FinalizerStarted { region });
+        self.node
+            .record_structure(|| Event::FinalizerStarted { region });
         let fiber = FiberNode::open(&self.node, None);
         let reason = cancel::reason(&self.node).unwrap_or_else(|| {
             let now = self.node.host().now();
@@ -331,7 +337,8 @@ impl OpenRegion {
         inline::unlink(&self.under, &self.node);
         self.closed = true;
         let region = self.node.region().id;
-        self.node.record(|| Event::RegionClosed { region });
+        self.node
+            .record_structure(|| Event::RegionClosed { region });
         let mut worst: Option<Outcome<(), E>> = None;
         for child in failed {
             if worst
@@ -455,7 +462,7 @@ impl OpenRegion {
             };
             region.close_abandoned()
         });
-        node.record(|| Event::RegionAbandoned {
+        node.record_structure(|| Event::RegionAbandoned {
             region: node.region().id,
             heir: heir.task_id(),
         });

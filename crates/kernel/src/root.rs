@@ -12,7 +12,7 @@ use asupersync_core::{
 
 use crate::cancel;
 use crate::cx::Cx;
-use crate::event::{Event, Subject};
+use crate::event::{Event, Name, Subject};
 use crate::host::{Host, Owed, WorkerId};
 use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionNode, RegionTail};
 use crate::obligation;
@@ -42,6 +42,8 @@ pub struct Unfinished {
     pub subject: Subject,
     /// The name given at spawn.
     pub name: Option<String>,
+    /// Whether it is a fiber, which its region's body polls.
+    pub is_fiber: bool,
     /// Whether it is being polled at this moment: code that does not yield.
     pub running: bool,
     /// Why it was asked to stop, if it was.
@@ -128,7 +130,7 @@ impl Program {
             let (children, name, owed) = {
                 let inner = node.lock();
                 let extra = inner.extra.as_ref();
-                let name = extra.and_then(|extra| extra.name.clone());
+                let name = extra.and_then(|extra| extra.name.as_ref().map(Name::to_string));
                 let owed = extra.map_or_else(Vec::new, |extra| obligation::owed(extra));
                 (NodeRef::children(&inner), name, owed)
             };
@@ -136,6 +138,7 @@ impl Program {
             found.push(Unfinished {
                 subject: node.subject(),
                 name,
+                is_fiber: !node.is_task() && !node.is_region(),
                 running: node.state.is_running(),
                 reason: cancel::reason(&node),
                 owed,
@@ -182,7 +185,8 @@ where
         "the root body is polled on this thread only, so nobody is polling it"
     );
     let region = root.region.region().id;
-    root.region.record(|| Event::RegionClosed { region });
+    root.region
+        .record_structure(|| Event::RegionClosed { region });
     let taken = root.body.state.take();
     assert!(taken, "only the host takes the root body's outcome");
     root.body.tell_failure_taken();
@@ -210,6 +214,7 @@ where
         policy: None,
         budget: options.budget,
         record: config.record,
+        record_structure: config.record || config.record_structure,
         record_operations: config.record || config.record_holds,
         details_obligations: obligation::wants_details(&config),
     };
@@ -224,13 +229,13 @@ where
     };
     let region = NodeRef::new_region(init, tail);
     region.lock().waiter = Some(options.waker.clone());
-    region.record(|| Event::RegionOpened {
+    region.record_structure(|| Event::RegionOpened {
         region: id,
         parent: None,
     });
     let spawn = SpawnInit {
         budget: None,
-        name: Some("main".to_owned()),
+        name: Some(Name::from("main")),
         home: Some(options.home),
         cleanup: false,
         site: "the root body",

@@ -9,7 +9,7 @@ use asupersync_core::{Budget, CancelKind, ErrOf, IntoOutcome, OkOf, Outcome, Reg
 use crate::cancel;
 use crate::caps::{All, HasSpawn};
 use crate::cx::Cx;
-use crate::event::Event;
+use crate::event::{Event, Name};
 use crate::fiber::Fiber;
 use crate::join::JoinHandle;
 use crate::region::{OpenRegion, RegionOptions};
@@ -25,7 +25,7 @@ use crate::task::{self, SpawnInit, read_outcome};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct SpawnOptions {
-    name: Option<String>,
+    name: Option<Name>,
     budget: Option<Budget>,
 }
 
@@ -39,7 +39,7 @@ impl SpawnOptions {
     /// Names the task in reports and traces.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
+        self.name = Some(Name::shared(&name.into()));
         self
     }
 

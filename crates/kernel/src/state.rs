@@ -403,7 +403,7 @@ mod loom_tests {
                 self.seen.with_mut(|seen| unsafe {
                     *seen = self.signals.load(Ordering::Relaxed);
                 });
-                if self.state.suspend(queue) {
+                if self.state.suspend(queue, false) {
                     self.push(queue);
                 }
             }

@@ -236,7 +236,7 @@ unsafe fn dealloc_inline<N>(node: NonNull<Header>) -> Option<NodeRef> {
 /// How to spawn a task.
 pub(crate) struct SpawnInit {
     pub(crate) budget: Option<Budget>,
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<Name>,
     pub(crate) home: Option<WorkerId>,
     /// Admitted also while the region is closing: the kernel's own cleanup.
     pub(crate) cleanup: bool,
@@ -279,7 +279,7 @@ where
     let raw = NonNull::from(Box::leak(cell)).cast::<Header>();
     // SAFETY: one of the two references that the state was made with.
     let node = unsafe { NodeRef::from_owned(raw) };
-    let name = init.name.clone().filter(|_| tail.record);
+    let name = init.name.clone();
     if init.budget.is_some() || init.name.is_some() {
         let mut inner = node.lock();
         let extra = inner.extra.get_or_insert_default();
@@ -294,7 +294,7 @@ where
         }
         Admission::Admitted { asked } => asked,
     };
-    record_spawn(&node, (init.site, init.line), name.as_deref());
+    record_spawn(&node, (init.site, init.line), name);
     if budget != tail.budget {
         node.record(|| Event::BudgetNarrowed {
             subject: node.subject(),
@@ -311,17 +311,17 @@ where
     node
 }
 
-fn record_spawn(node: &NodeRef, (site, line): (&'static str, u32), name: Option<&str>) {
-    node.record(|| Event::TaskSpawned {
+fn record_spawn(node: &NodeRef, (site, line): (&'static str, u32), name: Option<Name>) {
+    node.record_structure(|| Event::TaskSpawned {
         task: node.task_id(),
         pinned: node.home().is_some(),
         site: site.into(),
         line,
     });
     if let Some(name) = name {
-        node.record(|| Event::TaskNamed {
+        node.record_structure(|| Event::TaskNamed {
             task: node.task_id(),
-            name: Name::shared(name),
+            name,
         });
     }
 }
@@ -543,12 +543,12 @@ fn finish(node: &NodeRef, severity: Severity) {
         severity = Severity::Panicked;
     }
     cancel::disarm(node);
-    node.record(|| Event::TaskEnded {
+    node.record_structure(|| Event::TaskEnded {
         task: node.task_id(),
         severity,
     });
     if is_on(Mutation::EndToldTwice) {
-        node.record(|| Event::TaskEnded {
+        node.record_structure(|| Event::TaskEnded {
             task: node.task_id(),
             severity,
         });
@@ -686,7 +686,7 @@ pub(crate) fn suppress(node: &NodeRef, severity: Severity) -> Option<PanicPayloa
     if !node.state.take() {
         return None;
     }
-    node.record(|| Event::EndSuppressed {
+    node.record_structure(|| Event::EndSuppressed {
         task: node.task_id(),
         severity,
     });

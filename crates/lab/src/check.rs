@@ -3,13 +3,15 @@
 //! # How
 //! The program runs under each seed, and, if asked, once more for each place at which one of its tasks can be cut short.
 //! The first run that does not go well is made smaller, told as a timeline of what led to it, and kept as a crashpack with the command that replays it.
+//! With `ASUPERSYNC_TEST_ARTIFACTS_DIR` set, the folder also gets the event log, the failed assertion, and a manifest for machines.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use asupersync_core::IntoOutcome;
 use asupersync_kernel::Cx;
 
+use crate::artifacts::{Artifacts, with_causes};
 use crate::config::LabConfig;
 use crate::crashpack::Crashpack;
 use crate::faults::Faults;
@@ -23,8 +25,6 @@ use crate::strategy::Strategy;
 
 /// The variable that names a crashpack to replay.
 const REPLAY_VARIABLE: &str = "ASUPERSYNC_REPLAY";
-/// The variable that names the folder for what failures leave behind.
-const ARTIFACTS_VARIABLE: &str = "ASUPERSYNC_TEST_ARTIFACTS_DIR";
 
 /// A test under the lab; what `#[asupersync::test]` expands to.
 ///
@@ -195,26 +195,19 @@ impl Check {
 
     fn told(&self, failure: &Failure) -> String {
         let causes = failure.causes();
-        let kept = self.keep(failure);
-        format!("{}: {failure}\n{causes}\n{kept}", self.name)
+        let told = format!("{}: {failure}\n{causes}", self.name);
+        let kept = self.keep(failure, &told);
+        format!("{told}\n{kept}")
     }
 
-    /// Writes the crashpack; says where it is and how to replay it.
-    fn keep(&self, failure: &Failure) -> String {
-        let run = &failure.run;
-        let short: String = self
-            .name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-            .collect();
-        let folder = artifacts();
-        let path = folder.join(format!("{short}-{}.crashpack", run.seed));
+    /// Writes the crashpack and what else is wanted; says where it is and how to replay it.
+    fn keep(&self, failure: &Failure, told: &str) -> String {
+        let artifacts = Artifacts::of(&self.name, failure.run.seed);
+        let path = artifacts.crashpack();
         let function = self.name.rsplit("::").next().unwrap_or(&self.name);
         let replay = format!("{REPLAY_VARIABLE}={} cargo test {function}", path.display());
         let pack = failure.crashpack(&self.name, &self.config, replay.clone());
-        let saved = std::fs::create_dir_all(&folder).map_err(|error| error.to_string());
-        let saved = saved.and_then(|()| pack.save(&path).map_err(|error| with_causes(&error)));
-        match saved {
+        match artifacts.write(&pack, told) {
             Ok(()) => format!("  crashpack: {}\n  replay: {replay}", path.display()),
             Err(error) => format!("  no crashpack: {error}"),
         }
@@ -230,24 +223,6 @@ fn run(program: &dyn Program, config: &LabConfig) -> Run {
             Box::new(Instruments::new(chooser)),
         )
         .0
-}
-
-fn artifacts() -> PathBuf {
-    match std::env::var_os(ARTIFACTS_VARIABLE) {
-        Some(folder) => PathBuf::from(folder),
-        None => std::env::temp_dir().join("asupersync"),
-    }
-}
-
-/// An error with what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// How many seeds a test runs under unless it says otherwise.

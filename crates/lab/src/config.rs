@@ -28,6 +28,8 @@ pub struct LabConfig {
     /// Whether the run's fingerprint is wanted.
     pub(crate) reads_steps: bool,
     pub(crate) max_steps: u64,
+    /// Sorted, each once.
+    pub(crate) snapshot_steps: Vec<u64>,
     pub(crate) capture_trace: bool,
     pub(crate) futurelock_max_idle_steps: Option<u64>,
     pub(crate) kernel: KernelConfig,
@@ -45,6 +47,7 @@ impl Default for LabConfig {
             chaos: Faults::none(),
             reads_steps: false,
             max_steps: 1_000_000,
+            snapshot_steps: Vec::new(),
             capture_trace: true,
             futurelock_max_idle_steps: None,
             kernel: KernelConfig {
@@ -119,6 +122,17 @@ impl LabConfig {
     #[must_use]
     pub const fn max_steps(mut self, steps: u64) -> Self {
         self.max_steps = steps;
+        self
+    }
+
+    /// Takes a [`RestorableSnapshot`](crate::RestorableSnapshot) after so many steps, before time goes on; may be called for several steps.
+    ///
+    /// Before the first step that is 0; of a run that ends earlier, or keeps no events, there is none.
+    #[must_use]
+    pub fn snapshot_at(mut self, step: u64) -> Self {
+        if let Err(place) = self.snapshot_steps.binary_search(&step) {
+            self.snapshot_steps.insert(place, step);
+        }
         self
     }
 

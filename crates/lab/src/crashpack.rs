@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! Lines of text, each a name and a value; `evidence` may stand several times, and all others once.
-//! The last line of text, `trace`, says how many bytes of recording follow; the first, after the file's name and version, is the BLAKE3 hash of all that follows it.
+//! The last lines of text, `snapshot` and `trace`, say how many bytes of each follow; the first, after the file's name and version, is the BLAKE3 hash of all that follows it.
+//! Version 1, which is read too, has no snapshot.
 //!
 //! # Invariants
 //! - What is read is what was written, or an error says what is wrong with the file.
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use asupersync_trace::{DecodeError, EncodeError, Trace};
 
 use crate::schedule::{Schedule, ScheduleError};
+use crate::snapshot::{RestorableSnapshot, SnapshotError};
 
 /// All that is needed to replay a failure.
 ///
@@ -30,6 +32,7 @@ use crate::schedule::{Schedule, ScheduleError};
 ///     finding: "panicked: 3 != 4".to_owned(),
 ///     evidence: vec!["#4 T1.0 mutex.lock".to_owned()],
 ///     replay: "ASUPERSYNC_REPLAY=f cargo test transfer".to_owned(),
+///     snapshot: None,
 ///     trace: Trace::default(),
 /// };
 /// assert_eq!(Crashpack::decode(&pack.encode()?)?, pack);
@@ -55,6 +58,8 @@ pub struct Crashpack {
     pub evidence: Vec<String>,
     /// The command that replays it.
     pub replay: String,
+    /// What there was at the finding.
+    pub snapshot: Option<RestorableSnapshot>,
     /// What happened, up to the finding.
     pub trace: Trace,
 }
@@ -76,7 +81,7 @@ pub enum CrashpackError {
     #[error("the file is no crashpack: its first line is not `{MAGIC}`")]
     NotACrashpack,
     /// The file is of another version.
-    #[error("the crashpack has version {version}, and version {VERSION} can be read")]
+    #[error("the crashpack has version {version}, and versions 1 to {VERSION} can be read")]
     UnknownVersion {
         /// Its version.
         version: String,
@@ -93,6 +98,9 @@ pub enum CrashpackError {
     /// The schedule is none.
     #[error("the crashpack's schedule is malformed")]
     Schedule(#[from] ScheduleError),
+    /// The snapshot in it is none, or was changed.
+    #[error("the crashpack's snapshot cannot be used")]
+    Snapshot(#[from] SnapshotError),
     /// The recording in it is none.
     #[error("the crashpack's recording cannot be read")]
     Trace(#[from] DecodeError),
@@ -126,8 +134,12 @@ impl Crashpack {
         for line in &self.evidence {
             let _ = writeln!(text, "evidence: {}", escaped(line));
         }
+        let snapshot = self.snapshot.as_ref().map(RestorableSnapshot::encode);
+        let snapshot = snapshot.unwrap_or_default();
+        let _ = writeln!(text, "snapshot: {} bytes", snapshot.len());
         let _ = writeln!(text, "trace: {} bytes", recording.len());
         let mut content = text.into_bytes();
+        content.extend_from_slice(snapshot.as_bytes());
         content.extend_from_slice(&recording);
         let head = format!("{MAGIC} {VERSION}\nhash: {}\n", blake3::hash(&content));
         Ok([head.into_bytes(), content].concat())
@@ -141,7 +153,7 @@ impl Crashpack {
         let (first, rest) = line(bytes).ok_or(CrashpackError::NotACrashpack)?;
         let version = first.strip_prefix(MAGIC).map(str::trim);
         let version = version.ok_or(CrashpackError::NotACrashpack)?;
-        if version != VERSION {
+        if ![VERSION_WITHOUT_SNAPSHOT, VERSION].contains(&version) {
             let version = version.to_owned();
             return Err(CrashpackError::UnknownVersion { version });
         }
@@ -149,7 +161,7 @@ impl Crashpack {
         if hash.strip_prefix("hash: ") != Some(blake3::hash(content).to_hex().as_str()) {
             return Err(CrashpackError::Damaged);
         }
-        decode_content(content)
+        decode_content(content, version == VERSION)
     }
 
     /// Reads a file.
@@ -176,7 +188,7 @@ impl Crashpack {
     }
 }
 
-fn decode_content(content: &[u8]) -> Result<Crashpack, CrashpackError> {
+fn decode_content(content: &[u8], has_snapshot: bool) -> Result<Crashpack, CrashpackError> {
     let mut rest = content;
     let mut take = |name: &'static str| {
         let malformed = CrashpackError::Malformed { line: name };
@@ -206,17 +218,43 @@ fn decode_content(content: &[u8]) -> Result<Crashpack, CrashpackError> {
         finding: take("finding")?,
         replay: take("replay")?,
         evidence: Vec::new(),
+        snapshot: None,
         trace: Trace::default(),
     };
     while let Ok(evidence) = take("evidence") {
         pack.evidence.push(evidence);
     }
+    let snapshot = has_snapshot.then(|| take("snapshot")).transpose()?;
     let length = take("trace")?;
-    if length != format!("{} bytes", rest.len()) {
+    let snapshot_bytes = match &snapshot {
+        Some(written) => bytes_of(written, "snapshot")?,
+        None => 0,
+    };
+    let malformed = CrashpackError::Malformed { line: "snapshot" };
+    let (snapshot, rest) = rest.split_at_checked(snapshot_bytes).ok_or(malformed)?;
+    if bytes_of(&length, "trace")? != rest.len() {
         return Err(CrashpackError::Malformed { line: "trace" });
     }
+    pack.snapshot = read_snapshot(snapshot)?;
     pack.trace = Trace::decode(rest)?;
     Ok(pack)
+}
+
+/// How many bytes a line says that follow.
+fn bytes_of(value: &str, line: &'static str) -> Result<usize, CrashpackError> {
+    let number = value.strip_suffix(" bytes").and_then(|n| n.parse().ok());
+    number.ok_or(CrashpackError::Malformed { line })
+}
+
+fn read_snapshot(bytes: &[u8]) -> Result<Option<RestorableSnapshot>, CrashpackError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(bytes);
+    let text = text.map_err(|_| CrashpackError::Malformed { line: "snapshot" })?;
+    let snapshot = RestorableSnapshot::decode(text)?;
+    snapshot.verify_integrity()?;
+    Ok(Some(snapshot))
 }
 
 /// The first line, and what follows it.
@@ -251,10 +289,13 @@ fn unescaped(text: &str) -> String {
 }
 
 const MAGIC: &str = "asupersync crashpack";
-const VERSION: &str = "1";
+pub(crate) const VERSION: &str = "2";
+const VERSION_WITHOUT_SNAPSHOT: &str = "1";
 
 #[cfg(test)]
 mod tests {
+    use asupersync_trace::Structure;
+
     use super::*;
 
     fn pack() -> Crashpack {
@@ -268,8 +309,53 @@ mod tests {
             finding: "panicked: left\nright \\n \r".to_owned(),
             evidence: vec!["one".to_owned(), String::new(), "evidence: two".to_owned()],
             replay: "ASUPERSYNC_REPLAY=f cargo test money".to_owned(),
+            snapshot: Some(snapshot()),
             trace: Trace::default(),
         }
+    }
+
+    fn snapshot() -> RestorableSnapshot {
+        let schedule = "picks=0,2".parse().expect("it is one");
+        RestorableSnapshot::new(7, schedule, Structure::after(&[]))
+    }
+
+    /// The pack as version 1 wrote it.
+    fn encoded_as_version_1(pack: &Crashpack) -> Vec<u8> {
+        const LINE: &[u8] = b"snapshot: 0 bytes\n";
+        let bytes = pack.encode().expect("it is small");
+        let (_, rest) = line(&bytes).expect("the version");
+        let (_, content) = line(rest).expect("the hash");
+        let mut windows = content.windows(LINE.len());
+        let place = windows.position(|window| window == LINE);
+        let (before, after) = content.split_at(place.expect("it has none"));
+        let content = [before, &after[LINE.len()..]].concat();
+        let head = format!("{MAGIC} 1\nhash: {}\n", blake3::hash(&content));
+        [head.into_bytes(), content].concat()
+    }
+
+    #[test]
+    fn a_pack_of_version_1_is_read_without_a_snapshot() {
+        let plain = Crashpack {
+            snapshot: None,
+            ..pack()
+        };
+        let read = Crashpack::decode(&encoded_as_version_1(&plain));
+        assert_eq!(read.expect("it is whole"), plain);
+        let bytes = plain.encode().expect("it is small");
+        assert_eq!(Crashpack::decode(&bytes).expect("it is whole"), plain);
+    }
+
+    #[test]
+    fn a_snapshot_that_was_changed_spoils_the_pack() {
+        let mut changed = pack();
+        let snapshot = changed.snapshot.as_mut().expect("it has one");
+        snapshot.structure.step += 1;
+        let bytes = changed.encode().expect("it is small");
+        let refused = Crashpack::decode(&bytes).expect_err("it does not verify");
+        assert!(matches!(
+            refused,
+            CrashpackError::Snapshot(SnapshotError::HashMismatch { .. })
+        ));
     }
 
     #[test]
@@ -293,10 +379,10 @@ mod tests {
     fn foreign_files_and_versions_are_named() {
         let foreign = Crashpack::decode(b"\x7fELF").expect_err("it is none");
         assert!(matches!(foreign, CrashpackError::NotACrashpack));
-        let newer = Crashpack::decode(b"asupersync crashpack 2\n").expect_err("it is newer");
+        let newer = Crashpack::decode(b"asupersync crashpack 3\n").expect_err("it is newer");
         assert_eq!(
             newer.to_string(),
-            "the crashpack has version 2, and version 1 can be read"
+            "the crashpack has version 3, and versions 1 to 2 can be read"
         );
     }
 }

@@ -13,7 +13,7 @@ use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{
     Event, Host, KernelConfig, Lane, Meddler, Report, Runnable, Subject, TimerKey, WorkerId,
 };
-use asupersync_trace::{Fingerprint, ProcessKey, TraceEvent};
+use asupersync_trace::{Fingerprint, ProcessKey, Structure, TraceEvent};
 
 use crate::config::LabConfig;
 use crate::instruments::{Instruments, Room};
@@ -537,6 +537,19 @@ impl LabHost {
             has_crashed: state.has_crashed,
             fingerprint,
         }
+    }
+
+    /// The program's structure, by what it has told.
+    pub(crate) fn structure(&self) -> Structure {
+        let state = self.lock();
+        let instruments = state.instruments.as_ref();
+        Structure::after(instruments.map_or(&[], |instruments| &instruments.events))
+    }
+
+    /// What was decided so far: who went next, and which faults happened.
+    pub(crate) fn decided(&self) -> (Vec<u32>, Vec<u32>) {
+        let state = self.lock();
+        (state.picks.clone(), state.faults.clone())
     }
 
     /// What was lent to the run; `None` if it was taken before.

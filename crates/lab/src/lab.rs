@@ -23,6 +23,7 @@ use crate::node::{Nodes, crash_nodes};
 use crate::oracle::{Law, Violation, check_finished, check_stalled, idle_holders, stalled_holders};
 use crate::report::{LabEnd, LabReport};
 use crate::schedule::Schedule;
+use crate::snapshot::Snapshots;
 use crate::strategy::Strategy;
 
 /// Runs one program under a seed.
@@ -118,8 +119,10 @@ impl LabRuntime {
         let mut end = LabEnd::Finished;
         let mut seen = 0;
         let mut invariants = self.invariants;
+        let mut snapshots = Snapshots::new(&self.config);
         let kernel_host: Arc<dyn Host> = host.clone();
         let root = run_root(kernel_host, options, body, |root| {
+            snapshots.look(&host, root);
             match turn(&host, root, &self.config, &mut invariants) {
                 Turn::Ran => ControlFlow::Continue(()),
                 Turn::End(reached) => {
@@ -160,6 +163,7 @@ impl LabRuntime {
             steps: host.steps(),
             elapsed,
             trace,
+            snapshots: snapshots.into_taken(),
             reports,
             violations,
         };

@@ -21,6 +21,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod artifacts;
 mod chaos;
 mod check;
 mod config;
@@ -48,12 +49,14 @@ mod script;
 mod search;
 mod seeds;
 mod shrink;
+mod snapshot;
 mod strategy;
 mod timeline;
 mod var;
 
 pub use asupersync_trace::{
-    DecodeError, Divergence, EncodeError, Estimate, Fingerprint, Trace, TraceEvent,
+    DecodeError, Divergence, EncodeError, Estimate, Fault, Fingerprint, Structure, StructureError,
+    Trace, TraceEvent,
 };
 pub use check::Check;
 pub use config::LabConfig;
@@ -76,6 +79,7 @@ pub use report::{LabEnd, LabReport};
 pub use schedule::{Cut, Schedule, ScheduleError};
 pub use search::{Failure, Run, Search, SearchReport, Systematic, minimize, replay};
 pub use seeds::{Seeds, check_seeds};
+pub use snapshot::{InvalidSnapshot, RestorableSnapshot, SNAPSHOT_VERSION, SnapshotError};
 pub use strategy::{Strategy, UnknownStrategy};
 pub use timeline::{Row, Timeline};
 pub use var::Var;

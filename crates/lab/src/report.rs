@@ -10,6 +10,7 @@ use asupersync_trace::{Fingerprint, Trace};
 
 use crate::oracle::Violation;
 use crate::schedule::Schedule;
+use crate::snapshot::RestorableSnapshot;
 
 /// How a run ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +49,8 @@ pub struct LabReport<T, E> {
     pub elapsed: Duration,
     /// What happened.
     pub trace: Trace,
+    /// The structure of the program at the steps that [`LabConfig::snapshot_at`](crate::LabConfig::snapshot_at) named.
+    pub snapshots: Vec<RestorableSnapshot>,
     /// What the kernel reported.
     pub reports: Vec<Report>,
     /// The laws that were broken.

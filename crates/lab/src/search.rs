@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use asupersync_core::{ErrOf, IntoOutcome, OkOf};
 use asupersync_kernel::Cx;
-use asupersync_trace::{Estimate, Fingerprint, Trace};
+use asupersync_trace::{Estimate, Fingerprint, Structure, Trace};
 
 use crate::config::LabConfig;
 use crate::crashpack::Crashpack;
@@ -26,6 +26,7 @@ use crate::report::{LabEnd, LabReport};
 use crate::schedule::{Cut, Schedule};
 use crate::script::Decided;
 use crate::shrink;
+use crate::snapshot::RestorableSnapshot;
 use crate::strategy::{Chooser, Strategy};
 use crate::timeline::Timeline;
 
@@ -512,13 +513,16 @@ impl Failure {
     #[must_use]
     pub fn crashpack(&self, program: &str, config: &LabConfig, replay: String) -> Crashpack {
         let finding = self.run.finding.as_ref();
+        let trace = self.run.prefix();
+        let structure = Structure::after(&trace.events);
+        let schedule = self.run.schedule.clone();
         Crashpack {
             program: program.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             config: format!("{config:?}"),
             seed: self.run.seed,
             strategy: self.strategy.to_string(),
-            schedule: self.run.schedule.clone(),
+            schedule: schedule.clone(),
             finding: finding.map_or_else(String::new, ToString::to_string),
             evidence: self
                 .causes()
@@ -527,7 +531,8 @@ impl Failure {
                 .map(str::to_owned)
                 .collect(),
             replay,
-            trace: self.run.prefix(),
+            snapshot: Some(RestorableSnapshot::new(self.run.seed, schedule, structure)),
+            trace,
         }
     }
 }

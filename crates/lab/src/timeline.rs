@@ -90,6 +90,15 @@ impl Timeline {
             rows,
         }
     }
+
+    /// The last so many steps.
+    #[must_use]
+    pub fn last(mut self, count: usize) -> Self {
+        let from = self.rows.len().saturating_sub(count);
+        self.rows.drain(..from);
+        self.is_cause.drain(..from);
+        self
+    }
 }
 
 impl fmt::Display for Timeline {
@@ -212,6 +221,7 @@ fn said(event: &Event) -> Option<String> {
         },
         Event::Mark { text, .. } => format!("\"{text}\""),
         Event::EntropyDrawn { value } => format!("draws {value}"),
+        Event::EventsOverwritten { count } => format!("{count} earlier events were overwritten"),
         _ => return None,
     })
 }

@@ -15,6 +15,7 @@ use asupersync_sched::{Counters, Parker, SchedConfig, Shared, WORKERS_MAX};
 
 use crate::blocking::{BlockingConfig, BlockingPool};
 use crate::clock::Clock;
+use crate::flight::{FlightConfig, FlightRecorder};
 use crate::host::{OnReport, RuntimeHost};
 use crate::monitor::{Monitor, MonitorConfig};
 use crate::runtime::{Parts, Runtime};
@@ -84,6 +85,7 @@ pub struct RuntimeBuilder {
     signals: bool,
     governor_interval: u32,
     monitor: Option<MonitorConfig>,
+    flight: Option<FlightConfig>,
     on_report: OnReport,
     ports: Vec<MakePort>,
 }
@@ -106,6 +108,7 @@ impl RuntimeBuilder {
             signals: true,
             governor_interval: 0,
             monitor: None,
+            flight: None,
             on_report: Arc::new(print_report),
             ports: Vec::new(),
         }
@@ -143,6 +146,16 @@ impl RuntimeBuilder {
     pub fn deadline_monitoring(mut self, config: MonitorConfig) -> Self {
         self.kernel.record_holds = true;
         self.monitor = Some(config);
+        self
+    }
+
+    /// Keeps what happened last to tasks, regions, cancellations and obligations; off unless set.
+    ///
+    /// It is read with [`Runtime::flight_recorder`], or by tasks with `cx.port::<FlightRecorder>()`.
+    /// Cost while it is on: a look at the clock and one cache line for each such event.
+    pub fn flight_recorder(mut self, config: FlightConfig) -> Self {
+        self.kernel.record_structure = true;
+        self.flight = Some(config);
         self
     }
 
@@ -224,6 +237,12 @@ impl RuntimeBuilder {
             workers,
             ..self.sched
         });
+        let flight = self.flight;
+        let flight = flight.map(|config| FlightRecorder::new(config, workers));
+        let mut ports = make_ports(self.ports, &handle);
+        if let Some(flight) = &flight {
+            ports.push((TypeId::of::<FlightRecorder>(), Box::new(flight.clone())));
+        }
         let parkers: Vec<Parker> = (0..workers).map(|_| Parker::new()).collect();
         let host = Arc::new(RuntimeHost {
             config: self.kernel,
@@ -236,7 +255,8 @@ impl RuntimeBuilder {
             signals,
             monitor: self.monitor.map(|config| Monitor::new(config, workers)),
             on_report: self.on_report,
-            ports: make_ports(self.ports, &handle),
+            flight,
+            ports,
             reactor_handle: handle,
             metrics: Mutex::new(vec![Counters::default(); workers]),
             regions: AtomicU64::new(0),
@@ -323,6 +343,13 @@ fn print_report(report: &Report) {
         ),
         Report::PanicContained { place, message } => {
             eprintln!("asupersync: {place} panicked: {message}");
+        }
+        Report::FlightSaved { cause, path } => eprintln!(
+            "asupersync: after a {cause}, what happened last was saved; `asupersync lab show {}` opens it",
+            path.display()
+        ),
+        Report::FlightNotSaved { cause, message } => {
+            eprintln!("asupersync: after a {cause}, what happened last was not saved: {message}");
         }
         other => eprintln!("asupersync: {other:?}"),
     }

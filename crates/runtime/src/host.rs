@@ -1,7 +1,7 @@
 //! The kernel's ports, served by threads and the operating system.
 
 use std::any::{Any, TypeId};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -9,15 +9,17 @@ use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use asupersync_core::{PanicPayload, RegionId, Time};
+use asupersync_core::{PanicPayload, RegionId, TaskId, Time};
 use asupersync_kernel::{
     Event, Host, KernelConfig, Lane, Program, Report, Runnable, TimerKey, WorkerId,
 };
 use asupersync_reactor::{Reactor, ReactorHandle};
 use asupersync_sched::{Counters, Shared, Unparker, Worker};
+use asupersync_trace::Polled;
 
 use crate::blocking::BlockingPool;
 use crate::clock::Clock;
+use crate::flight::{Cause, FlightRecorder};
 use crate::monitor::Monitor;
 use crate::signal::Signals;
 use crate::timers::Timers;
@@ -38,6 +40,7 @@ pub(crate) struct RuntimeHost {
     pub(crate) blocking: BlockingPool,
     pub(crate) signals: Signals,
     pub(crate) monitor: Option<Monitor>,
+    pub(crate) flight: Option<FlightRecorder>,
     pub(crate) on_report: OnReport,
     pub(crate) ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
     pub(crate) metrics: Mutex<Vec<Counters>>,
@@ -69,6 +72,26 @@ pub struct Metrics {
 pub(crate) struct Local {
     host: *const RuntimeHost,
     pub(crate) worker: Worker<Runnable>,
+    /// What is polled at this moment, and how many polls have begun; kept while there is a flight recorder.
+    polling: Cell<Option<TaskId>>,
+    polls: Cell<u32>,
+}
+
+impl Local {
+    pub(crate) fn poll_begins(&self, task: TaskId) {
+        self.polls.set(self.polls.get().wrapping_add(1));
+        self.polling.set(Some(task));
+    }
+
+    pub(crate) fn poll_ended(&self) {
+        self.polling.set(None);
+    }
+
+    fn polled(&self) -> Option<Polled> {
+        let task = self.polling.get()?;
+        let poll = self.polls.get();
+        Some(Polled { task, poll })
+    }
 }
 
 thread_local! {
@@ -80,6 +103,8 @@ pub(crate) fn enter(host: &Arc<RuntimeHost>, worker: Worker<Runnable>) -> Rc<Loc
     let local = Rc::new(Local {
         host: Arc::as_ptr(host),
         worker,
+        polling: Cell::new(None),
+        polls: Cell::new(0),
     });
     LOCAL.with_borrow_mut(|slot| {
         assert!(
@@ -261,6 +286,14 @@ impl Host for RuntimeHost {
         if let Some(monitor) = &self.monitor {
             monitor.see(self.clock.now(), &event);
         }
+        let Some(flight) = &self.flight else { return };
+        // The monitor's, which come with each operation on a lock.
+        if !matches!(event, Event::Operation { .. }) {
+            let at = self.clock.now();
+            let place = |local: &Local| (local.worker.index(), local.polled());
+            self.with_local(|local| flight.keep(local.map(place), at, &event));
+            self.save_flight_after(&event);
+        }
     }
 
     fn report(&self, report: Report) {
@@ -269,6 +302,7 @@ impl Host for RuntimeHost {
     }
 
     fn count_leaks(&self, count: u32) -> u64 {
+        self.save_flight_soon(Cause::Leak);
         self.leaks.fetch_add(u64::from(count), Ordering::Relaxed) + u64::from(count)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! [`Runtime::block_on`] runs a program in a root region on the calling thread, which is worker 0, and on the runtime's other workers.
 //! It returns when nothing of the program is left; the shutdown budget bounds how long that takes after a signal.
+//! What happened last can be kept in bounded memory, and read or saved at any moment: [`FlightRecorder`].
 //!
 //! What is not here: tasks, regions and cancellation (the kernel), queues (the scheduler), sockets (`net`).
 #![expect(
@@ -13,6 +14,7 @@ mod blocking;
 mod builder;
 mod clock;
 mod exit;
+mod flight;
 mod host;
 mod monitor;
 mod runtime;
@@ -23,6 +25,7 @@ mod worker;
 pub use blocking::BlockingConfig;
 pub use builder::{BuildError, RuntimeBuilder};
 pub use exit::{exit_code, run_main};
+pub use flight::{FlightConfig, FlightError, FlightRecorder};
 pub use host::Metrics;
 pub use monitor::MonitorConfig;
 pub use runtime::{Runtime, ShutdownReport};

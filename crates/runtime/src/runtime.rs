@@ -12,6 +12,7 @@ use asupersync_kernel::{Cx, Root, RootOptions, Runnable, Unfinished, WorkerId, r
 use asupersync_sched::{Parker, Worker};
 
 use crate::builder::{BuildError, RuntimeBuilder};
+use crate::flight::{Cause, FlightRecorder};
 use crate::host::{self, Metrics, RuntimeHost, WakeWorker};
 use crate::monitor::Monitor;
 use crate::worker::Loop;
@@ -155,6 +156,9 @@ impl Runtime {
             closing.turn(root, &mut work)
         });
         self.report = closing.report(end.unfinished);
+        if !self.report.unfinished.is_empty() {
+            self.host.save_flight(Cause::Unfinished);
+        }
         self.host.attach(None);
         work.publish_counters();
         let (local, parker) = work.into_parts();
@@ -166,6 +170,12 @@ impl Runtime {
     #[must_use]
     pub const fn last_shutdown(&self) -> &ShutdownReport {
         &self.report
+    }
+
+    /// The flight recorder, if [`RuntimeBuilder::flight_recorder`] switched it on; also for other threads, through a clone.
+    #[must_use]
+    pub fn flight_recorder(&self) -> Option<&FlightRecorder> {
+        self.host.flight.as_ref()
     }
 
     /// What the workers have done so far.

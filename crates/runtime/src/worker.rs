@@ -83,6 +83,15 @@ impl Loop {
     }
 
     fn poll(&self, task: Runnable) {
+        if self.host.flight.is_none() {
+            return self.poll_watched(task);
+        }
+        self.local.poll_begins(task.task_id());
+        self.poll_watched(task);
+        self.local.poll_ended();
+    }
+
+    fn poll_watched(&self, task: Runnable) {
         let Some(monitor) = &self.host.monitor else {
             return task.run();
         };

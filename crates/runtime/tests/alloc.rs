@@ -10,7 +10,7 @@ use std::time::Duration;
 use asupersync_combinator::{join, race};
 use asupersync_core::{Cancelled, Outcome, OutcomeError};
 use asupersync_kernel::{Cx, JoinHandle};
-use asupersync_runtime::RuntimeBuilder;
+use asupersync_runtime::{FlightConfig, FlightRecorder, RuntimeBuilder};
 use asupersync_sync::{Mutex, Notify, Semaphore, mpsc};
 
 struct Counting;
@@ -89,12 +89,24 @@ where
     F: FnOnce(Cx) -> Fut,
     Fut: Future<Output = End>,
 {
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let builder = RuntimeBuilder::new()
+    run_built(builder(workers), body);
+}
+
+fn builder(workers: usize) -> RuntimeBuilder {
+    RuntimeBuilder::new()
         .worker_threads(workers)
         .handle_signals(false)
-        .record_obligations(false);
+        .record_obligations(false)
+}
+
+#[track_caller]
+fn run_built<F, Fut>(builder: RuntimeBuilder, body: F)
+where
+    F: FnOnce(Cx) -> Fut,
+    Fut: Future<Output = End>,
+{
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut runtime = builder
         .build()
         .expect("the machine has the resources for it");
@@ -140,6 +152,33 @@ fn a_spawned_task_is_one_allocation() {
         assert!(
             (TASKS..=TASKS + TASKS / 100).contains(&spent),
             "{spent} allocations for {TASKS} tasks"
+        );
+        Ok(())
+    });
+}
+
+/// What the flight recorder keeps of tasks, regions and obligations costs no memory but its own.
+#[test]
+fn flight_recording_allocates_nothing() {
+    let recording = builder(1).flight_recorder(FlightConfig::default());
+    run_built(recording, async |cx| {
+        let mut handles = Vec::with_capacity(TASKS as usize);
+        spawn_and_join(&cx, here, &mut handles).await?;
+        let spent = spawn_and_join(&cx, here, &mut handles).await?;
+        assert!(
+            (TASKS..=TASKS + TASKS / 100).contains(&spent),
+            "{spent} allocations for {TASKS} tasks"
+        );
+        let semaphore = Semaphore::new(2);
+        let before = here();
+        for _ in 0..5000 {
+            drop(semaphore.acquire(&cx).await.unwrap());
+        }
+        assert_eq!(here() - before, 0, "permits");
+        let recorder = cx.port::<FlightRecorder>().expect("it is on");
+        assert!(
+            recorder.read().overwritten > 10_000,
+            "all of it was recorded"
         );
         Ok(())
     });

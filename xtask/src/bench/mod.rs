@@ -4,6 +4,7 @@
 //! Interleaving (ours, peer, ours, peer, …) lets a slow minute of the machine hit all alike, and a process per run keeps one run's heap and threads out of the next.
 //! A ratio is ours divided by the best peer; below 1 is better.
 
+pub(crate) mod recorder;
 mod summary;
 
 use std::path::{Path, PathBuf};
@@ -19,15 +20,17 @@ use summary::{Row, Sample, Summary};
 pub(crate) fn run(arguments: &[String]) -> Verdict {
     let (suite, rest) = arguments
         .split_first()
-        .ok_or("which suite? kernel, lab, sync, raptorq")?;
+        .ok_or("which suite? kernel, lab, sync, recorder, raptorq")?;
     match suite.as_str() {
         "kernel" => run_suite(&KERNEL, &Options::parse(rest)?),
         "lab" => run_suite(&LAB, &Options::parse(rest)?),
         "sync" => run_suite(&SYNC, &Options::parse(rest)?),
+        "recorder" => recorder::run(rest),
         "raptorq" => run_package("asupersync-bench-raptorq", rest),
-        other => {
-            Err(format!("unknown suite `{other}`; there are kernel, lab, sync, raptorq").into())
-        }
+        other => Err(format!(
+            "unknown suite `{other}`; there are kernel, lab, sync, recorder, raptorq"
+        )
+        .into()),
     }
 }
 
@@ -59,6 +62,14 @@ pub(crate) struct Suite {
     binary: &'static str,
     limit: f64,
     beside: Option<&'static str>,
+    pace: Option<Pace>,
+}
+
+/// A row without a peer, each operation of which is a second of virtual time.
+pub(crate) struct Pace {
+    row: &'static str,
+    /// How many times faster than a clock it must run.
+    factor_min: f64,
 }
 
 pub(crate) const KERNEL: Suite = Suite {
@@ -67,6 +78,7 @@ pub(crate) const KERNEL: Suite = Suite {
     binary: "bench-run",
     limit: 1.5,
     beside: None,
+    pace: None,
 };
 
 pub(crate) const LAB: Suite = Suite {
@@ -75,6 +87,10 @@ pub(crate) const LAB: Suite = Suite {
     binary: "bench-run",
     limit: 1.0,
     beside: Some("shuttle"),
+    pace: Some(Pace {
+        row: "simulated second of 100 sleepers",
+        factor_min: 1_000.0,
+    }),
 };
 
 pub(crate) const SYNC: Suite = Suite {
@@ -83,6 +99,7 @@ pub(crate) const SYNC: Suite = Suite {
     binary: "bench-run",
     limit: 1.0,
     beside: Some("tokio"),
+    pace: None,
 };
 
 #[derive(Debug, PartialEq)]
@@ -187,9 +204,20 @@ pub(crate) fn run_built(suite: &Suite, options: &Options, target: &Path) -> Verd
         );
         return Ok(true);
     }
-    let (is_met, line) = summary::verdict(&summaries, suite.limit, suite.beside);
-    println!("bench {}: {line}", suite.name);
-    Ok(is_met)
+    Ok(judge(suite, options, &summaries))
+}
+
+/// Prints what counts, the limits last, and says whether they are kept.
+fn judge(suite: &Suite, options: &Options, summaries: &[Summary]) -> bool {
+    let is_wanted = |row: &str| options.only.as_ref().is_none_or(|only| row.contains(only));
+    let pace = suite.pace.as_ref().filter(|pace| is_wanted(pace.row));
+    let pace = pace.map(|pace| summary::pace(summaries, pace.row, pace.factor_min));
+    let only_pace = pace.is_some() && summaries.len() == 1;
+    let compared = (!only_pace).then(|| summary::verdict(summaries, suite.limit, suite.beside));
+    let verdicts = || compared.iter().chain(&pace);
+    let lines: Vec<&str> = verdicts().map(|(_, line)| line.as_str()).collect();
+    println!("bench {}: {}", suite.name, lines.join("; "));
+    verdicts().all(|(is_met, _)| *is_met)
 }
 
 fn rows(binary: &Path, suite: &str) -> Result<Vec<Row>, Box<dyn std::error::Error>> {

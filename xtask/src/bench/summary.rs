@@ -151,7 +151,7 @@ impl Measure {
 }
 
 /// Sorts and takes the middle; of an even number the mean of the middle two.
-fn median(figures: &mut [f64]) -> f64 {
+pub(super) fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
     match figures.len() % 2 {
@@ -161,7 +161,7 @@ fn median(figures: &mut [f64]) -> f64 {
 }
 
 /// (max - min) / median of sorted figures.
-fn spread(sorted: &[f64], median: f64) -> f64 {
+pub(super) fn spread(sorted: &[f64], median: f64) -> f64 {
     match (sorted.first(), sorted.last()) {
         (Some(min), Some(max)) if median > 0.0 => (max - min) / median,
         _ => 0.0,
@@ -261,6 +261,25 @@ pub(super) fn verdict(summaries: &[Summary], limit: f64, beside: Option<&str>) -
         ),
     }
 }
+
+/// Whether virtual time runs fast enough in a row whose operation is a simulated second, and the line that says so.
+pub(super) fn pace(summaries: &[Summary], row: &str, factor_min: f64) -> (bool, String) {
+    let found = summaries.iter().find(|summary| summary.row == row);
+    match found.and_then(|summary| summary.main().ours) {
+        Some(wall_ns) if wall_ns > 0.0 => {
+            let factor = NANOS_A_SECOND / wall_ns;
+            let line =
+                format!("simulated time runs {factor:.0} x real time, limit {factor_min:.0}");
+            (factor >= factor_min, line)
+        }
+        Some(_) | None => (
+            false,
+            format!("`{row}` was not measured, limit {factor_min:.0}"),
+        ),
+    }
+}
+
+const NANOS_A_SECOND: f64 = 1e9;
 
 /// The name under which our runtime stands.
 const OURS: &str = "ours";
@@ -362,6 +381,20 @@ mod tests {
         );
         assert!(Row::parse(&json!({"row": "a"})).is_err());
         assert!(Sample::parse("ours", &json!({"figure": 1})).is_err());
+    }
+
+    #[test]
+    fn a_pace_that_is_too_slow_or_not_measured_falls_short() {
+        let row = [summary(
+            "idle",
+            &[("ours", 5e5), ("ours", 4e5), ("ours", 9e5)],
+        )];
+        let (is_met, line) = pace(&row, "idle", 1_000.0);
+        assert!(is_met);
+        assert_eq!(line, "simulated time runs 2000 x real time, limit 1000");
+        assert!(!pace(&row, "idle", 2_001.0).0);
+        assert!(!pace(&row, "busy", 1_000.0).0);
+        assert!(!pace(&[summary("idle", &[("ours", 0.0)])], "idle", 1_000.0).0);
     }
 
     #[test]

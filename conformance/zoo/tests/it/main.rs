@@ -2,4 +2,5 @@
 
 mod classes;
 mod proofs;
+mod snapshots;
 mod twins;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use asupersync::fs::FsPort;
 use asupersync::io::{BufReadExt, BufReader, Lines, WriteExt};
 use asupersync::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
-use asupersync::{Cx, JoinHandle, Outcome, Runtime, RuntimeBuilder, SpawnOptions};
+use asupersync::{Cx, FlightConfig, JoinHandle, Outcome, Runtime, RuntimeBuilder, SpawnOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -42,12 +42,12 @@ struct Story {
     running: Mutex<Duration>,
 }
 
-/// Runs everything and gives 0 if the audit holds.
-pub(crate) fn demonstrate() -> ExitCode {
+/// Runs everything and gives 0 if the audit holds; the flight record goes into a file, if one is named.
+pub(crate) fn demonstrate(record: Option<&Path>) -> ExitCode {
     let folder = std::env::temp_dir().join(format!("asupersync-ledger-{}", std::process::id()));
     let end = std::fs::create_dir_all(&folder)
         .map_err(LedgerError::Connection)
-        .and_then(|()| drive_and_audit(&folder.join("journal.ndjson")));
+        .and_then(|()| drive_and_audit(&folder.join("journal.ndjson"), record));
     // The folder is in the system's place for temporary files; one that stays does no harm.
     let _ = std::fs::remove_dir_all(&folder);
     match end {
@@ -60,13 +60,15 @@ pub(crate) fn demonstrate() -> ExitCode {
     }
 }
 
-fn drive_and_audit(journal: &Path) -> Result<bool, LedgerError> {
+fn drive_and_audit(journal: &Path, record: Option<&Path>) -> Result<bool, LedgerError> {
     let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/ledger/transfers.ndjson");
     let input = std::fs::read_to_string(input)?;
     let story = Arc::new(Story::default());
-    let mut runtime = RuntimeBuilder::new()
-        .build()
-        .map_err(std::io::Error::other)?;
+    let mut builder = RuntimeBuilder::new();
+    if record.is_some() {
+        builder = builder.flight_recorder(FlightConfig::default());
+    }
+    let mut runtime = builder.build().map_err(std::io::Error::other)?;
     let end = runtime.block_on(async |cx| {
         conduct(&cx, &input, journal.to_owned(), &story)
             .await
@@ -79,6 +81,9 @@ fn drive_and_audit(journal: &Path) -> Result<bool, LedgerError> {
         Outcome::Panicked(payload) => return Err(payload.into()),
     }
     print_table(&runtime, &story);
+    if let (Some(path), Some(recorder)) = (record, runtime.flight_recorder()) {
+        recorder.save(path).map_err(std::io::Error::other)?;
+    }
     audit(
         journal,
         &story.seen,
@@ -338,6 +343,13 @@ fn print_table(runtime: &Runtime, story: &Story) {
         "shutdown                {:.2?}",
         runtime.last_shutdown().took
     );
+    println!("processor time          {:.3} s", processor_seconds());
+}
+
+/// Of all threads of the process, so far.
+fn processor_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// Compares what was acknowledged with what the journal holds.

@@ -1,6 +1,7 @@
 //! A money-transfer service: what it takes to lose nothing.
 //!
 //! `ledger` alone starts the service on a free port, drives it with real clients, cuts a third of them off, restarts it under way, shuts it down in full flight with a signal, recovers from the journal and audits.
+//! `ledger --record FILE` does the same with the flight recorder on, and leaves in FILE what happened last; `asupersync lab show FILE` opens it.
 //! `ledger generate` prints the input, `transfers.ndjson`, anew.
 //!
 //! `ledger serve` runs it for real, until it is told to end by Ctrl-C or `kill`:
@@ -34,7 +35,7 @@ mod input;
 mod journal;
 mod service;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ use asupersync::{Cx, RuntimeBuilder, run_main};
 use crate::service::{Acknowledge, LedgerError, ServeOptions, Stats, serve};
 
 const USAGE: &str = "\
-usage: ledger                                       drives itself, and audits
+usage: ledger [--record FILE]                       drives itself, and audits; FILE is its flight record
        ledger serve --addr ADDRESS --journal FILE   serves until it is told to end
        ledger generate                              prints the input of the first";
 
@@ -52,7 +53,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        [] => drive::demonstrate(),
+        [] => drive::demonstrate(None),
+        ["--record", file] => drive::demonstrate(Some(Path::new(file))),
         ["generate"] => {
             print!("{}", input::generate());
             ExitCode::SUCCESS

@@ -1,11 +1,11 @@
-//! `asupersync lab replay`, `minimize`, `diff` and `show`.
+//! `asupersync lab replay` and `minimize`: crashpacks that are run again.
 
 use std::path::{Path, PathBuf};
 
-use asupersync_lab::{Crashpack, Schedule, Timeline, minimize as minimized, replay as replayed};
+use asupersync_lab::{Crashpack, Schedule, minimize as minimized, replay as replayed};
 use clap::Args;
 
-use super::{CommandError, picture, twin};
+use super::{CommandError, twin};
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayOptions {
@@ -13,7 +13,7 @@ pub(crate) struct ReplayOptions {
     file: PathBuf,
 }
 
-fn load(path: &Path) -> Result<Crashpack, CommandError> {
+pub(crate) fn load(path: &Path) -> Result<Crashpack, CommandError> {
     Crashpack::load(path).map_err(|source| CommandError::Crashpack {
         path: path.to_owned(),
         source,
@@ -81,77 +81,3 @@ pub(crate) fn minimize(options: &MinimizeOptions) -> Result<(), CommandError> {
     );
     Ok(())
 }
-
-#[derive(Debug, Args)]
-pub(crate) struct DiffOptions {
-    /// A crashpack.
-    left: PathBuf,
-    /// Another one.
-    right: PathBuf,
-}
-
-pub(crate) fn diff(options: &DiffOptions) -> Result<(), CommandError> {
-    let (left, right) = (load(&options.left)?, load(&options.right)?);
-    let Some(divergence) = left.trace.divergence(&right.trace) else {
-        println!(
-            "diff: the traces are equal, {} events",
-            left.trace.events.len()
-        );
-        return Ok(());
-    };
-    let from = divergence.index.saturating_sub(CONTEXT_EVENTS);
-    for traced in &left.trace.events[from..divergence.index] {
-        println!("  {traced}");
-    }
-    let end = || "the end".to_owned();
-    let text = |event: &Option<asupersync_lab::TraceEvent>| {
-        event.as_ref().map_or_else(end, ToString::to_string)
-    };
-    println!(
-        "- {}\n+ {}",
-        text(&divergence.left),
-        text(&divergence.right)
-    );
-    println!("diff: the traces part at event {}", divergence.index);
-    Ok(())
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ShowOptions {
-    /// A crashpack.
-    file: PathBuf,
-    /// Also the steps that cannot have led to the failure.
-    #[arg(long)]
-    all: bool,
-    /// Write a picture: tasks as rows, steps from left to right.
-    #[arg(long)]
-    svg: Option<PathBuf>,
-    /// Write a page with the picture.
-    #[arg(long)]
-    html: Option<PathBuf>,
-}
-
-pub(crate) fn show(options: &ShowOptions) -> Result<(), CommandError> {
-    let pack = load(&options.file)?;
-    let whole = Timeline::of(&pack.trace, pack.trace.events.len());
-    let timeline = if options.all { whole } else { whole.causes() };
-    let write = |path: &PathBuf, text: String| {
-        std::fs::write(path, text).map_err(|source| CommandError::Write {
-            path: path.clone(),
-            source,
-        })
-    };
-    if let Some(path) = &options.svg {
-        write(path, picture::svg(&timeline))?;
-    }
-    if let Some(path) = &options.html {
-        write(path, picture::page(&pack.program, &pack.finding, &timeline))?;
-    }
-    println!("{timeline}");
-    println!("{}: {}", pack.program, pack.finding);
-    println!("replay: {}", pack.replay);
-    Ok(())
-}
-
-/// How many common events are shown before two traces part.
-const CONTEXT_EVENTS: usize = 5;

@@ -1,5 +1,10 @@
 //! The lab host, through its public interface.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what fails in a test's helper fails the test"
+)]
 
+mod artifacts;
 mod chaos;
 mod dependences;
 mod ends;
@@ -13,5 +18,6 @@ mod net_nature;
 mod net_partitions;
 mod nodes;
 mod search;
+mod snapshots;
 mod timers;
 mod vars;

@@ -54,3 +54,34 @@ fn a_timer_that_is_taken_back_says_so_and_never_fires() {
         at: Time::from_secs(60)
     }));
 }
+
+/// Thirty simulated days of three sleepers cost as many polls as there are naps, and no more.
+#[test]
+fn idle_time_costs_no_steps() {
+    const HOUR: u64 = 3_600;
+    const SPAN_HOURS: u64 = 30 * 24;
+    let naps_hours = [1, 6, 24];
+    let report = LabRuntime::new(LabConfig::default()).run(async |cx: Cx| {
+        let end = cx.region(async |scope| {
+            for nap in naps_hours {
+                scope.spawn(async move |cx: Cx| {
+                    for _ in 0..SPAN_HOURS / nap {
+                        cx.sleep(Duration::from_secs(nap * HOUR)).await?;
+                    }
+                    Ok::<_, Cancelled>(())
+                });
+            }
+            Ok::<_, Cancelled>(())
+        });
+        end.await
+    });
+    report.assert_clean();
+    assert_eq!(report.elapsed, Duration::from_secs(SPAN_HOURS * HOUR));
+    let naps: u64 = naps_hours.iter().map(|nap| SPAN_HOURS / nap).sum();
+    // Each task's first poll; the root's first, and its last when the others have ended.
+    let others = naps_hours.len() as u64 + 2;
+    assert_eq!(report.steps, naps + others);
+    let jumps = report.trace.iter();
+    let jumps = jumps.filter(|event| matches!(event, Event::ClockAdvanced { .. }));
+    assert_eq!(jumps.count() as u64, SPAN_HOURS, "one each hour");
+}

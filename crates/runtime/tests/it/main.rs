@@ -7,6 +7,7 @@
 mod blocking;
 mod counted;
 mod entry;
+mod flight;
 mod monitor;
 mod order;
 mod panics;

@@ -1,15 +1,14 @@
 //! An event's tag and fields.
 //!
-//! Tags and the places of the values in the tables below are version 2 for ever; what is new is added at their ends.
+//! Tags and the places of the values in the tables are version 2 for ever; what is new is added at their ends.
 
-use asupersync_core::{
-    Budget, CancelKind, CancelStage, ObligationId, ObligationKind, RegionId, Severity, TaskId, Time,
-};
-use asupersync_kernel::{Event, Name, Settlement, Subject};
+use asupersync_core::{Budget, ObligationId, RegionId, Severity, TaskId, Time};
+use asupersync_kernel::{Event, Name, Subject};
 
 use super::Names;
 use super::bytes::{Input, put_difference, put_text, put_varint};
 use super::error::{DecodeError, EncodeError};
+use crate::tables::{CANCEL_KINDS, OBLIGATION_KINDS, SETTLEMENTS, SEVERITIES, STAGES};
 
 /// The last numbers of each kind; those that follow stand as differences.
 #[derive(Default)]
@@ -180,6 +179,7 @@ fn put_account_fields(out: &mut Output<'_>, event: &Event) -> Option<()> {
             put_varint(out.bytes, *cost);
         }
         Event::FinalizerAdded { region } => out.region(*region),
+        Event::EventsOverwritten { count } => put_varint(out.bytes, *count),
         Event::PermitsMoved {
             resource,
             change,
@@ -286,6 +286,7 @@ const fn tag_of(event: &Event) -> Option<u8> {
         Event::FailureTaken { .. } => 34,
         Event::PermitsMoved { .. } => 35,
         Event::CancelUnchanged { .. } => 36,
+        Event::EventsOverwritten { .. } => 37,
         Event::HostJobQueued { .. } => 38,
         _ => return None,
     })
@@ -425,7 +426,7 @@ pub(super) fn get_event(
         5..=13 => task_event(tag, from)?,
         24..=26 => later_task_event(tag, from)?,
         16..=23 | 27..=30 | 36 | 38 => other_event(tag, from)?,
-        31..=35 => account_event(tag, from)?,
+        31..=35 | 37 => account_event(tag, from)?,
         _ => return Err(from.input.malformed("the tag of an event")),
     })
 }
@@ -493,6 +494,9 @@ fn account_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeErro
             region: from.region()?,
         },
         34 => Event::FailureTaken { task: from.task()? },
+        37 => Event::EventsOverwritten {
+            count: from.input.varint()?,
+        },
         _ => Event::PermitsMoved {
             resource: from.input.difference(&mut from.last.resource)?,
             change: from.input.difference(&mut 0)?.cast_signed(),
@@ -546,43 +550,3 @@ fn other_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError>
         },
     })
 }
-
-const SEVERITIES: [Severity; 4] = [
-    Severity::Ok,
-    Severity::Err,
-    Severity::Cancelled,
-    Severity::Panicked,
-];
-const STAGES: [CancelStage; 3] = [
-    CancelStage::Requested,
-    CancelStage::Unshielded,
-    CancelStage::Dropped,
-];
-const SETTLEMENTS: [Settlement; 4] = [
-    Settlement::Committed,
-    Settlement::Aborted,
-    Settlement::Dropped,
-    Settlement::Leaked,
-];
-const CANCEL_KINDS: [CancelKind; 11] = [
-    CancelKind::User,
-    CancelKind::Timeout,
-    CancelKind::Deadline,
-    CancelKind::PollQuota,
-    CancelKind::CostBudget,
-    CancelKind::FailFast,
-    CancelKind::RaceLost,
-    CancelKind::LinkedExit,
-    CancelKind::ParentCancelled,
-    CancelKind::ResourceUnavailable,
-    CancelKind::Shutdown,
-];
-const OBLIGATION_KINDS: [ObligationKind; 7] = [
-    ObligationKind::SendPermit,
-    ObligationKind::Ack,
-    ObligationKind::Lease,
-    ObligationKind::IoOp,
-    ObligationKind::SemaphorePermit,
-    ObligationKind::Transaction,
-    ObligationKind::Reply,
-];

@@ -7,3 +7,5 @@ mod dpor;
 mod model;
 mod model_dpor;
 mod order;
+mod rings;
+mod structure;
