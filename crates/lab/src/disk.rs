@@ -18,14 +18,13 @@ mod content;
 mod faults;
 mod state;
 
-use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use asupersync_fs::{DirEntry, FileIo, FileKind, FsDriver, FsPort, Metadata, OpenOptions};
+use asupersync_fs::{DirEntry, FileIo, FileKind, FsDriver, Metadata, OpenOptions};
 use asupersync_kernel::{Cx, Event, Host};
 
 pub use faults::DiskFaults;
@@ -111,9 +110,6 @@ struct Disks {
     disks: Mutex<BTreeMap<NodeId, Disk>>,
 }
 
-/// A port under its type.
-type Port = (TypeId, Box<dyn Any + Send + Sync>);
-
 impl LabDisks {
     pub(crate) fn new(host: Weak<LabHost>, faults: Faults) -> Self {
         Self(Arc::new(Disks {
@@ -121,16 +117,6 @@ impl LabDisks {
             faults,
             disks: Mutex::new(BTreeMap::new()),
         }))
-    }
-
-    /// The ports with these disks; what programs find is their own port if they brought one.
-    pub(crate) fn add_to(self, mut ports: Vec<Port>) -> Vec<Port> {
-        let fs = TypeId::of::<FsPort>();
-        if ports.iter().all(|(port, _)| *port != fs) {
-            ports.push((fs, Box::new(FsPort::new(self.clone()))));
-        }
-        ports.push((TypeId::of::<Self>(), Box::new(self)));
-        ports
     }
 
     /// A node goes down, and its disk with it.

@@ -18,6 +18,7 @@ use asupersync_trace::{Fingerprint, ProcessKey, Structure, TraceEvent};
 use crate::config::LabConfig;
 use crate::instruments::{Instruments, Room};
 use crate::node::{NodeBook, NodeId, Place};
+use crate::ports::Ports;
 use crate::process::Processes;
 use crate::script::{Decided, DecisionKey, Script};
 use crate::seeds::mix;
@@ -80,7 +81,7 @@ pub(crate) struct LabHost {
     home: ThreadId,
     config: KernelConfig,
     state: Mutex<State>,
-    ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    ports: Ports,
 }
 
 struct State {
@@ -215,11 +216,7 @@ impl State {
 }
 
 impl LabHost {
-    pub(crate) fn new(
-        config: LabConfig,
-        mut instruments: Box<Instruments>,
-        ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
-    ) -> Self {
+    pub(crate) fn new(config: LabConfig, mut instruments: Box<Instruments>, ports: Ports) -> Self {
         let reads_steps =
             config.kernel.record && (config.reads_steps || instruments.chooser.wants_steps());
         let Room {
@@ -685,9 +682,6 @@ impl Host for LabHost {
     }
 
     fn port(&self, port: TypeId) -> Option<&(dyn Any + Send + Sync)> {
-        self.ports
-            .iter()
-            .find(|(id, _)| *id == port)
-            .map(|(_, port)| &**port)
+        self.ports.get(port)
     }
 }

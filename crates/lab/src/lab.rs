@@ -1,6 +1,6 @@
 //! The lab's loop: draw a step, or let time pass.
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,13 +14,12 @@ use asupersync_trace::Trace;
 
 use crate::chaos;
 use crate::config::LabConfig;
-use crate::disk::LabDisks;
 use crate::host::{Choice, LabHost, Next};
 use crate::instruments::Instruments;
 use crate::invariant::{Invariants, Moment};
-use crate::net::LabNet;
-use crate::node::{Nodes, crash_nodes};
+use crate::node::crash_nodes;
 use crate::oracle::{Law, Violation, check_finished, check_stalled, idle_holders, stalled_holders};
+use crate::ports::{Port, Ports};
 use crate::report::{LabEnd, LabReport};
 use crate::schedule::Schedule;
 use crate::snapshot::Snapshots;
@@ -29,7 +28,7 @@ use crate::strategy::Strategy;
 /// Runs one program under a seed.
 pub struct LabRuntime {
     config: LabConfig,
-    ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    ports: Vec<Port>,
     invariants: Invariants,
 }
 
@@ -105,10 +104,8 @@ impl LabRuntime {
     {
         let seed = self.config.seed;
         let host = Arc::new_cyclic(|host| {
-            let net = LabNet::new(host.clone(), self.config.net.clone(), self.config.chaos.net);
-            let disks = LabDisks::new(host.clone(), self.config.chaos);
-            let mut ports = disks.add_to(net.add_to(self.ports));
-            ports.push((TypeId::of::<Nodes>(), Box::new(Nodes::new(host.clone()))));
+            let LabConfig { net, chaos, .. } = &self.config;
+            let ports = Ports::new(self.ports, host.clone(), net.clone(), *chaos);
             LabHost::new(self.config.clone(), instruments, ports)
         });
         let options = RootOptions {
@@ -142,11 +139,7 @@ impl LabRuntime {
         instruments.has_asked = decisions.has_asked;
         let trace = Trace { events };
         let mut violations = violations(&trace, seen, &end, &self.config);
-        violations.extend(host.take_foreign().map(|foreign| Violation {
-            law: Law::ForeignThread,
-            message: format!("{} by the thread `{}`", foreign.what, foreign.thread),
-            event: foreign.event,
-        }));
+        violations.extend(foreign_thread(&host));
         violations.extend(invariants.into_found());
         let fingerprint = match end {
             LabEnd::Abandoned => None,
@@ -176,6 +169,16 @@ fn drop_leftovers(host: &LabHost) {
     while let Some(left) = host.drain() {
         drop(left);
     }
+}
+
+/// That another thread reached into the lab, if one did.
+fn foreign_thread(host: &LabHost) -> Option<Violation> {
+    let foreign = host.take_foreign()?;
+    Some(Violation {
+        law: Law::ForeignThread,
+        message: format!("{} by the thread `{}`", foreign.what, foreign.thread),
+        event: foreign.event,
+    })
 }
 
 /// The laws that a run broke; of a run that did not end only those that do not speak of its end.

@@ -41,6 +41,7 @@ mod mutants;
 mod net;
 mod node;
 mod oracle;
+mod ports;
 mod process;
 mod quiet;
 mod report;

@@ -28,7 +28,6 @@ mod state;
 mod trouble;
 mod wire;
 
-use std::any::{Any, TypeId};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -39,7 +38,6 @@ use std::time::Duration;
 
 use asupersync_core::{PanicPayload, Time};
 use asupersync_kernel::{Cx, Event, Host, Report};
-use asupersync_net::NetPort;
 
 pub use config::NetConfig;
 pub use faults::NetFaults;
@@ -82,16 +80,6 @@ impl LabNet {
             host,
             state: Mutex::new(State::new(config, faults)),
         }))
-    }
-
-    /// The ports with this network, unless there is one among them.
-    pub(crate) fn add_to(self, mut ports: Vec<Port>) -> Vec<Port> {
-        let net = TypeId::of::<NetPort>();
-        if ports.iter().all(|(port, _)| *port != net) {
-            ports.push((net, Box::new(NetPort::new(self.clone()))));
-            ports.push((TypeId::of::<Self>(), Box::new(self)));
-        }
-        ports
     }
 
     /// The network of the lab that this context runs under; `None` in production, or if the program brought a network of its own.
@@ -254,9 +242,6 @@ impl fmt::Debug for LabNet {
         f.debug_struct("LabNet").finish_non_exhaustive()
     }
 }
-
-/// A port under its type.
-type Port = (TypeId, Box<dyn Any + Send + Sync>);
 
 struct Net {
     host: Weak<LabHost>,
