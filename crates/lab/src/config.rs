@@ -6,6 +6,7 @@ use asupersync_kernel::{KernelConfig, LeakEscalation};
 use crate::faults::Faults;
 use crate::net::NetConfig;
 use crate::schedule::{Cut, Schedule};
+use crate::script::{Decided, Script};
 use crate::strategy::Strategy;
 
 /// A lab's seed and limits.
@@ -21,7 +22,7 @@ pub struct LabConfig {
     pub(crate) strategy: Strategy,
     /// What is decided as it was before, if it is.
     pub(crate) picks: Option<Vec<u32>>,
-    pub(crate) faults: Option<Vec<u32>>,
+    pub(crate) faults: Option<Script>,
     pub(crate) cut: Option<Cut>,
     pub(crate) chaos: Faults,
     /// Whether the run's fingerprint is wanted.
@@ -83,7 +84,7 @@ impl LabConfig {
         self.follow_faults(&schedule)
     }
 
-    /// Which faults may happen around polls; none unless set.
+    /// Which faults may happen; none unless set.
     #[must_use]
     pub const fn faults(mut self, faults: Faults) -> Self {
         self.chaos = faults;
@@ -106,8 +107,14 @@ impl LabConfig {
 
     /// Answers the questions for faults as in this schedule, and those for who goes next by the strategy.
     pub(crate) fn follow_faults(mut self, schedule: &Schedule) -> Self {
-        self.faults = Some(schedule.faults().to_vec());
+        self.faults = Some(Script::InOrder(schedule.faults().to_vec()));
         self.cut = schedule.cut();
+        self
+    }
+
+    /// Answers the questions for faults by who asks.
+    pub(crate) fn follow_decided(mut self, decided: Decided) -> Self {
+        self.faults = Some(Script::ByProcess(decided));
         self
     }
 
@@ -137,7 +144,7 @@ impl LabConfig {
         self
     }
 
-    /// How the simulated network behaves; without latency and faults unless set.
+    /// How the simulated network behaves; without latency unless set.
     #[must_use]
     pub fn net(mut self, net: NetConfig) -> Self {
         self.net = net;

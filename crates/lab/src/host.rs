@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -17,7 +17,11 @@ use asupersync_trace::{Fingerprint, ProcessKey, Structure, TraceEvent};
 
 use crate::config::LabConfig;
 use crate::instruments::{Instruments, Room};
+use crate::node::{NodeBook, NodeId, Place};
+use crate::ports::Ports;
 use crate::process::Processes;
+use crate::script::{Decided, DecisionKey, Script};
+use crate::seeds::mix;
 
 /// What the schedule chooses from.
 pub(crate) enum Choice {
@@ -52,8 +56,14 @@ pub(crate) enum Next {
 pub(crate) struct Decisions {
     pub(crate) picks: Vec<u32>,
     pub(crate) faults: Vec<u32>,
+    /// The same by who decided.
+    pub(crate) decided: Decided,
+    /// Whether anything but who goes next was to be decided.
+    pub(crate) has_asked: bool,
     /// Whether something was done after which a program may fail.
     pub(crate) is_disturbed: bool,
+    /// Whether a node went down, and with it steps that were never taken.
+    pub(crate) has_crashed: bool,
     /// Of the steps, if they were read.
     pub(crate) fingerprint: Option<Fingerprint>,
 }
@@ -71,7 +81,7 @@ pub(crate) struct LabHost {
     home: ThreadId,
     config: KernelConfig,
     state: Mutex<State>,
-    ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    ports: Ports,
 }
 
 struct State {
@@ -82,14 +92,21 @@ struct State {
     reads_steps: bool,
     /// What was decided before and is to be decided again.
     scripted_picks: Option<Vec<u32>>,
-    scripted_faults: Option<Vec<u32>>,
+    scripted_faults: Option<Script>,
     picks: Vec<u32>,
     faults: Vec<u32>,
+    decided: BTreeMap<DecisionKey, u32>,
+    /// How many faults happened by chance, and how many may.
     faults_done: u32,
+    faults_max: u32,
     /// The tasks that close abandoned regions.
     heirs: Vec<TaskId>,
     is_disturbed: bool,
     processes: Processes,
+    nodes: NodeBook,
+    has_crashed: bool,
+    /// Whether the step is a job, and no task's poll.
+    is_job: bool,
     now: Time,
     step: u64,
     /// In the order of their arrival.
@@ -199,11 +216,7 @@ impl State {
 }
 
 impl LabHost {
-    pub(crate) fn new(
-        config: LabConfig,
-        mut instruments: Box<Instruments>,
-        ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
-    ) -> Self {
+    pub(crate) fn new(config: LabConfig, mut instruments: Box<Instruments>, ports: Ports) -> Self {
         let reads_steps =
             config.kernel.record && (config.reads_steps || instruments.chooser.wants_steps());
         let Room {
@@ -223,10 +236,15 @@ impl LabHost {
                 scripted_faults: config.faults,
                 picks: Vec::new(),
                 faults: Vec::new(),
+                decided: BTreeMap::new(),
                 faults_done: 0,
+                faults_max: config.chaos.limit,
                 heirs: Vec::new(),
                 is_disturbed: false,
                 processes,
+                nodes: NodeBook::default(),
+                has_crashed: false,
+                is_job: false,
                 now: Time::ZERO,
                 step: 0,
                 choices,
@@ -290,6 +308,7 @@ impl LabHost {
         state.runnable.remove(index);
         let place = state.places.remove(index);
         state.processes.run(place);
+        state.is_job = matches!(choice, Choice::Job { .. });
         if let Choice::Job { number, .. } = &choice {
             self.note(&mut state, Event::JobStarted { job: *number });
         }
@@ -297,20 +316,59 @@ impl LabHost {
     }
 
     /// Decides whether a fault happens, and which of so many: 0 is none, and the others share the chance.
-    pub(crate) fn decide(&self, chance: f64, faults: u32) -> u32 {
-        let mut state = self.lock();
-        let state = &mut *state;
-        let count = faults.saturating_add(1);
-        let scripted = scripted(state.scripted_faults.as_ref(), state.faults.len(), count);
-        let decision = scripted.unwrap_or_else(|| {
-            let mut rng = fastrand::Rng::with_seed(state.processes.draw(!state.seed));
+    ///
+    /// It is not asked for without a chance, or if there were as many as a run may have.
+    pub(crate) fn fault(&self, chance: f64, faults: u32) -> u32 {
+        if chance <= 0.0 {
+            return 0;
+        }
+        let is_enough = {
+            let state = self.lock();
+            state.faults_done >= state.faults_max
+        };
+        if is_enough {
+            return 0;
+        }
+        let decision = self.decide(chance, faults);
+        self.lock().faults_done += u32::from(decision > 0);
+        decision
+    }
+
+    /// Decides whether something other than the usual happens, and which of so many: 0 is the usual, and the others share the chance.
+    pub(crate) fn decide(&self, chance: f64, others: u32) -> u32 {
+        self.decide_by(others.saturating_add(1), |rng| {
             if rng.f64() < chance {
-                rng.u32(1..=faults.max(1))
+                rng.u32(1..=others.max(1))
             } else {
                 0
             }
-        });
+        })
+    }
+
+    /// Decides for one of so many, by what is drawn unless the schedule says it.
+    ///
+    /// What is drawn depends on the process that runs, and on how much was decided in its steps before.
+    pub(crate) fn decide_by(
+        &self,
+        count: u32,
+        draw: impl FnOnce(&mut fastrand::Rng) -> u32,
+    ) -> u32 {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let key = state.processes.next_decision();
+        let decision = match &state.scripted_faults {
+            Some(script) => script.answer(state.faults.len(), key).min(count - 1),
+            None => {
+                let seed = mix(mix(!state.seed, key.0), key.1);
+                let drawn = draw(&mut fastrand::Rng::with_seed(seed));
+                debug_assert!(drawn < count, "{drawn} is none of {count} decisions");
+                drawn
+            }
+        };
         state.faults.push(decision);
+        if decision > 0 {
+            state.decided.insert(key, decision);
+        }
         decision
     }
 
@@ -360,6 +418,65 @@ impl LabHost {
         state.timers.insert((at, number), Due::Hold(choice, place));
     }
 
+    /// Queues a step of the host's own, in no region and on no node: a segment under way neither keeps its sender's region open nor vanishes with its sender.
+    pub(crate) fn run_anywhere(&self, job: Box<dyn FnOnce() + Send>) {
+        self.queue_job(job, Some(Place::NOWHERE));
+    }
+
+    fn queue_job(&self, run: Box<dyn FnOnce() + Send>, place: Option<Place>) {
+        let mut state = self.lock_at_home("a job was handed in");
+        let number = state.jobs;
+        state.jobs += 1;
+        let queued = match place {
+            Some(_) => Event::HostJobQueued { job: number },
+            None => Event::JobQueued { job: number },
+        };
+        self.note(&mut state, queued);
+        let process = state.processes.child();
+        if let Some(place) = place {
+            state.processes.settle(process, place);
+        }
+        state.arrive(Choice::Job { number, run }, process);
+    }
+
+    /// A node goes down.
+    pub(crate) fn note_crash(&self) {
+        self.lock().has_crashed = true;
+    }
+
+    /// Whether the step is a job.
+    pub(crate) fn is_job(&self) -> bool {
+        self.lock().is_job
+    }
+
+    /// Where the process runs that runs now.
+    pub(crate) fn place(&self) -> Place {
+        self.lock().processes.place()
+    }
+
+    /// Looks at the nodes, or changes them.
+    pub(crate) fn with_nodes<R>(&self, act: impl FnOnce(&mut NodeBook, &mut Processes) -> R) -> R {
+        let state = &mut *self.lock();
+        act(&mut state.nodes, &mut state.processes)
+    }
+
+    /// Takes out the jobs of a node that have not begun.
+    pub(crate) fn take_jobs_of(&self, node: NodeId) -> Vec<Choice> {
+        let state = &mut *self.lock();
+        // What the tasks of the node had queued for themselves is no step any more.
+        state.may_be_stale = true;
+        let mut taken = Vec::new();
+        for index in (0..state.choices.len()).rev() {
+            let is_own = state.processes.place_of(state.places[index]).node == node;
+            if is_own && matches!(state.choices[index], Choice::Job { .. }) {
+                taken.push(state.choices.remove(index));
+                state.runnable.remove(index);
+                state.places.remove(index);
+            }
+        }
+        taken
+    }
+
     /// The task may be disturbed by a storm from now on.
     pub(crate) fn remember(&self, place: usize, task: Meddler) {
         self.lock().processes.remember(place, task);
@@ -375,10 +492,9 @@ impl LabHost {
         self.lock().close_step();
     }
 
-    /// Says that a fault was injected.
+    /// Says that a fault was injected, by chance or by the program.
     pub(crate) fn injected(&self, subject: Option<Subject>, fault: &'static str) {
         let mut state = self.lock();
-        state.faults_done += 1;
         let fault = fault.into();
         self.note(&mut state, Event::FaultInjected { subject, fault });
     }
@@ -391,11 +507,6 @@ impl LabHost {
     /// Whether a task is the kernel's own, which no fault of a program strikes.
     pub(crate) fn is_heir(&self, task: TaskId) -> bool {
         self.lock().heirs.contains(&task)
-    }
-
-    /// How many faults were injected.
-    pub(crate) fn faults_done(&self) -> u32 {
-        self.lock().faults_done
     }
 
     /// Records what the host itself did.
@@ -415,9 +526,12 @@ impl LabHost {
             reads_steps.then(|| instruments.fingerprinter.fingerprint())
         });
         Decisions {
+            has_asked: !state.faults.is_empty(),
             picks: std::mem::take(&mut state.picks),
             faults: std::mem::take(&mut state.faults),
+            decided: Arc::new(std::mem::take(&mut state.decided)),
             is_disturbed: state.is_disturbed,
+            has_crashed: state.has_crashed,
             fingerprint,
         }
     }
@@ -493,6 +607,9 @@ impl Host for LabHost {
         let mut state = self.lock_at_home("a task was woken");
         state.may_be_stale |= lane == Lane::Cancel;
         let place = state.processes.of_task(task.task_id());
+        if state.processes.place_of(place).node != NodeId::NOWHERE {
+            state.processes.remember(place, task.meddler());
+        }
         state.arrive(Choice::Task(task), place);
     }
 
@@ -547,12 +664,7 @@ impl Host for LabHost {
     }
 
     fn run_blocking(&self, job: Box<dyn FnOnce() + Send>) {
-        let mut state = self.lock_at_home("a job was handed in");
-        let number = state.jobs;
-        state.jobs += 1;
-        self.note(&mut state, Event::JobQueued { job: number });
-        let place = state.processes.child();
-        state.arrive(Choice::Job { number, run: job }, place);
+        self.queue_job(job, None);
     }
 
     fn record(&self, event: Event) {
@@ -570,9 +682,6 @@ impl Host for LabHost {
     }
 
     fn port(&self, port: TypeId) -> Option<&(dyn Any + Send + Sync)> {
-        self.ports
-            .iter()
-            .find(|(id, _)| *id == port)
-            .map(|(_, port)| &**port)
+        self.ports.get(port)
     }
 }
