@@ -22,7 +22,7 @@ struct Gate {
     ops: u64,
 }
 
-const GATES: [Gate; 11] = [
+const GATES: [Gate; 13] = [
     gate("spawn and join", "compare", "spawn+join one after another"),
     gate("spawn many and join", "compare", "spawn+join batch of 100k"),
     gate(
@@ -46,6 +46,16 @@ const GATES: [Gate; 11] = [
         "timer register + drop",
     ),
     gate("checkpoint", "compare", "checkpoint"),
+    gate(
+        "open and close a region",
+        "compare",
+        "region without children",
+    ),
+    gate(
+        "reserve and commit an obligation",
+        "compare",
+        "obligation reserve + commit",
+    ),
 ];
 
 const fn gate(name: &'static str, suite: &'static str, row: &'static str) -> Gate {
