@@ -28,12 +28,12 @@ struct Pairs {
 impl Pairs {
     fn connect() -> Self {
         let queue = epoll::create(CreateFlags::CLOEXEC).expect("the system has epoll");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
         let address = listener.local_addr().expect("is bound");
         let mut ends = Vec::new();
         for _ in 0..CONNECTIONS {
-            ends.push(TcpStream::connect(address).expect("connects"));
-            ends.push(listener.accept().expect("accepts").0);
+            ends.push(TcpStream::connect(address).expect("the listener takes as many"));
+            ends.push(listener.accept().expect("a client connects").0);
         }
         for (place, end) in (0..).zip(&ends) {
             end.set_nodelay(true).expect("takes the option");
@@ -49,13 +49,13 @@ impl Pairs {
         let mut left = vec![rounds; self.ends.len()];
         let mut open = CONNECTIONS;
         for client in self.ends.iter_mut().step_by(2) {
-            client.write_all(&ECHO).expect("sends");
+            client.write_all(&ECHO).expect("the other end is open");
         }
         let mut events: Vec<Event> = Vec::with_capacity(self.ends.len());
         while open > 0 {
             events.clear();
             let spare = rustix::buffer::spare_capacity(&mut events);
-            epoll::wait(&self.queue, spare, None).expect("waits");
+            epoll::wait(&self.queue, spare, None).expect("the queue is open");
             for event in &events {
                 let place = event.data.u64() as usize;
                 if !heard(&mut self.ends[place]) {
@@ -66,7 +66,9 @@ impl Pairs {
                 if is_client && left[place] == 0 {
                     open -= 1;
                 } else {
-                    self.ends[place].write_all(&ECHO).expect("sends");
+                    self.ends[place]
+                        .write_all(&ECHO)
+                        .expect("the other end is open");
                 }
             }
         }

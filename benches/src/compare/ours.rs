@@ -199,27 +199,40 @@ pub(crate) fn timers_firing(size: Size) -> Sample {
 }
 
 workload!(tcp_echo, ops, cx, scope, {
-    let listener = TcpListener::bind(cx, "127.0.0.1:0").await.expect("binds");
+    let listener = TcpListener::bind(cx, "127.0.0.1:0")
+        .await
+        .expect("the loopback has a free port");
     let address = listener.local_addr().expect("is bound");
     let client = async move |cx: Cx| {
-        let mut stream = TcpStream::connect(&cx, address).await.expect("connects");
+        let mut stream = TcpStream::connect(&cx, address)
+            .await
+            .expect("the listener takes as many");
         stream.set_nodelay(true).expect("takes the option");
         let mut answer = [0; ECHO.len()];
         for _ in 0..ops / CONNECTIONS {
-            stream.write_all(&ECHO).await.expect("sends");
-            stream.read_exact(&mut answer).await.expect("receives");
+            stream
+                .write_all(&ECHO)
+                .await
+                .expect("the other end is open");
+            stream
+                .read_exact(&mut answer)
+                .await
+                .expect("the other end answers");
             assert_eq!(answer, ECHO);
         }
         End::Ok(ops / CONNECTIONS)
     };
     let clients = (0..CONNECTIONS).map(|_| scope.spawn(client)).collect();
     for _ in 0..CONNECTIONS {
-        let (mut stream, _) = listener.accept(cx).await.expect("accepts");
+        let (mut stream, _) = listener.accept(cx).await.expect("a client connects");
         stream.set_nodelay(true).expect("takes the option");
         scope.spawn(async move |_: Cx| {
             let mut heard = [0; ECHO.len()];
             while stream.read_exact(&mut heard).await.is_ok() {
-                stream.write_all(&heard).await.expect("sends");
+                stream
+                    .write_all(&heard)
+                    .await
+                    .expect("the other end is open");
             }
             End::Ok(())
         });

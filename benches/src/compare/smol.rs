@@ -169,27 +169,40 @@ pub(crate) fn timers_firing(size: Size) -> Sample {
 
 pub(crate) fn tcp_echo(size: Size) -> Sample {
     on_worker(batches(size, async |ops| {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("the loopback has a free port");
         let address = listener.local_addr().expect("is bound");
         let one = || async move {
-            let mut stream = TcpStream::connect(address).await.expect("connects");
+            let mut stream = TcpStream::connect(address)
+                .await
+                .expect("the listener takes as many");
             stream.set_nodelay(true).expect("takes the option");
             let mut answer = [0; ECHO.len()];
             for _ in 0..ops / CONNECTIONS {
-                stream.write_all(&ECHO).await.expect("sends");
-                stream.read_exact(&mut answer).await.expect("receives");
+                stream
+                    .write_all(&ECHO)
+                    .await
+                    .expect("the other end is open");
+                stream
+                    .read_exact(&mut answer)
+                    .await
+                    .expect("the other end answers");
                 assert_eq!(answer, ECHO);
             }
             ops / CONNECTIONS
         };
         let clients: Vec<_> = (0..CONNECTIONS).map(|_| spawn(one())).collect();
         for _ in 0..CONNECTIONS {
-            let (mut stream, _) = listener.accept().await.expect("accepts");
+            let (mut stream, _) = listener.accept().await.expect("a client connects");
             stream.set_nodelay(true).expect("takes the option");
             spawn(async move {
                 let mut heard = [0; ECHO.len()];
                 while stream.read_exact(&mut heard).await.is_ok() {
-                    stream.write_all(&heard).await.expect("sends");
+                    stream
+                        .write_all(&heard)
+                        .await
+                        .expect("the other end is open");
                 }
             })
             .detach();

@@ -300,7 +300,7 @@ fn=(1) malloc
 10 7
 +2 3
 
-ob=(2) /work/target/release/bench-run
+ob=(2) /some/release/bench-run
 fl=(2) worker.rs
 fn=(2) next
 16 400
