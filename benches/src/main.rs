@@ -1,7 +1,7 @@
 //! Workloads of the kernel beside the same workloads on other runtimes.
 //!
 //! `bench-run list SUITE` prints the rows; `bench-run run SUITE --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object.
-//! `bench-run count SUITE --row ROW --ops N` runs ours with one worker and that many operations, as many to warm up, for a caller that counts instructions.
+//! `bench-run count SUITE --row ROW --runtime NAME --ops N --batches N` runs it in that size, for a caller that counts instructions.
 //! `cargo xtask bench` calls it, one process per run and runtime, and compare.
 //!
 //! Each suite has a module for each runtime with the same function names, one per row; every runtime has two worker threads, unless its name says that it has one.
@@ -28,8 +28,7 @@ mod sync;
 use std::process::ExitCode;
 
 use meter::Size;
-use rows::Row;
-use shape::Shape;
+use rows::{Row, Workload};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,36 +49,52 @@ fn answer(arguments: &[String]) -> Result<String, String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (suite, row, runtime, is_smoke) = match words.as_slice() {
         ["list", suite] => return Ok(rows::list(rows_of(suite)?).to_string()),
-        ["count", suite, "--row", row, "--ops", ops] => return count(suite, row, ops),
+        [
+            "count",
+            suite,
+            "--row",
+            row,
+            "--runtime",
+            runtime,
+            "--ops",
+            ops,
+            "--batches",
+            batches,
+        ] => return count(row_of(suite, row)?, runtime, [ops, batches]),
         ["run", suite, "--row", row, "--runtime", runtime] => (*suite, *row, *runtime, false),
         ["run", suite, "--row", row, "--runtime", runtime, "--smoke"] => {
             (*suite, *row, *runtime, true)
         }
         other => {
             return Err(format!(
-                "`list SUITE`, `run SUITE --row ROW --runtime NAME [--smoke]`, or `count SUITE --row ROW --ops N`, not {other:?}"
+                "`list SUITE`, `run SUITE --row ROW --runtime NAME [--smoke]`, or `count SUITE --row ROW --runtime NAME --ops N --batches N`, not {other:?}"
             ));
         }
     };
     let row = row_of(suite, row)?;
-    let (peer, shape) = shape::of(runtime);
-    shape::set(shape);
-    let workload = row
-        .workload(peer)
-        .ok_or_else(|| format!("`{runtime}` has no row `{}`", row.name))?;
     let size = if is_smoke { row.smoke } else { row.full };
-    Ok(row.report(&workload(size)).to_string())
+    let sample = workload(row, runtime)?(size);
+    Ok(row.report(&sample).to_string())
 }
 
-/// Runs ours with one worker: one batch to warm up and one more, of that many operations.
-fn count(suite: &str, row: &str, ops: &str) -> Result<String, String> {
-    let ops = ops.parse().map_err(|error| format!("`{ops}`: {error}"))?;
-    let workload = row_of(suite, row)?.workload("ours");
-    let workload = workload.ok_or_else(|| format!("ours has no row `{row}`"))?;
+/// Runs a row in that size, without a look at the clock of the processors.
+fn count(row: &Row, runtime: &str, [ops, batches]: [&str; 2]) -> Result<String, String> {
+    let number = |text: &str| text.parse().map_err(|error| format!("`{text}`: {error}"));
+    let size = Size {
+        ops: number(ops)?,
+        batches: number(batches)?,
+    };
     meter::leave_processor_time_out();
-    shape::set(Shape::One);
-    let sample = workload(Size { ops, batches: 1 });
-    Ok(serde_json::json!({ "ops": sample.ops, "allocs": sample.allocs }).to_string())
+    let sample = workload(row, runtime)?(size);
+    Ok(serde_json::json!({ "ops": sample.ops }).to_string())
+}
+
+/// The workload of a row on a runtime, whose shape becomes that of this process.
+fn workload(row: &Row, runtime: &str) -> Result<Workload, String> {
+    let (peer, shape) = shape::of(runtime);
+    shape::set(shape);
+    let workload = row.workload(peer);
+    workload.ok_or_else(|| format!("`{runtime}` has no row `{}`", row.name))
 }
 
 fn row_of(suite: &str, row: &str) -> Result<&'static Row, String> {

@@ -105,6 +105,7 @@ pub(crate) fn list(rows: &[Row]) -> Value {
             "unit": unit,
             "runtimes": row.runtimes(),
             "is_latency": row.is_latency,
+            "smoke_ops": row.smoke.ops,
         })
     };
     rows.iter().map(row).collect()

@@ -367,7 +367,7 @@ impl Ci {
 
     /// Instructions by operation, in a build of their own: one with the whole workspace has other features.
     fn gates(&self) -> Result<End, Box<dyn std::error::Error>> {
-        match bench::gates::missing() {
+        match bench::callgrind::missing() {
             Some(reason) => Ok(End::skipped(reason)),
             None => self.own(&["bench", "gates"]),
         }

@@ -1,13 +1,15 @@
 //! Ours beside tokio and smol, with two workers and with one: processor time, time of the wall, memory, allocations.
 //!
 //! A figure counts against the best peer with as many workers: processor time on every row, the time of the wall where somebody waits for it, resident bytes on the rows of memory.
-//! What does not count is printed all the same.
+//! What does not count is printed all the same, with the instructions of the runtimes with one worker where valgrind is installed.
 
 mod chart;
 mod figures;
 
 use std::path::{Path, PathBuf};
 
+use super::callgrind::{self, Run};
+use super::summary::Row;
 use super::{Options, measure, rows};
 use crate::Verdict;
 use crate::workspace::Workspace;
@@ -30,11 +32,15 @@ pub(crate) fn smoke(target: &Path) -> Verdict {
 fn run_built(options: &Options, svg: Option<PathBuf>, target: &Path) -> Verdict {
     let binary = target.join("release").join(super::BINARY);
     let rows = rows(&binary, SUITE, options)?;
+    let is_counted = !options.is_smoke && callgrind::missing().is_none();
     let mut lines: Vec<Line> = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         eprintln!("bench compare: {}/{} {}", index + 1, rows.len(), row.name);
         let samples = measure(&binary, SUITE, row, options)?;
         lines.extend(figures::lines(row, &samples));
+        if is_counted && row.unit == figures::TIMED {
+            lines.push(figures::instructions(row, &instructions(&binary, row)?));
+        }
     }
     print!("{}", figures::table(&lines));
     if let Some(path) = &options.json {
@@ -56,6 +62,26 @@ fn run_built(options: &Options, svg: Option<PathBuf>, target: &Path) -> Verdict 
     Ok(is_ahead)
 }
 
+/// Instructions by operation on the runtimes with one worker, whose threads do not race.
+fn instructions(
+    binary: &Path,
+    row: &Row,
+) -> Result<Vec<(String, f64)>, Box<dyn std::error::Error>> {
+    let mut counts = Vec::new();
+    for runtime in row.runtimes.iter().filter(|name| figures::is_single(name)) {
+        let run = Run {
+            suite: SUITE,
+            row: &row.name,
+            runtime,
+            ops: row.smoke_ops,
+            batches_more: BATCHES_COUNTED,
+        };
+        let counted = callgrind::count(binary, &run)?;
+        counts.extend(counted.map(|counted| (runtime.clone(), counted.all)));
+    }
+    Ok(counts)
+}
+
 /// The file for the chart, and the other arguments.
 fn svg_of(
     arguments: &[String],
@@ -74,6 +100,8 @@ fn svg_of(
 const SUITE: &str = "compare";
 /// As many at least, for a median and a minimum that say something.
 const ROUNDS_USUAL: usize = 7;
+/// Batches of a brief run's size whose instructions are counted.
+const BATCHES_COUNTED: u64 = 10;
 
 /// What each runtime promises while it is measured.
 const GUARANTEES: &str = "\

@@ -1,25 +1,23 @@
 //! Gates on instructions: what one operation of the kernel executes, counted by callgrind, beside what is written down.
 //!
-//! Time varies by a tenth on a busy machine, a count by thousandths: a row runs with N operations and with 2 N, and the difference is theirs, free of start and shutdown.
+//! Time varies by a third on a busy machine, and a count does not.
 //! Only instructions of the measured binary count; those of the C library differ with its version and with the features of the processor.
 //! The counts belong to the toolchain, which is pinned, and to the architecture; `--write` writes them down anew.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::callgrind::{self, Run};
 use crate::workspace::Workspace;
-use crate::{Verdict, process, report};
+use crate::{Verdict, report};
 
 /// What is counted: its name, and the row of a suite that does it.
 struct Gate {
     name: &'static str,
     suite: &'static str,
     row: &'static str,
-    /// As many operations in the shorter run.
-    ops: u64,
 }
 
 const GATES: [Gate; 13] = [
@@ -59,14 +57,11 @@ const GATES: [Gate; 13] = [
 ];
 
 const fn gate(name: &'static str, suite: &'static str, row: &'static str) -> Gate {
-    Gate {
-        name,
-        suite,
-        row,
-        ops: 20_000,
-    }
+    Gate { name, suite, row }
 }
 
+/// Operations in a batch.
+const OPS: u64 = 20_000;
 /// More than this share above what is written down is a regression.
 const TOLERANCE: f64 = 0.03;
 /// From the workspace's root.
@@ -79,7 +74,7 @@ pub(super) fn run(arguments: &[String]) -> Verdict {
         [option] if option == "--write" => true,
         other => return Err(format!("unknown arguments {other:?}").into()),
     };
-    if let Some(reason) = missing() {
+    if let Some(reason) = callgrind::missing() {
         return Err(reason.into());
     }
     let workspace = Workspace::load()?;
@@ -102,17 +97,6 @@ pub(super) fn run(arguments: &[String]) -> Verdict {
     Ok(is_met)
 }
 
-/// Why nothing can be counted here.
-pub(crate) fn missing() -> Option<&'static str> {
-    let found = Command::new("valgrind").arg("--version").output();
-    match found {
-        Ok(output) if output.status.success() => None,
-        _ => Some(
-            "valgrind is not installed (Debian: apt-get install valgrind), so instructions cannot be counted",
-        ),
-    }
-}
-
 /// Instructions by operation, by the gate's name.
 type Counts = BTreeMap<String, f64>;
 
@@ -121,68 +105,19 @@ fn count_all(target: &Path) -> Result<Counts, Box<dyn std::error::Error>> {
     let mut counts = Counts::new();
     for (index, gate) in GATES.iter().enumerate() {
         eprintln!("bench gates: {}/{} {}", index + 1, GATES.len(), gate.name);
-        let short = count(&binary, gate, gate.ops, target)?;
-        let long = count(&binary, gate, 2 * gate.ops, target)?;
-        // Either run does its operations twice, once to warm up.
-        let per_op = long.saturating_sub(short) as f64 / (2 * gate.ops) as f64;
-        counts.insert(gate.name.to_owned(), (per_op * 10.0).round() / 10.0);
+        let run = Run {
+            suite: gate.suite,
+            row: gate.row,
+            runtime: "ours-1",
+            ops: OPS,
+            batches_more: 2,
+        };
+        let counted = callgrind::count(&binary, &run)?;
+        let counted = counted.ok_or_else(|| format!("`{}` is always of one size", gate.row))?;
+        let own = (counted.own * 10.0).round() / 10.0;
+        counts.insert(gate.name.to_owned(), own);
     }
     Ok(counts)
-}
-
-/// Instructions of the binary itself in one run.
-fn count(
-    binary: &Path,
-    gate: &Gate,
-    ops: u64,
-    target: &Path,
-) -> Result<u64, Box<dyn std::error::Error>> {
-    let out = target.join("bench-gates.callgrind");
-    let mut command = Command::new("valgrind");
-    command.arg("--tool=callgrind");
-    command.arg(format!("--callgrind-out-file={}", out.display()));
-    command
-        .arg(binary)
-        .args(["count", gate.suite, "--row", gate.row, "--ops"]);
-    process::stdout_of(command.arg(ops.to_string()))?;
-    let counted = instructions_of(&std::fs::read_to_string(&out)?, super::BINARY);
-    match counted {
-        0 => Err(format!("callgrind counted nothing in `{}`", gate.row).into()),
-        counted => Ok(counted),
-    }
-}
-
-/// Sums what callgrind charged to the functions of one object, called functions aside.
-fn instructions_of(profile: &str, object: &str) -> u64 {
-    let mut names: BTreeMap<&str, bool> = BTreeMap::new();
-    let (mut is_counted, mut is_call, mut sum) = (false, false, 0);
-    for line in profile.lines() {
-        if let Some(name) = line
-            .strip_prefix("ob=")
-            .or_else(|| line.strip_prefix("cob="))
-        {
-            // A name stands behind its number the first time, and alone the number afterwards.
-            let (number, path) = name.split_once(' ').unwrap_or((name, ""));
-            let is_object = names
-                .entry(number)
-                .or_insert(path.rsplit('/').next() == Some(object));
-            if line.starts_with("ob=") {
-                is_counted = *is_object;
-            }
-        } else if line.starts_with("calls=") {
-            is_call = true;
-        } else if line.starts_with(|sign: char| sign.is_ascii_digit() || "+-*".contains(sign)) {
-            let cost = line
-                .split(' ')
-                .nth(1)
-                .and_then(|cost| cost.parse::<u64>().ok());
-            if is_counted && !is_call {
-                sum += cost.unwrap_or_default();
-            }
-            is_call = false;
-        }
-    }
-    sum
 }
 
 /// The counts that are written down, by architecture.
@@ -289,54 +224,6 @@ const ARCH: &str = std::env::consts::ARCH;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PROFILE: &str = "\
-events: Ir
-summary: 99
-
-ob=(1) /usr/lib/libc.so.6
-fl=(1) malloc.c
-fn=(1) malloc
-10 7
-+2 3
-
-ob=(2) /some/release/bench-run
-fl=(2) worker.rs
-fn=(2) next
-16 400
-* 4
--1 2
-cob=(1)
-cfn=(1)
-calls=1 10
-+3 10
-+1 5
-
-fn=(3) wake
-cob=(3) /lib/ld.so
-cfn=(4) start
-calls=2 8
-20 1000
-21 6
-
-ob=(1)
-fn=(1)
-10 50
-ob=(2)
-fn=(2)
-17 3
-";
-
-    #[test]
-    fn only_the_object_itself_counts_and_not_what_it_calls() {
-        assert_eq!(
-            instructions_of(PROFILE, "bench-run"),
-            400 + 4 + 2 + 5 + 6 + 3
-        );
-        assert_eq!(instructions_of(PROFILE, "libc.so.6"), 7 + 3 + 50);
-        assert_eq!(instructions_of(PROFILE, "nothing"), 0);
-        assert_eq!(instructions_of("", "bench-run"), 0);
-    }
 
     fn row(count: f64, known: Option<f64>) -> Judged {
         Judged {

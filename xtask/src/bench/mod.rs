@@ -4,6 +4,7 @@
 //! Interleaving (ours, peer, ours, peer, …) lets a slow minute of the machine hit all alike, and a process per run keeps one run's heap and threads out of the next.
 //! A ratio is ours divided by the best peer; below 1 is better.
 
+pub(crate) mod callgrind;
 pub(crate) mod compare;
 pub(crate) mod gates;
 pub(crate) mod recorder;

@@ -126,6 +126,30 @@ pub(super) fn lines(row: &Row, samples: &[Sample]) -> Vec<Line> {
     lines
 }
 
+/// The line of the instructions, which were counted once each.
+pub(super) fn instructions(row: &Row, counts: &[(String, f64)]) -> Line {
+    let figure = |count: f64| Figure {
+        median: count,
+        min: count,
+        spread: 0.0,
+    };
+    let counts = counts.iter();
+    Line {
+        row: row.name.clone(),
+        unit: INSTRUCTIONS,
+        counts: false,
+        of: counts
+            .map(|(runtime, count)| (runtime.clone(), figure(*count)))
+            .collect(),
+    }
+}
+
+/// Whether a runtime of that name has one worker.
+pub(super) fn is_single(runtime: &str) -> bool {
+    let single = &CLASSES[1];
+    runtime == single.ours || single.peers.contains(&runtime)
+}
+
 fn figures(
     samples: &[Sample],
     figure: &dyn Fn(&Sample) -> Option<f64>,
@@ -238,12 +262,13 @@ pub(super) fn verdict(lines: &[Line]) -> (bool, String) {
 /// The same work by the system's calls alone, on the rows that have it.
 const FLOOR: &str = "floor";
 /// The unit in which the suite lists a row of time.
-const TIMED: &str = "ns/op";
+pub(super) const TIMED: &str = "ns/op";
 /// The unit in which it lists a row of memory by task.
 const PER_TASK: &str = "B/task";
 const PER_RUN: &str = "B";
 const CPU: &str = "cpu ns/op";
 const WALL: &str = "wall ns/op";
+const INSTRUCTIONS: &str = "instr/op";
 const ALLOCS: &str = "allocs/op";
 const P50: &str = "p50 ns";
 const P99: &str = "p99 ns";
@@ -313,6 +338,16 @@ pub(super) mod tests {
         assert_eq!(counting("ns/op", true, Some([1.0; 3])), [CPU, P50, P99]);
         assert_eq!(counting("B/task", false, None), [PER_TASK]);
         assert_eq!(counting("B", false, None), [PER_RUN]);
+    }
+
+    #[test]
+    fn instructions_are_those_of_one_worker_and_do_not_count() {
+        let counts = [("ours-1".to_owned(), 3.0), ("smol-1".to_owned(), 2.0)];
+        let line = instructions(&row("ns/op", false), &counts);
+        assert_eq!(line.ratio(&CLASSES[0]), None);
+        assert_eq!(line.ratio(&CLASSES[1]), Some(1.5));
+        assert_eq!(line.counted().count(), 0);
+        assert!(is_single("tokio-ct") && !is_single("tokio") && !is_single("floor"));
     }
 
     #[test]
