@@ -75,7 +75,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "yield 1000 tasks",
         [1_000_000, 2],
-        2_000,
+        10_000,
         &[
             ("ours", kernel_ours::yield_1000),
             ("tokio", kernel_tokio::yield_1000),
@@ -123,7 +123,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "ring of 1000, hop",
         [500_000, 2],
-        2_000,
+        10_000,
         &[
             ("ours", ours::ring),
             ("tokio", tokio::ring),
@@ -361,7 +361,7 @@ pub(crate) const ROWS: &[Row] = &[
     row(
         "contention, 1000 tasks",
         [100_000, 2],
-        1_000,
+        10_000,
         &[
             ("ours", load::ours::contention_1000),
             ("tokio", load::tokio::contention_1000),

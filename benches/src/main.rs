@@ -145,6 +145,13 @@ mod tests {
         assert!(ask("run|kernel|--row|nothing|--runtime|tokio").is_err());
         assert!(ask("run|kernel|--row|yield 2 tasks|--runtime|nothing").is_err());
         assert!(ask("run|nothing|--row|yield 2 tasks|--runtime|tokio").is_err());
+        let count = |row: &str, ops: &str| {
+            ask(&format!(
+                "count|compare|--row|{row}|--runtime|ours-1|--ops|{ops}|--batches|1"
+            ))
+        };
+        assert!(count("checkpoint", "many").is_err());
+        assert!(count("nothing", "1").is_err());
         assert!(ask("").is_err());
         assert!(ask("run|--row").is_err());
     }

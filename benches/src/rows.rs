@@ -59,6 +59,15 @@ impl Row {
         Some(*workload)
     }
 
+    /// Operations of a batch whose instructions are counted: more than in a brief run, so that what a batch starts hardly shows, and of its form, since a tree has one less than a power of two.
+    fn counted_ops(&self) -> u64 {
+        let ops = self.smoke.ops;
+        match (ops + 1).is_power_of_two() {
+            true => (ops + 1) * BRIEF_BATCHES_COUNTED - 1,
+            false => ops * BRIEF_BATCHES_COUNTED,
+        }
+    }
+
     /// The figures of a sample, by operation.
     pub(crate) fn report(&self, sample: &Sample) -> Value {
         let per_op = |total: f64| total / sample.ops as f64;
@@ -76,6 +85,8 @@ impl Row {
         })
     }
 }
+
+const BRIEF_BATCHES_COUNTED: u64 = 8;
 
 /// All suites.
 #[cfg(test)]
@@ -105,7 +116,7 @@ pub(crate) fn list(rows: &[Row]) -> Value {
             "unit": unit,
             "runtimes": row.runtimes(),
             "is_latency": row.is_latency,
-            "smoke_ops": row.smoke.ops,
+            "counted_ops": row.counted_ops(),
         })
     };
     rows.iter().map(row).collect()
@@ -174,6 +185,12 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), rows.len());
         }
+        let counted = |name| {
+            let row = compare::ROWS.iter().find(|row| row.name == name);
+            row.expect("is a row").counted_ops()
+        };
+        assert_eq!(counted("spawn+join nested"), (1 << 13) - 1);
+        assert_eq!(counted("contention, 100 tasks"), 8_000);
         let sample = Sample {
             ops: 4,
             wall: std::time::Duration::from_nanos(100),

@@ -73,7 +73,7 @@ fn instructions(
             suite: SUITE,
             row: &row.name,
             runtime,
-            ops: row.smoke_ops,
+            ops: row.counted_ops,
             batches_more: BATCHES_COUNTED,
         };
         let counted = callgrind::count(binary, &run)?;
@@ -100,8 +100,8 @@ fn svg_of(
 const SUITE: &str = "compare";
 /// As many at least, for a median and a minimum that say something.
 const ROUNDS_USUAL: usize = 7;
-/// Batches of a brief run's size whose instructions are counted.
-const BATCHES_COUNTED: u64 = 10;
+/// Batches whose instructions are counted.
+const BATCHES_COUNTED: u64 = 2;
 
 /// What each runtime promises while it is measured.
 const GUARANTEES: &str = "\

@@ -14,8 +14,8 @@ pub(super) struct Row {
     pub(super) unit: String,
     /// Whether the time of the wall counts beside that of the processors.
     pub(super) is_latency: bool,
-    /// Operations of a brief run.
-    pub(super) smoke_ops: u64,
+    /// Operations of a batch whose instructions are counted.
+    pub(super) counted_ops: u64,
     /// Ours first, if it takes part.
     pub(super) runtimes: Vec<String>,
 }
@@ -72,7 +72,7 @@ impl Row {
             name: text("row")?,
             unit: text("unit")?,
             is_latency: value["is_latency"].as_bool().unwrap_or_default(),
-            smoke_ops: value["smoke_ops"].as_u64().unwrap_or(1),
+            counted_ops: value["counted_ops"].as_u64().unwrap_or(1),
             runtimes,
         })
     }
@@ -307,7 +307,7 @@ mod tests {
             name: name.to_owned(),
             unit: "ns/op".to_owned(),
             is_latency: false,
-            smoke_ops: 1,
+            counted_ops: 1,
             runtimes: vec![OURS.to_owned()],
         }
     }
