@@ -26,8 +26,10 @@ mod fiber;
 mod host;
 mod inline;
 mod join;
+mod marks;
 mod mask;
 mod meddle;
+mod more;
 // tidy(contents-page): defects are named with their module, as in `mutation::with`.
 #[doc(hidden)]
 pub mod mutation;

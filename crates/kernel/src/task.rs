@@ -9,10 +9,10 @@
 
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use asupersync_core::{
@@ -26,7 +26,7 @@ use crate::event::{Event, Name};
 use crate::extra::Failed;
 use crate::host::{Lane, Report, WorkerId};
 use crate::mutation::{Mutation, is_on, is_on_by_turns};
-use crate::node::{Header, Inner, Kind, NodeInit, NodeRef, Phase};
+use crate::node::{Header, Kind, Locked, NodeInit, NodeRef, Phase};
 use crate::obligation;
 use crate::state::{Claim, Queue, State};
 use crate::waker;
@@ -45,6 +45,8 @@ pub(crate) struct Vtable {
     ///
     /// An heir knows nothing of the error type of its region, and has no error: it writes nothing.
     deliver: unsafe fn(NonNull<Header>, *mut ()) -> Outcome<(), ()>,
+    /// Moves the outcome to the place behind the pointer, which has the type of the future's outcomes and is not initialised.
+    read: unsafe fn(NonNull<Header>, *mut ()),
     /// Drops the outcome; gives back its panic, if it is one.
     discard: unsafe fn(NonNull<Header>) -> Option<PanicPayload>,
     /// Frees the allocation and gives back the parent.
@@ -77,6 +79,7 @@ where
         fail: fail::<Fut>,
         own_budget: own_budget::<Fut>,
         deliver: deliver::<Fut, E>,
+        read: read::<Fut>,
         discard: discard::<Fut>,
         dealloc: dealloc::<Fut>,
     };
@@ -219,6 +222,7 @@ impl<N> InlineVtable<N> {
         fail: |_, _| unreachable!("an inline node stores no outcome"),
         own_budget: |_| false,
         deliver: |_, _| Outcome::Ok(()),
+        read: |_, _| unreachable!("an inline node stores no outcome"),
         discard: |_| None,
         dealloc: dealloc_inline::<N>,
     };
@@ -270,9 +274,8 @@ where
             vtable: CellVtable::<Fut, E>::VTABLE,
             parent: Some(region.clone()),
             kind: Kind::Task,
-            budget,
+            poll_quota: budget.poll_quota,
             home: init.home,
-            shield: 0,
         }),
         body: UnsafeCell::new(Body::Empty),
     });
@@ -282,9 +285,12 @@ where
     let name = init.name.clone();
     if init.budget.is_some() || init.name.is_some() {
         let mut inner = node.lock();
-        let extra = inner.extra.get_or_insert_default();
+        let extra = inner.more.extra_or_new();
         extra.budget = init.budget.map(|_| budget);
         extra.name = init.name;
+    }
+    if init.budget.is_some() {
+        node.marks.set_budgeted();
     }
     start(&node, make);
     let born_cancelled = match admit(region, &node, init.cleanup) {
@@ -305,7 +311,7 @@ where
         cancel::arm_deadline(&node);
     }
     if let Some(asked) = born_cancelled {
-        cancel::request_inherited(&node, asked);
+        cancel::request_inherited(&node, &asked);
     }
     waker::enqueue(&node, Queue::Plain, Lane::Ready);
     node
@@ -346,7 +352,8 @@ enum Admission {
 /// Links a task into its region, if the region still admits work.
 fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool) -> Admission {
     let mut inner = region.lock();
-    let admitted = match inner.phase {
+    let contents = inner.contents();
+    let admitted = match contents.phase {
         Phase::Open | Phase::Finalizing => true,
         Phase::Closing | Phase::Draining => cleanup,
         Phase::Closed => false,
@@ -354,10 +361,10 @@ fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool) -> Admission {
     if !admitted {
         return Admission::Refused;
     }
-    node.set_index(inner.next_index);
-    inner.next_index += 1;
-    inner.live += 1;
-    NodeRef::link(&mut inner, node);
+    node.set_index(contents.next_index);
+    contents.next_index += 1;
+    contents.live += 1;
+    inner.link(node);
     let asked = if cleanup {
         None
     } else {
@@ -488,9 +495,7 @@ fn run(node: &NodeRef, queue: Queue) {
         Claim::Stale => return,
         Claim::StaleLast => return release_scheduler(node),
     }
-    if node.urgent.load(Ordering::Relaxed) {
-        node.urgent.store(false, Ordering::Release);
-    }
+    node.marks.clear_urgent();
     node.record(|| Event::TaskPolled {
         task: node.task_id(),
     });
@@ -554,7 +559,9 @@ fn finish(node: &NodeRef, severity: Severity) {
         });
     }
     let counts = counts_as_failure(node, severity);
-    node.failed.store(counts, Ordering::Relaxed);
+    if counts {
+        node.marks.set_failed();
+    }
     let completed = node.state.complete();
     let region = node.parent().expect("a task has a region");
     leave(region, node, severity, counts);
@@ -564,7 +571,7 @@ fn finish(node: &NodeRef, severity: Severity) {
     if completed.has_waiter && !is_on(Mutation::JoinerIsNotWoken) {
         let waiter = node.lock().waiter.take();
         if let Some(waiter) = waiter {
-            waker::wake_contained(waiter);
+            waker::wake_contained(waiter.into_waker());
         }
     }
     release_scheduler(node);
@@ -572,7 +579,7 @@ fn finish(node: &NodeRef, severity: Severity) {
 
 /// Drops an outcome that neither a handle nor the region will take, on the thread that may drop it.
 pub(crate) fn discard_unwanted(node: &NodeRef) {
-    if !node.failed.load(Ordering::Relaxed) && node.state.take() {
+    if !node.marks.is_failed() && node.state.take() {
         // SAFETY: `take` made the outcome the caller's, and the task is complete.
         unsafe { (node.vtable.discard)(node.as_non_null()) };
     }
@@ -598,8 +605,8 @@ fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
     }
     let (suppressed, waiter) = {
         let mut inner = region.lock();
-        NodeRef::unlink(&mut inner, node);
-        inner.child_cancelled |= severity == Severity::Cancelled;
+        inner.unlink(node);
+        inner.contents().child_cancelled |= severity == Severity::Cancelled;
         let suppressed = if failed && !is_on(Mutation::ErrorIsLost) {
             keep_failure(&mut inner, node, severity)
         } else {
@@ -648,20 +655,18 @@ pub(crate) fn release_live(region: &NodeRef) {
 }
 
 /// Counts one less; gives the waker of a region that waits for the last.
-fn one_less(inner: &mut Inner) -> Option<std::task::Waker> {
-    inner.live -= 1;
-    if inner.live == 0 && inner.phase > Phase::Open {
-        inner.waiter.clone()
-    } else {
-        None
-    }
+fn one_less(inner: &mut Locked<'_>) -> Option<std::task::Waker> {
+    let contents = inner.contents();
+    contents.live -= 1;
+    let is_last = contents.live == 0 && contents.phase > Phase::Open;
+    contents.waiter.as_ref().filter(|_| is_last).cloned()
 }
 
 /// Keeps a failed child until the region closes or its handle takes the outcome.
 ///
 /// Of those that nobody can join only the worst is kept, so that a region with endless failures stays small; the one that must go is given back.
-fn keep_failure(inner: &mut Inner, node: &NodeRef, severity: Severity) -> Option<Failed> {
-    let failed = &mut inner.extra.get_or_insert_default().failed;
+fn keep_failure(inner: &mut Locked<'_>, node: &NodeRef, severity: Severity) -> Option<Failed> {
+    let failed = &mut inner.more.extra_or_new().failed;
     let newcomer = Failed {
         node: node.clone(),
         severity,
@@ -721,24 +726,22 @@ pub(crate) unsafe fn deliver_end<E>(node: &NodeRef) -> Option<Outcome<(), E>> {
 ///
 /// # Safety
 /// The task is complete, its future's outcome is an `Outcome<T, E>`, and its outcome was not taken.
-pub(crate) unsafe fn take_outcome<T, E>(node: &NodeRef, read: ReadOutcome<T, E>) -> Outcome<T, E> {
+pub(crate) unsafe fn take_outcome<T, E>(node: &NodeRef) -> Outcome<T, E> {
+    let mut outcome = MaybeUninit::<Outcome<T, E>>::uninit();
     // SAFETY: by the caller's promise.
-    unsafe { read(node.as_non_null()) }
+    unsafe { (node.vtable.read)(node.as_non_null(), outcome.as_mut_ptr().cast()) };
+    // SAFETY: `read` has written it.
+    unsafe { outcome.assume_init() }
 }
 
-/// Reads an outcome out of a task whose future's type only the spawner knew.
-pub(crate) type ReadOutcome<T, E> = unsafe fn(NonNull<Header>) -> Outcome<T, E>;
-
-/// The [`ReadOutcome`] of tasks with future `Fut`.
-///
-/// # Safety
-/// `node` is a complete task with future `Fut`, and the caller owns its outcome.
-pub(crate) unsafe fn read_outcome<Fut: Future<Output: IntoOutcome>>(
-    node: NonNull<Header>,
-) -> Outcome<OkOf<Fut>, ErrOf<Fut>> {
-    // SAFETY: by the caller's promise.
+unsafe fn read<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>, place: *mut ()) {
+    // SAFETY: the caller owns the outcome.
     match std::mem::replace(unsafe { body::<Fut>(node) }, Body::Empty) {
-        Body::Outcome(outcome) => outcome,
+        Body::Outcome(outcome) => {
+            let place = place.cast::<Outcome<OkOf<Fut>, ErrOf<Fut>>>();
+            // SAFETY: the place has this type, by the caller's promise.
+            unsafe { place.write(outcome) };
+        }
         Body::Future(_) | Body::Empty => unreachable!("a complete task has an outcome until taken"),
     }
 }

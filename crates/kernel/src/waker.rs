@@ -6,7 +6,6 @@
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use asupersync_core::{PanicPayload, Time};
@@ -41,7 +40,7 @@ pub(crate) fn schedule(node: &NodeRef) {
 
 /// The kind of queue that a task belongs into now.
 pub(crate) fn queue_of(node: &NodeRef) -> Queue {
-    if node.stage().is_some() || node.urgent.load(Ordering::Acquire) {
+    if node.stage().is_some() || node.marks.is_urgent() {
         Queue::Cancel
     } else {
         Queue::Plain
@@ -52,11 +51,14 @@ pub(crate) fn queue_of(node: &NodeRef) -> Queue {
 pub(crate) fn enqueue(node: &NodeRef, queue: Queue, plain: Lane) {
     let lane = match queue {
         Queue::Cancel => Lane::Cancel,
-        Queue::Plain if node.deadline() != Time::MAX => Lane::Timed {
-            deadline: node.deadline(),
-            priority: node.priority(),
-        },
-        Queue::Plain => plain,
+        Queue::Plain => {
+            let budget = node.budget();
+            let deadline = budget.deadline.filter(|deadline| *deadline != Time::MAX);
+            deadline.map_or(plain, |deadline| Lane::Timed {
+                deadline,
+                priority: budget.priority,
+            })
+        }
     };
     node.host()
         .schedule(Runnable::new(node, queue), lane, node.home());
@@ -89,6 +91,72 @@ pub(crate) fn with_task_waker<R>(node: &NodeRef, f: impl FnOnce(&Waker) -> R) ->
 pub(crate) fn alarm(node: &NodeRef) -> Waker {
     // SAFETY: as in `with_task_waker`; the reference counted here is the waker's.
     unsafe { Waker::from_raw(RawWaker::new(raw(node.clone()), &ALARM)) }
+}
+
+/// Whoever joins a task, in one word: a task's own waker, or a box with another.
+///
+/// # Invariants
+/// - The lowest bit is set for a box's pointer; otherwise the word is a node's pointer with a counted reference.
+pub(crate) struct Waiter(NonNull<()>);
+
+// SAFETY: it owns what a waker owns, and a waker may be sent.
+unsafe impl Send for Waiter {}
+
+impl Waiter {
+    /// Takes over a waker; allocates unless it is a task's own.
+    pub(crate) fn new(waker: Waker) -> Self {
+        if is_task(&waker) {
+            let waker = ManuallyDrop::new(waker);
+            let node = NonNull::new(waker.data().cast_mut());
+            return Self(node.expect("a waker's node is not null"));
+        }
+        let boxed = NonNull::from(Box::leak(Box::new(waker))).cast();
+        Self(boxed.map_addr(|word| word | BOXED))
+    }
+
+    pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
+        match self.boxed() {
+            // SAFETY: the box is this word's, and borrowed with it.
+            Some(own) => unsafe { own.as_ref() }.will_wake(waker),
+            None => is_task(waker) && std::ptr::eq(waker.data(), self.0.as_ptr()),
+        }
+    }
+
+    pub(crate) fn into_waker(self) -> Waker {
+        let this = ManuallyDrop::new(self);
+        match this.boxed() {
+            // SAFETY: the box was this word's, which is forgotten.
+            Some(own) => *unsafe { Box::from_raw(own.as_ptr()) },
+            // SAFETY: a word that is not tagged is a task's pointer, whose reference the waker takes over.
+            None => task_waker(unsafe { NodeRef::from_owned(this.0.cast()) }),
+        }
+    }
+
+    fn boxed(&self) -> Option<NonNull<Waker>> {
+        let word = self.0.addr().get();
+        let pointer = self.0.as_ptr().map_addr(|word| word & !BOXED).cast();
+        NonNull::new(pointer).filter(|_| word & BOXED != 0)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        drop(Self(self.0).into_waker());
+    }
+}
+
+/// A waker that takes the reference over.
+fn task_waker(node: NodeRef) -> Waker {
+    // SAFETY: the table's functions agree on what the pointer is: one counted reference.
+    unsafe { Waker::from_raw(RawWaker::new(raw(node), &TASK)) }
+}
+
+/// Set in the word for a box.
+const BOXED: usize = 1;
+const _: () = assert!(align_of::<Header>() > BOXED && align_of::<Waker>() > BOXED);
+
+fn is_task(waker: &Waker) -> bool {
+    std::ptr::eq(waker.vtable(), &TASK)
 }
 
 static TASK: RawWakerVTable = RawWakerVTable::new(clone_task, wake_task, wake_task_by_ref, release);
