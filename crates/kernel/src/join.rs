@@ -179,7 +179,7 @@ impl<T, E> Future for Wait<'_, T, E> {
             let old = if known {
                 None
             } else {
-                inner.waiter.replace(Waiter::new(task.waker().clone()))
+                inner.waiter.replace(Waiter::any(task.waker().clone()))
             };
             drop(inner);
             drop(old);

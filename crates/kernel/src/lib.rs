@@ -62,4 +62,4 @@ pub use root::{Program, Root, RootEnd, RootOptions, Unfinished, run_root};
 pub use scope::{Scope, SpawnOptions};
 pub use sleep::Sleep;
 pub use task::Runnable;
-pub use waker::wake_contained;
+pub use waker::{Waiter, Who, wake_contained};

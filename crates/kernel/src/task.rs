@@ -29,7 +29,7 @@ use crate::mutation::{Mutation, is_on, is_on_by_turns};
 use crate::node::{Header, Kind, Locked, NodeInit, NodeRef, Phase};
 use crate::obligation;
 use crate::state::{Claim, Queue, State};
-use crate::waker;
+use crate::waker::{self, Waiter, Who};
 
 /// What the kernel does with a node without knowing its future.
 pub(crate) struct Vtable {
@@ -399,18 +399,24 @@ fn release_scheduler(node: &NodeRef) {
 /// Dropping it instead ends the task: its future is dropped and its outcome is a cancellation.
 #[must_use = "a task that is not run is dropped"]
 pub struct Runnable {
-    node: NonNull<Header>,
-    queue: Queue,
+    /// The node's pointer, with the lowest bit set for a cancel lane: queues are as long as there are tasks.
+    word: NonNull<Header>,
 }
+
+const CANCEL_LANE: usize = 1;
+const _: () = assert!(align_of::<Header>() > CANCEL_LANE);
 
 // SAFETY: an entry stands for the scheduler's reference; see `NodeRef`.
 unsafe impl Send for Runnable {}
 
 impl Runnable {
     pub(crate) fn new(node: &NodeRef, queue: Queue) -> Self {
+        let lane = match queue {
+            Queue::Plain => 0,
+            Queue::Cancel => CANCEL_LANE,
+        };
         Self {
-            node: node.as_non_null(),
-            queue,
+            word: node.as_non_null().map_addr(|word| word | lane),
         }
     }
 
@@ -428,21 +434,31 @@ impl Runnable {
 
     /// Polls the task once, if it still wants to be polled.
     pub fn run(self) {
-        let (node, queue) = (self.node_ref(), self.queue);
+        let (node, queue) = (self.node_ref(), self.queue());
         std::mem::forget(self);
         run(&node, queue);
     }
 
     pub(crate) fn node_ref(&self) -> std::mem::ManuallyDrop<NodeRef> {
+        let node = self.word.as_ptr().map_addr(|word| word & !CANCEL_LANE);
+        let node = NonNull::new(node).expect("a node's pointer is not null");
         // SAFETY: the entry keeps the scheduler's reference alive; `ManuallyDrop` leaves the count.
-        std::mem::ManuallyDrop::new(unsafe { NodeRef::from_owned(self.node) })
+        std::mem::ManuallyDrop::new(unsafe { NodeRef::from_owned(node) })
+    }
+
+    fn queue(&self) -> Queue {
+        if self.word.addr().get() & CANCEL_LANE == 0 {
+            Queue::Plain
+        } else {
+            Queue::Cancel
+        }
     }
 }
 
 impl Drop for Runnable {
     fn drop(&mut self) {
         let node = self.node_ref();
-        match node.state.claim(self.queue) {
+        match node.state.claim(self.queue()) {
             Claim::Run => {
                 let now = node.host().now();
                 let reason = CancelReason::new(CancelKind::Shutdown, node.origin(), now)
@@ -570,8 +586,8 @@ fn finish(node: &NodeRef, severity: Severity) {
     }
     if completed.has_waiter && !is_on(Mutation::JoinerIsNotWoken) {
         let waiter = node.lock().waiter.take();
-        if let Some(waiter) = waiter {
-            waker::wake_contained(waiter.into_waker());
+        if let Some(Who::Waker(waker)) = waiter.map(Waiter::who) {
+            waker::wake_contained(waker);
         }
     }
     release_scheduler(node);
