@@ -8,6 +8,7 @@ mod capabilities;
 mod channel_stress;
 mod combinators;
 mod errors;
+mod files;
 mod finalizers;
 mod local;
 mod locks_stress;

@@ -4,7 +4,7 @@
 //! The README's example, and the guarantees with their tests, stand at the root of the repository.
 //!
 //! # Features
-//! `runtime`, `lab`, `sync`, `time`, `combinator`, `stream`, `io`, `net` and `macros` are on by default; each selects the crate of its name.
+//! `runtime`, `lab`, `sync`, `time`, `combinator`, `stream`, `io`, `net`, `fs` and `macros` are on by default; each selects the crate of its name.
 //! `lock-metrics` makes `sync::ContendedMutex` record how long it is waited for and held.
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,8 @@ pub use asupersync_core::{
     ObligationKind, Origin, Outcome, OutcomeError, PanicPayload, Policy, RegionId, Severity,
     TaskId, Time, join_outcomes,
 };
+#[cfg(feature = "fs")]
+pub use asupersync_fs as fs;
 #[cfg(feature = "io")]
 pub use asupersync_io as io;
 /// The kernel, for authors of primitives and hosts.

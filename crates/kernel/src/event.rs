@@ -283,6 +283,11 @@ pub enum Event {
         /// Its number, counted by the host.
         job: u64,
     },
+    /// A job of the host's own was queued, which lives in no region: what arrives on a simulated network.
+    HostJobQueued {
+        /// Its number, counted by the host.
+        job: u64,
+    },
     /// A job is about to run.
     JobStarted {
         /// Its number.

@@ -13,7 +13,7 @@ use crate::lab::wake_all;
 pub(crate) fn run(host: &LabHost, config: &LabConfig, task: Runnable, place: usize) {
     let cut = config.cut.filter(|cut| cut.step == host.steps());
     let faults = &config.chaos;
-    if cut.is_none() && faults.is_none() {
+    if cut.is_none() && !faults.are_at_polls() {
         return task.run();
     }
     let meddler = task.meddler();
@@ -25,6 +25,8 @@ pub(crate) fn run(host: &LabHost, config: &LabConfig, task: Runnable, place: usi
     if let Some(task) = chaos.before(task, place) {
         task.run();
         chaos.after();
+        let subject = Subject::Task(meddler.task_id());
+        host.may_strike(faults, host.place(), Some(subject));
         let can_be_cut = !meddler.is_finished() && !host.is_heir(meddler.task_id());
         if let Some(cut) = cut.filter(|_| can_be_cut) {
             host.disturb();
@@ -61,13 +63,13 @@ impl Chaos<'_> {
         if faults.wake_storm > 0.0 {
             self.host.remember(place, self.task.clone());
         }
-        let jump = self.decide(faults.clock_jump, PARTS);
+        let jump = self.host.fault(faults.clock_jump, PARTS);
         if jump > 0 {
             self.host.injected(None, "chaos.clock_jump");
             wake_all(self.host.jump(part_of(faults.clock_jump_max, jump)));
             self.host.close_step();
         }
-        let delay = self.decide(faults.delay, PARTS);
+        let delay = self.host.fault(faults.delay, PARTS);
         if delay == 0 {
             return Some(task);
         }
@@ -80,7 +82,7 @@ impl Chaos<'_> {
     /// What happens once the task goes on waiting.
     fn after(&self) {
         let faults = self.faults;
-        if self.decide(faults.wake_storm, 1) > 0 {
+        if self.host.fault(faults.wake_storm, 1) > 0 {
             self.host.injected(None, "chaos.wake_storm");
             for task in self.host.remembered() {
                 task.wake();
@@ -101,20 +103,12 @@ impl Chaos<'_> {
             return;
         }
         for (chance, name, happens) in ways {
-            if !self.task.is_finished() && self.decide(chance, 1) > 0 {
+            if !self.task.is_finished() && self.host.fault(chance, 1) > 0 {
                 self.injected(name);
                 self.host.disturb();
                 happens(self.task);
             }
         }
-    }
-
-    /// Asks for a fault, unless it has no chance or there were enough.
-    fn decide(&self, chance: f64, faults: u32) -> u32 {
-        if chance <= 0.0 || self.host.faults_done() >= self.faults.limit {
-            return 0;
-        }
-        self.host.decide(chance, faults)
     }
 
     fn injected(&self, fault: &'static str) {

@@ -68,7 +68,7 @@ impl Check {
         self
     }
 
-    /// With these faults around polls; an error, a cancellation or a panic that they cause is no failure.
+    /// With these faults; an error, a cancellation or a panic is no failure after one that strikes a task itself, and is one after those of the network.
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.config = self.config.faults(faults);

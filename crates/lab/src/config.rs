@@ -1,11 +1,14 @@
 //! How a lab runs.
 
+use std::time::{Duration, SystemTime};
+
 use asupersync_core::LeakResponse;
 use asupersync_kernel::{KernelConfig, LeakEscalation};
 
 use crate::faults::Faults;
 use crate::net::NetConfig;
 use crate::schedule::{Cut, Schedule};
+use crate::script::{Decided, Script};
 use crate::strategy::Strategy;
 
 /// A lab's seed and limits.
@@ -21,7 +24,7 @@ pub struct LabConfig {
     pub(crate) strategy: Strategy,
     /// What is decided as it was before, if it is.
     pub(crate) picks: Option<Vec<u32>>,
-    pub(crate) faults: Option<Vec<u32>>,
+    pub(crate) faults: Option<Script>,
     pub(crate) cut: Option<Cut>,
     pub(crate) chaos: Faults,
     /// Whether the run's fingerprint is wanted.
@@ -33,6 +36,8 @@ pub struct LabConfig {
     pub(crate) futurelock_max_idle_steps: Option<u64>,
     pub(crate) kernel: KernelConfig,
     pub(crate) net: NetConfig,
+    pub(crate) wall_start: SystemTime,
+    pub(crate) clock_skew_max: Duration,
 }
 
 impl Default for LabConfig {
@@ -55,6 +60,8 @@ impl Default for LabConfig {
                 ..KernelConfig::default()
             },
             net: NetConfig::default(),
+            wall_start: SystemTime::UNIX_EPOCH + WALL_START,
+            clock_skew_max: Duration::ZERO,
         }
     }
 }
@@ -83,7 +90,7 @@ impl LabConfig {
         self.follow_faults(&schedule)
     }
 
-    /// Which faults may happen around polls; none unless set.
+    /// Which faults may happen; none unless set.
     #[must_use]
     pub const fn faults(mut self, faults: Faults) -> Self {
         self.chaos = faults;
@@ -106,8 +113,14 @@ impl LabConfig {
 
     /// Answers the questions for faults as in this schedule, and those for who goes next by the strategy.
     pub(crate) fn follow_faults(mut self, schedule: &Schedule) -> Self {
-        self.faults = Some(schedule.faults().to_vec());
+        self.faults = Some(Script::InOrder(schedule.faults().to_vec()));
         self.cut = schedule.cut();
+        self
+    }
+
+    /// Answers the questions for faults by who asks.
+    pub(crate) fn follow_decided(mut self, decided: Decided) -> Self {
+        self.faults = Some(Script::ByProcess(decided));
         self
     }
 
@@ -137,10 +150,26 @@ impl LabConfig {
         self
     }
 
-    /// How the simulated network behaves; without latency and faults unless set.
+    /// How the simulated network behaves; without latency unless set.
     #[must_use]
     pub fn net(mut self, net: NetConfig) -> Self {
         self.net = net;
+        self
+    }
+
+    /// The time of day at which a run begins; the first second of 2000 unless set.
+    #[must_use]
+    pub const fn wall_start(mut self, start: SystemTime) -> Self {
+        self.wall_start = start;
+        self
+    }
+
+    /// By how much the time of day of a [`LabNode`](crate::LabNode) may be wrong from the start, ahead or behind; it is right unless set.
+    ///
+    /// It is decided for each node, as what the network does is: a program on several machines must take it.
+    #[must_use]
+    pub const fn clock_skew(mut self, max: Duration) -> Self {
+        self.clock_skew_max = max;
         self
     }
 
@@ -174,3 +203,6 @@ impl LabConfig {
         self
     }
 }
+
+/// From 1970 to 2000.
+const WALL_START: Duration = Duration::from_secs(946_684_800);

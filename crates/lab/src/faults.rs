@@ -1,4 +1,4 @@
-//! Faults at poll points: what may happen to a task around any of its polls.
+//! Faults: what may happen to a task around any of its polls, to the network, to a node, and to its disk.
 //!
 //! # How
 //! Each fault that has a chance is a question at each step; the answers are decisions of the schedule, so a run with faults is replayed, and made smaller, like any other.
@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-/// Which faults may happen around polls, and how likely each is.
+use crate::disk::DiskFaults;
+use crate::net::NetFaults;
+
+/// Which faults may happen, and how likely each is.
 ///
 /// # Examples
 /// ```
@@ -31,6 +34,13 @@ pub struct Faults {
     pub(crate) wake_storm: f64,
     pub(crate) clock_jump: f64,
     pub(crate) clock_jump_max: Duration,
+    pub(crate) net: NetFaults,
+    pub(crate) crash: f64,
+    pub(crate) pause: f64,
+    pub(crate) pause_max: Duration,
+    pub(crate) clock_step: f64,
+    pub(crate) clock_step_max: Duration,
+    pub(crate) disk: DiskFaults,
     pub(crate) limit: u32,
 }
 
@@ -53,6 +63,13 @@ impl Faults {
             wake_storm: 0.0,
             clock_jump: 0.0,
             clock_jump_max: Duration::ZERO,
+            net: NetFaults::none(),
+            crash: 0.0,
+            pause: 0.0,
+            pause_max: Duration::ZERO,
+            clock_step: 0.0,
+            clock_step_max: Duration::ZERO,
+            disk: DiskFaults::none(),
             limit: LIMIT,
         }
     }
@@ -104,6 +121,49 @@ impl Faults {
         self
     }
 
+    /// What may go wrong with the network.
+    ///
+    /// A program that uses it is to survive that, so its errors, cancellations and panics are findings as ever.
+    #[must_use]
+    pub const fn net(mut self, faults: NetFaults) -> Self {
+        self.net = faults;
+        self
+    }
+
+    /// How likely a [`LabNode`](crate::LabNode) crashes: after each poll and job of its own, and within a job before each operation on its disk.
+    ///
+    /// A program that runs on nodes is to survive that, so its errors, cancellations and panics are findings as ever.
+    #[must_use]
+    pub const fn crash(mut self, chance: f64) -> Self {
+        self.crash = checked(chance);
+        self
+    }
+
+    /// How likely a [`LabNode`](crate::LabNode) stands still after a poll or a job of its own, and for how long at most; see [`LabNode::pause`](crate::LabNode::pause).
+    #[must_use]
+    pub const fn pause(mut self, chance: f64, max: Duration) -> Self {
+        self.pause = checked(chance);
+        self.pause_max = max;
+        self
+    }
+
+    /// How likely the time of day of a [`LabNode`](crate::LabNode) is set after a poll or a job of its own, and by how much at most, forward or back.
+    ///
+    /// [`clock_jump`](Self::clock_jump) is another thing: there all time goes on.
+    #[must_use]
+    pub const fn clock_step(mut self, chance: f64, max: Duration) -> Self {
+        self.clock_step = checked(chance);
+        self.clock_step_max = max;
+        self
+    }
+
+    /// What may go wrong with disks.
+    #[must_use]
+    pub const fn disk(mut self, faults: DiskFaults) -> Self {
+        self.disk = faults;
+        self
+    }
+
     /// How many faults a run has at most; 8 unless set.
     #[must_use]
     pub const fn at_most(mut self, limit: u32) -> Self {
@@ -111,7 +171,14 @@ impl Faults {
         self
     }
 
-    pub(crate) fn is_none(&self) -> bool {
+    /// Whether nothing of it ever happens.
+    pub(crate) fn never_happen(&self) -> bool {
+        let are_none = self.disk.never_happen() && self.net.never_happen();
+        !self.are_at_polls() && (self.limit == 0 || are_none)
+    }
+
+    /// Whether any of them may happen around a poll; what happens to the network and to disks is asked elsewhere.
+    pub(crate) fn are_at_polls(&self) -> bool {
         let chances = [
             self.cancel,
             self.exhaust,
@@ -119,8 +186,11 @@ impl Faults {
             self.delay,
             self.wake_storm,
             self.clock_jump,
+            self.crash,
+            self.pause,
+            self.clock_step,
         ];
-        self.limit == 0 || chances.iter().all(|chance| *chance <= 0.0)
+        self.limit > 0 && chances.iter().any(|chance| *chance > 0.0)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use asupersync_core::{RegionId, TaskId, Time};
 use asupersync_kernel::mutation::{Mutation, is_on};
@@ -17,7 +17,11 @@ use asupersync_trace::{Fingerprint, ProcessKey, Structure, TraceEvent};
 
 use crate::config::LabConfig;
 use crate::instruments::{Instruments, Room};
+use crate::node::{NodeBook, NodeId, Place};
+use crate::ports::Ports;
 use crate::process::Processes;
+use crate::script::{Decided, DecisionKey, Script};
+use crate::seeds::mix;
 
 /// What the schedule chooses from.
 pub(crate) enum Choice {
@@ -52,8 +56,14 @@ pub(crate) enum Next {
 pub(crate) struct Decisions {
     pub(crate) picks: Vec<u32>,
     pub(crate) faults: Vec<u32>,
+    /// The same by who decided.
+    pub(crate) decided: Decided,
+    /// Whether anything but who goes next was to be decided.
+    pub(crate) has_asked: bool,
     /// Whether something was done after which a program may fail.
     pub(crate) is_disturbed: bool,
+    /// Whether a node went down or stood still, and with it steps that were never taken.
+    pub(crate) has_stopped_node: bool,
     /// Of the steps, if they were read.
     pub(crate) fingerprint: Option<Fingerprint>,
 }
@@ -70,8 +80,10 @@ pub(crate) struct LabHost {
     /// The thread that runs the lab.
     home: ThreadId,
     config: KernelConfig,
+    wall_start: SystemTime,
+    clock_skew_max: Duration,
     state: Mutex<State>,
-    ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    ports: Ports,
 }
 
 struct State {
@@ -82,14 +94,21 @@ struct State {
     reads_steps: bool,
     /// What was decided before and is to be decided again.
     scripted_picks: Option<Vec<u32>>,
-    scripted_faults: Option<Vec<u32>>,
+    scripted_faults: Option<Script>,
     picks: Vec<u32>,
     faults: Vec<u32>,
+    decided: BTreeMap<DecisionKey, u32>,
+    /// How many faults happened by chance, and how many may.
     faults_done: u32,
+    faults_max: u32,
     /// The tasks that close abandoned regions.
     heirs: Vec<TaskId>,
     is_disturbed: bool,
     processes: Processes,
+    nodes: NodeBook,
+    has_stopped_node: bool,
+    /// Whether the step is a job, and no task's poll.
+    is_job: bool,
     now: Time,
     step: u64,
     /// In the order of their arrival.
@@ -141,10 +160,26 @@ impl State {
         instruments.map_or(0, |instruments| instruments.events.len())
     }
 
+    /// Somebody is runnable, or will be when the node goes on that stands still.
     fn arrive(&mut self, choice: Choice, place: usize) {
+        let home = self.processes.place_of(place);
+        if let Some(until) = self.nodes.paused_until(home, self.now) {
+            return self.hold_until(until, choice, place);
+        }
         self.choices.push(choice);
         self.runnable.push(self.processes.key(place));
         self.places.push(place);
+    }
+
+    fn leave(&mut self, index: usize) -> (Choice, usize) {
+        self.runnable.remove(index);
+        (self.choices.remove(index), self.places.remove(index))
+    }
+
+    fn hold_until(&mut self, until: Time, choice: Choice, place: usize) {
+        self.numbers += 1;
+        let due = Due::Hold(choice, place);
+        self.timers.insert((until, self.numbers), due);
     }
 
     /// Takes out the entries of tasks that another entry has served: they are no steps.
@@ -157,9 +192,7 @@ impl State {
         while index < self.choices.len() {
             match &self.choices[index] {
                 Choice::Task(task) if task.is_stale() => {
-                    stale.push(self.choices.remove(index));
-                    self.runnable.remove(index);
-                    self.places.remove(index);
+                    stale.push(self.leave(index).0);
                 }
                 Choice::Task(_) | Choice::Job { .. } => index += 1,
             }
@@ -199,11 +232,7 @@ impl State {
 }
 
 impl LabHost {
-    pub(crate) fn new(
-        config: LabConfig,
-        mut instruments: Box<Instruments>,
-        ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
-    ) -> Self {
+    pub(crate) fn new(config: LabConfig, mut instruments: Box<Instruments>, ports: Ports) -> Self {
         let reads_steps =
             config.kernel.record && (config.reads_steps || instruments.chooser.wants_steps());
         let Room {
@@ -215,6 +244,8 @@ impl LabHost {
         Self {
             home: thread::current().id(),
             config: config.kernel,
+            wall_start: config.wall_start,
+            clock_skew_max: config.clock_skew_max,
             state: Mutex::new(State {
                 seed: config.seed,
                 instruments: Some(instruments),
@@ -223,10 +254,15 @@ impl LabHost {
                 scripted_faults: config.faults,
                 picks: Vec::new(),
                 faults: Vec::new(),
+                decided: BTreeMap::new(),
                 faults_done: 0,
+                faults_max: config.chaos.limit,
                 heirs: Vec::new(),
                 is_disturbed: false,
                 processes,
+                nodes: NodeBook::default(),
+                has_stopped_node: false,
+                is_job: false,
                 now: Time::ZERO,
                 step: 0,
                 choices,
@@ -286,10 +322,9 @@ impl LabHost {
             return Next::GiveUp;
         };
         state.step += 1;
-        let choice = state.choices.remove(index);
-        state.runnable.remove(index);
-        let place = state.places.remove(index);
+        let (choice, place) = state.leave(index);
         state.processes.run(place);
+        state.is_job = matches!(choice, Choice::Job { .. });
         if let Choice::Job { number, .. } = &choice {
             self.note(&mut state, Event::JobStarted { job: *number });
         }
@@ -297,20 +332,59 @@ impl LabHost {
     }
 
     /// Decides whether a fault happens, and which of so many: 0 is none, and the others share the chance.
-    pub(crate) fn decide(&self, chance: f64, faults: u32) -> u32 {
-        let mut state = self.lock();
-        let state = &mut *state;
-        let count = faults.saturating_add(1);
-        let scripted = scripted(state.scripted_faults.as_ref(), state.faults.len(), count);
-        let decision = scripted.unwrap_or_else(|| {
-            let mut rng = fastrand::Rng::with_seed(state.processes.draw(!state.seed));
+    ///
+    /// It is not asked for without a chance, or if there were as many as a run may have.
+    pub(crate) fn fault(&self, chance: f64, faults: u32) -> u32 {
+        if chance <= 0.0 {
+            return 0;
+        }
+        let is_enough = {
+            let state = self.lock();
+            state.faults_done >= state.faults_max
+        };
+        if is_enough {
+            return 0;
+        }
+        let decision = self.decide(chance, faults);
+        self.lock().faults_done += u32::from(decision > 0);
+        decision
+    }
+
+    /// Decides whether something other than the usual happens, and which of so many: 0 is the usual, and the others share the chance.
+    pub(crate) fn decide(&self, chance: f64, others: u32) -> u32 {
+        self.decide_by(others.saturating_add(1), |rng| {
             if rng.f64() < chance {
-                rng.u32(1..=faults.max(1))
+                rng.u32(1..=others.max(1))
             } else {
                 0
             }
-        });
+        })
+    }
+
+    /// Decides for one of so many, by what is drawn unless the schedule says it.
+    ///
+    /// What is drawn depends on the process that runs, and on how much was decided in its steps before.
+    pub(crate) fn decide_by(
+        &self,
+        count: u32,
+        draw: impl FnOnce(&mut fastrand::Rng) -> u32,
+    ) -> u32 {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let key = state.processes.next_decision();
+        let decision = match &state.scripted_faults {
+            Some(script) => script.answer(state.faults.len(), key).min(count - 1),
+            None => {
+                let seed = mix(mix(!state.seed, key.0), key.1);
+                let drawn = draw(&mut fastrand::Rng::with_seed(seed));
+                debug_assert!(drawn < count, "{drawn} is none of {count} decisions");
+                drawn
+            }
+        };
         state.faults.push(decision);
+        if decision > 0 {
+            state.decided.insert(key, decision);
+        }
         decision
     }
 
@@ -346,7 +420,11 @@ impl LabHost {
                     state.timer_times.remove(&number);
                     self.note(state, Event::TimerFired { at: when });
                 }
-                Due::Hold(choice, place) => state.arrive(choice, place),
+                Due::Hold(choice, place) => {
+                    // Another entry may have served the task meanwhile, or a crash have stopped it.
+                    state.may_be_stale = true;
+                    state.arrive(choice, place);
+                }
             }
         }
         due
@@ -355,9 +433,95 @@ impl LabHost {
     /// Holds back what was to run now.
     pub(crate) fn hold(&self, choice: Choice, place: usize, time: Duration) {
         let mut state = self.lock();
-        state.numbers += 1;
-        let (at, number) = (state.now + time, state.numbers);
-        state.timers.insert((at, number), Due::Hold(choice, place));
+        let until = state.now + time;
+        state.hold_until(until, choice, place);
+    }
+
+    /// Holds back all that was to run on a node.
+    pub(crate) fn hold_node(&self, node: NodeId, until: Time) {
+        let state = &mut *self.lock();
+        state.has_stopped_node = true;
+        let mut index = 0;
+        while index < state.choices.len() {
+            if state.processes.place_of(state.places[index]).node == node {
+                let (choice, place) = state.leave(index);
+                state.hold_until(until, choice, place);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Queues a step of the host's own, in no region and on no node: a segment under way neither keeps its sender's region open nor vanishes with its sender.
+    pub(crate) fn run_anywhere(&self, job: Box<dyn FnOnce() + Send>) {
+        self.queue_job(job, Some(Place::NOWHERE));
+    }
+
+    fn queue_job(&self, run: Box<dyn FnOnce() + Send>, place: Option<Place>) {
+        let mut state = self.lock_at_home("a job was handed in");
+        let number = state.jobs;
+        state.jobs += 1;
+        let queued = match place {
+            Some(_) => Event::HostJobQueued { job: number },
+            None => Event::JobQueued { job: number },
+        };
+        self.note(&mut state, queued);
+        let process = state.processes.child();
+        if let Some(place) = place {
+            state.processes.settle(process, place);
+        }
+        state.arrive(Choice::Job { number, run }, process);
+    }
+
+    /// A node goes down.
+    pub(crate) fn note_stopped_node(&self) {
+        self.lock().has_stopped_node = true;
+    }
+
+    /// By how much the clocks of nodes may be wrong from the start.
+    pub(crate) const fn clock_skew(&self) -> Duration {
+        self.clock_skew_max
+    }
+
+    /// Whether the step is a job.
+    pub(crate) fn is_job(&self) -> bool {
+        self.lock().is_job
+    }
+
+    /// Where the process runs that runs now.
+    pub(crate) fn place(&self) -> Place {
+        self.lock().processes.place()
+    }
+
+    /// Looks at the nodes, or changes them.
+    pub(crate) fn with_nodes<R>(&self, act: impl FnOnce(&mut NodeBook, &mut Processes) -> R) -> R {
+        let state = &mut *self.lock();
+        act(&mut state.nodes, &mut state.processes)
+    }
+
+    /// Takes out the jobs of a node that have not begun.
+    pub(crate) fn take_jobs_of(&self, node: NodeId) -> Vec<Choice> {
+        let state = &mut *self.lock();
+        // What the tasks of the node had queued for themselves is no step any more.
+        state.may_be_stale = true;
+        let mut taken = Vec::new();
+        for index in (0..state.choices.len()).rev() {
+            let is_own = state.processes.place_of(state.places[index]).node == node;
+            if is_own && matches!(state.choices[index], Choice::Job { .. }) {
+                taken.push(state.leave(index).0);
+            }
+        }
+        let is_own = |due: &Due| match due {
+            Due::Hold(Choice::Job { .. }, place) => state.processes.place_of(*place).node == node,
+            Due::Hold(Choice::Task(_), _) | Due::Wake(_) => false,
+        };
+        let held = state.timers.iter().filter(|(_, due)| is_own(due));
+        for key in held.map(|(key, _)| *key).collect::<Vec<_>>() {
+            if let Some(Due::Hold(job, _)) = state.timers.remove(&key) {
+                taken.push(job);
+            }
+        }
+        taken
     }
 
     /// The task may be disturbed by a storm from now on.
@@ -375,10 +539,9 @@ impl LabHost {
         self.lock().close_step();
     }
 
-    /// Says that a fault was injected.
+    /// Says that a fault was injected, by chance or by the program.
     pub(crate) fn injected(&self, subject: Option<Subject>, fault: &'static str) {
         let mut state = self.lock();
-        state.faults_done += 1;
         let fault = fault.into();
         self.note(&mut state, Event::FaultInjected { subject, fault });
     }
@@ -391,11 +554,6 @@ impl LabHost {
     /// Whether a task is the kernel's own, which no fault of a program strikes.
     pub(crate) fn is_heir(&self, task: TaskId) -> bool {
         self.lock().heirs.contains(&task)
-    }
-
-    /// How many faults were injected.
-    pub(crate) fn faults_done(&self) -> u32 {
-        self.lock().faults_done
     }
 
     /// Records what the host itself did.
@@ -415,9 +573,12 @@ impl LabHost {
             reads_steps.then(|| instruments.fingerprinter.fingerprint())
         });
         Decisions {
+            has_asked: !state.faults.is_empty(),
             picks: std::mem::take(&mut state.picks),
             faults: std::mem::take(&mut state.faults),
+            decided: Arc::new(std::mem::take(&mut state.decided)),
             is_disturbed: state.is_disturbed,
+            has_stopped_node: state.has_stopped_node,
             fingerprint,
         }
     }
@@ -489,10 +650,17 @@ impl Host for LabHost {
         self.lock().now
     }
 
+    fn wall_now(&self) -> SystemTime {
+        self.wall_clock(self.wall_start, self.now())
+    }
+
     fn schedule(&self, task: Runnable, lane: Lane, _pinned: Option<WorkerId>) {
         let mut state = self.lock_at_home("a task was woken");
         state.may_be_stale |= lane == Lane::Cancel;
         let place = state.processes.of_task(task.task_id());
+        if state.processes.place_of(place).node != NodeId::NOWHERE {
+            state.processes.remember(place, task.meddler());
+        }
         state.arrive(Choice::Task(task), place);
     }
 
@@ -547,12 +715,7 @@ impl Host for LabHost {
     }
 
     fn run_blocking(&self, job: Box<dyn FnOnce() + Send>) {
-        let mut state = self.lock_at_home("a job was handed in");
-        let number = state.jobs;
-        state.jobs += 1;
-        self.note(&mut state, Event::JobQueued { job: number });
-        let place = state.processes.child();
-        state.arrive(Choice::Job { number, run: job }, place);
+        self.queue_job(job, None);
     }
 
     fn record(&self, event: Event) {
@@ -570,9 +733,6 @@ impl Host for LabHost {
     }
 
     fn port(&self, port: TypeId) -> Option<&(dyn Any + Send + Sync)> {
-        self.ports
-            .iter()
-            .find(|(id, _)| *id == port)
-            .map(|(_, port)| &**port)
+        self.ports.get(port)
     }
 }

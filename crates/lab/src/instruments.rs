@@ -4,6 +4,7 @@ use asupersync_trace::{Fingerprinter, ProcessKey, StepReader, TraceEvent};
 
 use crate::host::Choice;
 use crate::process::Processes;
+use crate::script::Decided;
 use crate::strategy::Chooser;
 
 /// What a run borrows: who picks, and memory that was used before.
@@ -14,6 +15,10 @@ pub(crate) struct Instruments {
     /// Empty, with room.
     pub(crate) events: Vec<TraceEvent>,
     pub(crate) room: Room,
+    /// What was decided in the last run.
+    pub(crate) decided: Decided,
+    /// Whether anything but who goes next was to be decided in it.
+    pub(crate) has_asked: bool,
 }
 
 /// Memory for what a run keeps of who is runnable; empty between runs.
@@ -33,6 +38,8 @@ impl Instruments {
             fingerprinter: Fingerprinter::new(),
             events: Vec::new(),
             room: Room::default(),
+            decided: Decided::default(),
+            has_asked: false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The lab's loop: draw a step, or let time pass.
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,8 +17,9 @@ use crate::config::LabConfig;
 use crate::host::{Choice, LabHost, Next};
 use crate::instruments::Instruments;
 use crate::invariant::{Invariants, Moment};
-use crate::net::LabNet;
+use crate::node::crash_nodes;
 use crate::oracle::{Law, Violation, check_finished, check_stalled, idle_holders, stalled_holders};
+use crate::ports::{Port, Ports};
 use crate::report::{LabEnd, LabReport};
 use crate::schedule::Schedule;
 use crate::snapshot::Snapshots;
@@ -27,7 +28,7 @@ use crate::strategy::Strategy;
 /// Runs one program under a seed.
 pub struct LabRuntime {
     config: LabConfig,
-    ports: Vec<(TypeId, Box<dyn Any + Send + Sync>)>,
+    ports: Vec<Port>,
     invariants: Invariants,
 }
 
@@ -50,7 +51,7 @@ impl LabRuntime {
         }
     }
 
-    /// Adds a driver of a higher layer, found by its type with `cx.port()`; a `NetPort` replaces the simulated network.
+    /// Adds a driver of a higher layer, found by its type with `cx.port()`; a `NetPort` replaces the simulated network, and an `FsPort` the simulated disks.
     #[must_use]
     pub fn port<P: Send + Sync + 'static>(mut self, port: P) -> Self {
         self.ports.push((TypeId::of::<P>(), Box::new(port)));
@@ -103,8 +104,8 @@ impl LabRuntime {
     {
         let seed = self.config.seed;
         let host = Arc::new_cyclic(|host| {
-            let net = LabNet::new(host.clone(), seed, self.config.net.clone());
-            let ports = net.add_to(self.ports);
+            let LabConfig { net, chaos, .. } = &self.config;
+            let ports = Ports::new(self.ports, host.clone(), net.clone(), *chaos);
             LabHost::new(self.config.clone(), instruments, ports)
         });
         let options = RootOptions {
@@ -133,14 +134,12 @@ impl LabRuntime {
         let decisions = host.take_decisions();
         drop_leftovers(&host);
         let instruments = host.take_instruments();
-        let instruments = instruments.expect("they are taken once, here");
+        let mut instruments = instruments.expect("they are taken once, here");
+        instruments.decided = decisions.decided;
+        instruments.has_asked = decisions.has_asked;
         let trace = Trace { events };
         let mut violations = violations(&trace, seen, &end, &self.config);
-        violations.extend(host.take_foreign().map(|foreign| Violation {
-            law: Law::ForeignThread,
-            message: format!("{} by the thread `{}`", foreign.what, foreign.thread),
-            event: foreign.event,
-        }));
+        violations.extend(foreign_thread(&host));
         violations.extend(invariants.into_found());
         let fingerprint = match end {
             LabEnd::Abandoned => None,
@@ -152,6 +151,7 @@ impl LabRuntime {
             seed,
             schedule: Schedule::new(decisions.picks, decisions.faults, self.config.cut),
             is_disturbed: decisions.is_disturbed,
+            has_stopped_node: decisions.has_stopped_node,
             fingerprint,
             steps: host.steps(),
             elapsed,
@@ -169,6 +169,16 @@ fn drop_leftovers(host: &LabHost) {
     while let Some(left) = host.drain() {
         drop(left);
     }
+}
+
+/// That another thread reached into the lab, if one did.
+fn foreign_thread(host: &LabHost) -> Option<Violation> {
+    let foreign = host.take_foreign()?;
+    Some(Violation {
+        law: Law::ForeignThread,
+        message: format!("{} by the thread `{}`", foreign.what, foreign.thread),
+        event: foreign.event,
+    })
 }
 
 /// The laws that a run broke; of a run that did not end only those that do not speak of its end.
@@ -216,10 +226,15 @@ fn turn(host: &LabHost, root: &Root, config: &LabConfig, invariants: &mut Invari
     }
     match host.next() {
         Next::GiveUp => return Turn::End(LabEnd::Abandoned),
-        Next::Run(Choice::Task(task), place) => chaos::run(host, config, task, place),
+        Next::Run(Choice::Task(task), place) => {
+            chaos::run(host, config, task, place);
+            crash_nodes(host);
+        }
         Next::Run(Choice::Job { run, .. }, _) => {
             // The kernel's jobs catch their own panics; a destructor's must not unwind past the root.
             let _ = catch_unwind(AssertUnwindSafe(|| run_job(run)));
+            host.may_strike(&config.chaos, host.place(), None);
+            crash_nodes(host);
         }
         Next::Idle => {
             look(host, invariants, false);

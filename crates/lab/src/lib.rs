@@ -3,6 +3,7 @@
 //! A program that runs here runs the kernel that production runs; only the ports differ.
 //! Which runnable task goes next, and every random number, is a function of the seed; time stands still while anything is runnable and then jumps to the next timer.
 //! Sockets work as in production, over a network in memory: [`NetConfig`] sets it up, [`LabNet`] disturbs it under way.
+//! Files work as in production too, on disks in memory: [`LabNode`] is a simulated machine with an address and a disk of its own, which crashes and starts anew; [`LabDisk`] looks at what it keeps.
 //! Two runs of one seed give the same trace, byte for byte; what comes from another thread would break that, and is the violation [`Law::ForeignThread`].
 //!
 //! # Examples
@@ -25,6 +26,7 @@ mod chaos;
 mod check;
 mod config;
 mod crashpack;
+mod disk;
 mod faults;
 mod finding;
 mod host;
@@ -37,11 +39,14 @@ mod linear;
 #[cfg(feature = "mutations")]
 mod mutants;
 mod net;
+mod node;
 mod oracle;
+mod ports;
 mod process;
 mod quiet;
 mod report;
 mod schedule;
+mod script;
 mod search;
 mod seeds;
 mod shrink;
@@ -57,6 +62,7 @@ pub use asupersync_trace::{
 pub use check::Check;
 pub use config::LabConfig;
 pub use crashpack::{Crashpack, CrashpackError};
+pub use disk::{DiskFaults, LabDisk};
 pub use faults::Faults;
 pub use finding::Finding;
 pub use interrupt::{Probe, Way, every_await};
@@ -65,7 +71,8 @@ pub use lab::LabRuntime;
 pub use linear::{History, Model, NotLinearizable, Operation, check_linear};
 #[cfg(feature = "mutations")]
 pub use mutants::{MutantRow, run_mutants};
-pub use net::{LabNet, NetConfig};
+pub use net::{LabNet, Latency, NetConfig, NetFaults, PartitionId};
+pub use node::LabNode;
 pub use oracle::{
     Futurelock, Law, Violation, check_determinism, check_laws, idle_holders, stalled_holders,
 };

@@ -3,10 +3,12 @@
 //! # How
 //! Strategies take turns, run by run; each has a state of its own that learns from its runs.
 //! A systematic strategy that finishes is a proof over everything that the runs recorded: there is no other order of the program's steps under this seed.
+//! Where faults may happen, nodes crash, or a network decides how long things take and how they are cut, it proves nothing; the other strategies then go on.
 //! Each run is told apart from others by the fingerprint of its order, so the number of different orders seen is the coverage.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use crate::lab::LabRuntime;
 use crate::quiet::Quiet;
 use crate::report::{LabEnd, LabReport};
 use crate::schedule::{Cut, Schedule};
+use crate::script::Decided;
 use crate::shrink;
 use crate::snapshot::RestorableSnapshot;
 use crate::strategy::{Chooser, Strategy};
@@ -159,7 +162,7 @@ impl Search {
             report.redundant += worker.redundant;
             report.steps += worker.steps;
             classes.append(&mut worker.classes);
-            report.is_exhausted |= worker.choosers().any(Chooser::is_exhausted);
+            report.is_exhausted |= worker.proves() && worker.choosers().any(Chooser::is_exhausted);
             if let Some(systematic) = worker.choosers().find_map(Chooser::systematic) {
                 report.diverged = systematic.diverged();
                 report.systematic = Some(Systematic {
@@ -251,6 +254,8 @@ where
             fingerprint: report.fingerprint,
             trace: report.trace,
             is_redundant: report.end == LabEnd::Abandoned,
+            decided: Arc::clone(&instruments.decided),
+            has_stopped_node: report.has_stopped_node,
         };
         (run, instruments)
     }
@@ -275,6 +280,10 @@ pub struct Run {
     pub trace: Trace,
     /// Whether it was given up because it could only repeat another.
     pub is_redundant: bool,
+    /// The answers of the schedule by who asked.
+    pub(crate) decided: Decided,
+    /// Whether a node went down or stood still.
+    pub(crate) has_stopped_node: bool,
 }
 
 impl Run {
@@ -311,6 +320,9 @@ struct Worker<'s> {
     steps: u64,
     classes: BTreeSet<Fingerprint>,
     found: Option<(u64, Strategy, Run)>,
+    /// Whether a run asked for a fault, or for what the network does.
+    has_asked: bool,
+    has_stopped_node: bool,
 }
 
 impl<'s> Worker<'s> {
@@ -328,6 +340,8 @@ impl<'s> Worker<'s> {
             steps: 0,
             classes: BTreeSet::new(),
             found: None,
+            has_asked: false,
+            has_stopped_node: false,
         }
     }
 
@@ -350,7 +364,8 @@ impl<'s> Worker<'s> {
             };
             if !instruments.chooser.begin(own) {
                 spent[strategy] = true;
-                if instruments.chooser.is_exhausted() {
+                let has_seen_all = instruments.chooser.is_exhausted();
+                if has_seen_all && self.proves() {
                     // Every class was seen; nobody can find anything any more.
                     found_at.fetch_min(number, Ordering::Relaxed);
                     return;
@@ -365,6 +380,13 @@ impl<'s> Worker<'s> {
                 return;
             }
         }
+    }
+
+    /// Whether a systematic search that finishes has seen everything.
+    ///
+    /// Faults and what the network does are drawn, and it does not turn them round; and of what a crash kept from running it knows nothing.
+    fn proves(&self) -> bool {
+        self.search.config.chaos.never_happen() && !self.has_asked && !self.has_stopped_node
     }
 
     /// Whether a run is this worker's: a systematic search knows only what it has done itself.
@@ -394,6 +416,7 @@ impl<'s> Worker<'s> {
             .fingerprint(self.search.counts_classes);
         let lab = LabRuntime::new(config);
         let (mut run, mut instruments) = program.run(lab, instruments);
+        self.has_asked |= instruments.has_asked;
         if run.finding.is_none() {
             instruments.events = std::mem::take(&mut run.trace.events);
         }
@@ -403,6 +426,7 @@ impl<'s> Worker<'s> {
         self.steps += run.steps;
         self.classes.extend(run.fingerprint);
         self.redundant += u64::from(run.is_redundant);
+        self.has_stopped_node |= run.has_stopped_node;
         if run.finding.is_none() {
             return false;
         }
@@ -423,7 +447,7 @@ pub struct SearchReport {
     pub steps: u64,
     /// How many different orders were seen.
     pub classes: u64,
-    /// Whether every class of equivalent orders was explored, which proves that there is no other.
+    /// Whether every class of equivalent orders was explored, which proves that there is no other; never where faults or what the network does were to be decided, or nodes crash.
     pub is_exhausted: bool,
     /// How far a systematic search came, if one took part.
     pub systematic: Option<Systematic>,

@@ -2,12 +2,14 @@
 //!
 //! # How
 //! A candidate is run; it takes the place of the best so far if the same kind of defect shows and fewer tasks take part in it, or as many with fewer decisions, or as many that reach less far.
+//! A fault stands in a schedule as the answer to so many questions after the start; where others go first, it is also tried as the answer to the question of whom it struck.
 //! First whole tasks are held back, then ends are cut off, then decisions are undone in halves, quarters and so on down to single ones, then made smaller and moved to the front.
 //! This is repeated until nothing changes, so the result is a local minimum, unless the runs are used up before: no single decision can be undone, and no single task held back.
 //!
 //! Source: Zeller, Hildebrandt: *Simplifying and isolating failure-inducing input*, IEEE TSE 2002.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use asupersync_core::TaskId;
 use asupersync_kernel::Event;
@@ -147,6 +149,21 @@ impl Shrinker<'_> {
         }
         self.runs += 1;
         let run = replay(self.program, self.config, schedule.clone());
+        self.accept(run) || self.try_picks(schedule)
+    }
+
+    /// As [`try_schedule`](Self::try_schedule), if only who goes when differs: each fault strikes whom it struck before, and not as many questions after the start.
+    fn try_picks(&mut self, schedule: &Schedule) -> bool {
+        let is_about_picks = schedule.picks() != self.best.schedule.picks();
+        if self.best.decided.is_empty() || !is_about_picks || self.runs >= self.runs_max {
+            return false;
+        }
+        self.runs += 1;
+        let decided = Arc::clone(&self.best.decided);
+        let config = self.config.clone().replay(schedule.clone());
+        let lab = LabRuntime::new(config.follow_decided(decided));
+        let idle = Box::new(Instruments::new(Strategy::Fifo.chooser(0)));
+        let (run, _) = self.program.run(lab, idle);
         self.accept(run)
     }
 
@@ -171,7 +188,8 @@ impl Shrinker<'_> {
             self.runs += 1;
             let without: Box<dyn Chooser> =
                 Box::new(Without::new(process, self.best.schedule.picks().to_vec()));
-            let lab = LabRuntime::new(self.config.clone().follow_faults(&self.best.schedule));
+            let config = self.config.clone().follow_faults(&self.best.schedule);
+            let lab = LabRuntime::new(config.follow_decided(Arc::clone(&self.best.decided)));
             let (run, _) = self.program.run(lab, Box::new(Instruments::new(without)));
             self.accept(run);
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asupersync_core::{LeakResponse, TaskId};
+use asupersync_fs::FsPort;
 use asupersync_kernel::{KernelConfig, LeakEscalation, Report};
 use asupersync_net::NetPort;
 use asupersync_reactor::{Reactor, ReactorHandle};
@@ -202,7 +203,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Adds a driver of a higher layer, found by its type with `cx.port()`; a [`NetPort`] replaces the operating system's network.
+    /// Adds a driver of a higher layer, found by its type with `cx.port()`; a [`NetPort`] replaces the operating system's network, and an [`FsPort`] its files.
     pub fn port<P: Send + Sync + 'static>(
         mut self,
         make: impl FnOnce(&ReactorHandle) -> P + 'static,
@@ -274,12 +275,16 @@ impl RuntimeBuilder {
     }
 }
 
-/// The program's ports, and the operating system's network unless it brought its own.
+/// The program's ports, and the operating system's network and files unless it brought its own.
 fn make_ports(ports: Vec<MakePort>, reactor: &ReactorHandle) -> Vec<Port> {
     let mut ports: Vec<Port> = ports.into_iter().map(|make| make(reactor)).collect();
     let net = TypeId::of::<NetPort>();
     if ports.iter().all(|(port, _)| *port != net) {
         ports.push((net, Box::new(NetPort::os(reactor.clone()))));
+    }
+    let fs = TypeId::of::<FsPort>();
+    if ports.iter().all(|(port, _)| *port != fs) {
+        ports.push((fs, Box::new(FsPort::os())));
     }
     ports
 }

@@ -81,6 +81,8 @@ pub struct StepReader {
     is_finished: bool,
     /// The closing region of which the last child has ended in this step.
     last_end: Option<Object>,
+    /// A fault struck in this step, which may end tasks that are not polled.
+    is_struck: bool,
     /// The host drops what is left.
     is_over: bool,
 }
@@ -140,6 +142,7 @@ impl StepReader {
             places: Map::default(),
             is_finished: false,
             last_end: None,
+            is_struck: false,
             is_over: false,
         }
     }
@@ -216,6 +219,7 @@ impl StepReader {
         self.current = START;
         self.is_finished = false;
         self.last_end = None;
+        self.is_struck = false;
     }
 
     fn see(&mut self, event: &Event) {
@@ -243,6 +247,7 @@ impl StepReader {
             Event::RegionClosing { region, .. } => self.closing(*region),
             Event::RegionFinalizing { region } => self.finalizing(*region),
             Event::RegionClosed { region } => self.closed(*region),
+            Event::FaultInjected { .. } => self.is_struck = true,
             Event::RegionAbandoned { region, heir } => self.abandoned(*region, *heir),
             Event::ObligationReserved {
                 obligation, holder, ..
@@ -250,6 +255,7 @@ impl StepReader {
             Event::ObligationSettled { obligation, .. } => self.settled(*obligation),
             Event::ClockAdvanced { .. } => self.begin(CLOCK, StepKind::Clock),
             Event::JobQueued { job } => self.job_queued(*job),
+            Event::HostJobQueued { job } => self.job_entered(*job, Vec::new()),
             Event::JobStarted { job } => self.job_started(*job),
             _ => {}
         }
@@ -335,10 +341,14 @@ impl StepReader {
 
     fn ended(&mut self, task: TaskId, severity: Severity) {
         let process = self.tasks.get(&task).copied();
-        if process.is_some_and(|process| process != self.current) {
-            // Only its own poll ends a task, unless the host drops it.
-            self.is_over = true;
-            return;
+        if let Some(process) = process.filter(|process| *process != self.current) {
+            if !self.is_struck {
+                // Only its own poll ends a task, unless the host drops it.
+                self.is_over = true;
+                return;
+            }
+            // It was dropped by a crash, before or after any step that it might have taken.
+            self.access(Object::Cancel(self.key(process)), Mode::Write);
         }
         let key = match process {
             Some(process) => self.key(process),
@@ -529,12 +539,17 @@ impl StepReader {
         let owner = &self.processes[self.current as usize];
         // The event does not say which region the job lives in: it is one of those of its task.
         let regions: Vec<RegionId> = owner.home.iter().chain(&owner.open).copied().collect();
-        let key = self.next_child();
-        let process = self.enter(key, None);
         for region in &regions {
             let key = self.region_key(*region);
             self.access(Object::Region(key), Mode::Add);
         }
+        self.job_entered(job, regions);
+    }
+
+    /// A job that lives in one of these regions, or in none.
+    fn job_entered(&mut self, job: u64, regions: Vec<RegionId>) {
+        let key = self.next_child();
+        let process = self.enter(key, None);
         self.jobs.insert(job, Job { process, regions });
         self.wake(process);
     }

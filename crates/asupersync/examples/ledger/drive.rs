@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use asupersync::fs::FsPort;
 use asupersync::io::{BufReadExt, BufReader, Lines, WriteExt};
 use asupersync::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use asupersync::{Cx, FlightConfig, JoinHandle, Outcome, Runtime, RuntimeBuilder, SpawnOptions};
@@ -14,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use crate::journal::{Entry, Journal, Line};
-use crate::service::{End, LedgerError, Stats, serve};
+use crate::service::{Acknowledge, End, LedgerError, ServeOptions, Stats, serve};
 
 const CLIENTS: usize = 48;
 /// Of three clients, one is cut off now and then.
@@ -114,7 +115,12 @@ async fn conduct(
                 Arc::clone(&story.stats),
             );
             scope.spawn_with(SpawnOptions::new().name("service"), async move |cx: Cx| {
-                serve(&cx, &listener, &journal, &stats).await
+                let options = ServeOptions {
+                    journal: &journal,
+                    stats: &stats,
+                    acknowledge: Acknowledge::AfterSync,
+                };
+                serve(&cx, &listener, options).await
             })
         };
         let mut service: JoinHandle<(), LedgerError> = start();
@@ -348,7 +354,7 @@ fn processor_seconds() -> f64 {
 
 /// Compares what was acknowledged with what the journal holds.
 fn audit(journal: &Path, seen: &Seen, tasks_left: usize) -> Result<bool, LedgerError> {
-    let (_, book) = Journal::open(journal).map_err(LedgerError::Journal)?;
+    let (_, book) = Journal::open(&FsPort::os(), journal).map_err(LedgerError::Journal)?;
     let text = std::fs::read_to_string(journal)?;
     let (mut names, mut duplicated, mut opened) = (BTreeSet::new(), 0, 0_u128);
     for line in text.lines() {

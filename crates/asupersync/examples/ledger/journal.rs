@@ -4,13 +4,14 @@
 //! A batch of entries is durable when [`Journal::append`] returns; if it fails, the file is cut back to what was durable.
 //! A torn last line, as a crash leaves it, is cut off at the next start; any other damage is an error.
 //! The file is locked while it is open, so that two services never write to one journal.
+//! All of it blocks, and is called within jobs of the blocking pool.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use asupersync::fs::{BlockingFile, FsPort, OpenOptions};
 use serde::{Deserialize, Serialize};
 
 /// No line of a journal is longer.
@@ -212,7 +213,7 @@ impl Entry {
 
 /// The file.
 pub(crate) struct Journal {
-    file: File,
+    file: BlockingFile,
     /// Anything else, such as a pipe or `/dev/full`, has no length and remembers nothing.
     is_file: bool,
     durable_bytes: u64,
@@ -222,12 +223,9 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Opens or makes the file, and adds it up.
-    pub(crate) fn open(path: &Path) -> io::Result<(Self, Book)> {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)?;
+    pub(crate) fn open(fs: &FsPort, path: &Path) -> io::Result<(Self, Book)> {
+        let options = OpenOptions::new().read(true).append(true).create(true);
+        let file = fs.open(path, &options)?;
         let mut journal = Self {
             is_file: file.metadata()?.is_file(),
             file,
@@ -240,11 +238,11 @@ impl Journal {
         lock(&journal.file)?;
         let (book, durable_bytes) = recover(&mut journal.file)?;
         journal.durable_bytes = durable_bytes;
-        if journal.file.metadata()?.len() > durable_bytes {
+        if journal.file.metadata()?.len > durable_bytes {
             journal.cut_back()?;
         }
         if book.entries.is_empty() {
-            sync_name(path)?;
+            sync_name(fs, path)?;
         }
         Ok((journal, book))
     }
@@ -280,21 +278,20 @@ impl Journal {
 }
 
 /// Keeps other services away from the file until it is closed.
-fn lock(file: &File) -> io::Result<()> {
+fn lock(file: &BlockingFile) -> io::Result<()> {
     for _ in 1..LOCK_TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) => pause(),
-            Err(TryLockError::Error(error)) => return Err(error),
+        if file.try_lock()? {
+            return Ok(());
         }
+        pause();
     }
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => io::Error::new(
-            io::ErrorKind::WouldBlock,
-            "another service uses this journal; stop it, or choose another file",
-        ),
-        TryLockError::Error(error) => error,
-    })
+    if file.try_lock()? {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::WouldBlock,
+        "another service uses this journal; stop it, or choose another file",
+    ))
 }
 
 #[expect(
@@ -306,15 +303,13 @@ fn pause() {
 }
 
 /// Makes the name of a new file as durable as what will be in it.
-fn sync_name(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
+fn sync_name(fs: &FsPort, path: &Path) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs.driver().sync_dir(folder)
 }
 
 /// Adds up the whole lines of a file; gives the book and where its last whole line ends.
-fn recover(file: &mut File) -> io::Result<(Book, u64)> {
+fn recover(file: &mut BlockingFile) -> io::Result<(Book, u64)> {
     file.seek(SeekFrom::Start(0))?;
     let mut reader = BufReader::new(file);
     let (mut book, mut end) = (Book::default(), 0);
@@ -358,15 +353,16 @@ mod tests {
     fn what_could_not_be_cut_back_is_cut_before_the_next_append() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let (mut journal, _) = Journal::open(&path).unwrap();
+        let fs = FsPort::os();
+        let (mut journal, _) = Journal::open(&fs, &path).unwrap();
         journal.append(ONE).unwrap();
         // A handle that can neither write nor cut, as if the disk refused everything for a while.
-        let good = std::mem::replace(&mut journal.file, File::open(&path).unwrap());
+        let deaf = fs.open(&path, &OpenOptions::new().read(true)).unwrap();
+        let good = std::mem::replace(&mut journal.file, deaf);
         journal.append(TWO).unwrap_err();
         assert!(journal.ragged);
         journal.append(TWO).unwrap_err();
-        let mut torn = good.try_clone().unwrap();
-        torn.write_all(&TWO[..20]).unwrap();
+        (&good).write_all(&TWO[..20]).unwrap();
         journal.file = good;
         journal.append(TWO).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), [ONE, TWO].concat());

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use asupersync::net::TcpListener;
 use asupersync::{Cx, RuntimeBuilder, run_main};
 
-use crate::service::{LedgerError, Stats, serve};
+use crate::service::{Acknowledge, LedgerError, ServeOptions, Stats, serve};
 
 const USAGE: &str = "\
 usage: ledger [--record FILE]                       drives itself, and audits; FILE is its flight record
@@ -90,6 +90,11 @@ async fn listen(cx: &Cx, address: &str, journal: PathBuf) -> Result<(), Told> {
     // Whoever starts the service reads the port from here.
     eprintln!("ledger: listening on {address}");
     let stats = Arc::new(Stats::default());
-    serve(cx, &listener, &journal, &stats).await.flatten()?;
+    let options = ServeOptions {
+        journal: &journal,
+        stats: &stats,
+        acknowledge: Acknowledge::AfterSync,
+    };
+    serve(cx, &listener, options).await.flatten()?;
     Ok(())
 }

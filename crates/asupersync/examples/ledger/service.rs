@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use asupersync::fs::{FsError, FsPort};
 use asupersync::io::{BufReadExt, BufReader, LineError, WriteExt};
 use asupersync::net::{NetError, TcpListener, TcpStream};
 use asupersync::sync::{mpsc, oneshot};
@@ -72,6 +73,8 @@ pub(crate) enum LedgerError {
     Journal(#[source] std::io::Error),
     #[error("a job of the journal failed")]
     Blocking(#[from] BlockingError),
+    #[error("the host's files cannot be used")]
+    Fs(#[from] FsError),
     #[error("the network failed")]
     Net(#[from] NetError),
     #[error("the connection broke")]
@@ -122,15 +125,42 @@ impl Stats {
     }
 }
 
-/// Serves `listener` with the book in the journal at `path`, until cancelled.
+/// When the keeper answers.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum Acknowledge {
+    /// Once everything that the answer rests on is durable.
+    #[default]
+    AfterSync,
+    /// At once: the defect that a test plants, to see it found.
+    #[cfg(test)]
+    BeforeSync,
+}
+
+/// How a service runs.
+pub(crate) struct ServeOptions<'a> {
+    /// The journal's path.
+    pub(crate) journal: &'a Path,
+    pub(crate) stats: &'a Arc<Stats>,
+    pub(crate) acknowledge: Acknowledge,
+}
+
+/// Serves `listener` with the book in the journal, until cancelled.
 pub(crate) async fn serve(
     cx: &Cx,
     listener: &TcpListener,
-    path: &Path,
-    stats: &Arc<Stats>,
+    options: ServeOptions<'_>,
 ) -> Outcome<(), LedgerError> {
-    let owned_path = path.to_owned();
-    let opened = cx.blocking(move || Journal::open(&owned_path)).await;
+    let ServeOptions {
+        journal,
+        stats,
+        acknowledge,
+    } = options;
+    let (path, fs) = (journal.to_owned(), FsPort::of(cx).cloned());
+    let fs = match fs {
+        Ok(fs) => fs,
+        Err(error) => return Outcome::Err(error.into()),
+    };
+    let opened = cx.blocking(move || Journal::open(&fs, &path)).await;
     let (journal, book) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => return Outcome::Err(LedgerError::Journal(error)),
@@ -142,6 +172,7 @@ pub(crate) async fn serve(
             journal: Arc::new(Mutex::new(journal)),
             book,
             stats: stats.clone(),
+            acknowledge,
         };
         let options = SpawnOptions::new().name("keeper");
         scope.spawn_with(options, move |cx: Cx| keeper.keep(cx, waiting));
@@ -254,6 +285,15 @@ struct Keeper {
     journal: Arc<Mutex<Journal>>,
     book: Book,
     stats: Arc<Stats>,
+    acknowledge: Acknowledge,
+}
+
+/// Gives the answers of a batch.
+fn reply_to(settled: &mut Vec<Settled>) {
+    for Settled { reply, answer, .. } in settled.drain(..) {
+        // A client that has gone asks again under the same name.
+        let _ = reply.send(answer);
+    }
 }
 
 /// A command of a batch, with what it came to.
@@ -290,6 +330,11 @@ impl Keeper {
             .map(|command| self.settle(command, &mut lines))
             .collect();
         if !lines.is_empty() {
+            match self.acknowledge {
+                Acknowledge::AfterSync => {}
+                #[cfg(test)]
+                Acknowledge::BeforeSync => reply_to(&mut settled),
+            }
             self.stats.syncs.fetch_add(1, Ordering::Relaxed);
             let journal = Arc::clone(&self.journal);
             let append = move || {
@@ -303,10 +348,7 @@ impl Keeper {
                 Err(error) => return Err(error.into()),
             }
         }
-        for Settled { reply, answer, .. } in settled {
-            // A client that has gone asks again under the same name.
-            let _ = reply.send(answer);
-        }
+        reply_to(&mut settled);
         Ok(())
     }
 

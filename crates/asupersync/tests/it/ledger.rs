@@ -1,8 +1,9 @@
-//! The ledger example, attacked: under the lab, by `kill -9`, with bad input and with full disks.
+//! The ledger example, attacked: under the lab, by crashes of its machine, by `kill -9`, with bad input and with full disks.
 
 mod audit;
 mod bad_input;
 mod book;
+mod crash;
 mod kill;
 mod lab;
 mod server;

@@ -11,3 +11,4 @@ mod service;
 
 mod ledger;
 mod macros;
+mod net_faults;

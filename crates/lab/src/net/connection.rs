@@ -1,13 +1,16 @@
 //! One connection: two ends and the two directions between them.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
+use std::time::Duration;
 
 use asupersync_core::Time;
 use asupersync_net::TcpOptions;
 
 use super::Effects;
+use super::stalls::Stall;
+use super::wire::Wire;
 
 /// Names a connection.
 pub(super) type ConnectionId = u64;
@@ -28,11 +31,19 @@ impl End {
     }
 }
 
-/// The next segment from an end of a connection is due.
+/// What is to happen when its time has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Delivery {
-    pub(super) connection: ConnectionId,
-    pub(super) from: End,
+pub(super) enum Alarm {
+    /// The next segment from an end of a connection is due.
+    Segment { connection: ConnectionId, from: End },
+    /// An end that has heard nothing since then has waited for long enough.
+    Unheard {
+        connection: ConnectionId,
+        from: End,
+        since: Time,
+    },
+    /// A partition is over.
+    Heal(u64),
 }
 
 /// What travels.
@@ -52,6 +63,27 @@ pub(super) enum Segment {
     Reset,
 }
 
+impl Segment {
+    /// How many bytes of the program are in it.
+    pub(super) const fn bytes(&self) -> usize {
+        match self {
+            Self::Data(bytes) => bytes.len(),
+            Self::Syn | Self::Established | Self::Refused | Self::Fin | Self::Reset => 0,
+        }
+    }
+
+    /// After how long it is first sent again.
+    ///
+    /// # Source
+    /// RFC 6298, section 2: 1 second while nothing was measured; what systems then take is often their least, which is 200 ms on Linux.
+    pub(super) const fn patience(&self) -> Duration {
+        match self {
+            Self::Syn | Self::Established => Duration::from_secs(1),
+            Self::Refused | Self::Data(_) | Self::Fin | Self::Reset => Duration::from_millis(200),
+        }
+    }
+}
+
 /// What an end knows of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
@@ -59,23 +91,50 @@ pub(super) enum Phase {
     Connected,
     Refused,
     Reset,
+    /// It has heard nothing for too long.
+    TimedOut,
+    /// Its machine has lost it.
+    Gone,
+}
+
+impl Phase {
+    /// Whether the end's system knows nothing of the connection any more, although the other end was not told.
+    pub(super) const fn is_forgotten(self) -> bool {
+        match self {
+            Self::TimedOut | Self::Gone => true,
+            Self::Connecting | Self::Connected | Self::Refused | Self::Reset => false,
+        }
+    }
 }
 
 /// One direction, named by the end that sends.
 #[derive(Default)]
 pub(super) struct Pipe {
     pub(super) in_flight: VecDeque<(Time, Segment)>,
-    /// When the last segment sent arrives; the next does not overtake it.
-    pub(super) last_arrival: Time,
+    pub(super) wire: Wire,
     pub(super) received: VecDeque<u8>,
-    /// Bytes under way or received, and not yet read.
+    /// Bytes that have their place in the buffer: under way, received and not read, or read and the sender has not heard of it.
     pub(super) held: usize,
+    /// Bytes that were read, of which the sender has not heard.
+    pub(super) owed: usize,
+    /// Since when the sender cannot hear that its bytes have arrived.
+    pub(super) unheard_since: Option<Time>,
+    /// Whether the next segment does not get through.
+    pub(super) stall: Option<Stall>,
     pub(super) fin_sent: bool,
     pub(super) fin_received: bool,
     /// The other end takes no more bytes.
     pub(super) read_shut: bool,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
+}
+
+impl Pipe {
+    /// The sender hears of what was read.
+    pub(super) fn acknowledge(&mut self, effects: &mut Effects<'_>) {
+        self.held -= std::mem::take(&mut self.owed);
+        effects.wake.extend(self.writer.take());
+    }
 }
 
 /// One end, as its program holds it.
@@ -86,9 +145,15 @@ pub(super) struct Side {
     pub(super) open: bool,
     pub(super) options: TcpOptions,
     pub(super) outgoing: Pipe,
+    /// Until when nothing reaches it, although its address is there.
+    pub(super) silent_until: Time,
+    /// Whether it has answered by a reset what it knew nothing of.
+    pub(super) has_answered: bool,
 }
 
 pub(super) struct Connection {
+    /// How much longer each segment takes, since the server is slow.
+    pub(super) slowed: Duration,
     client: Side,
     server: Side,
 }
@@ -101,8 +166,11 @@ impl Connection {
             open,
             options,
             outgoing: Pipe::default(),
+            silent_until: Time::ZERO,
+            has_answered: false,
         };
         Self {
+            slowed: Duration::ZERO,
             client: side(client, Phase::Connecting, true, options),
             server: side(server, Phase::Connecting, false, TcpOptions::new()),
         }
@@ -137,6 +205,12 @@ impl Connection {
         (self.client.address, self.server.address)
     }
 
+    /// The addresses of an end and of its peer.
+    pub(super) fn ips(&self, end: End) -> (IpAddr, IpAddr) {
+        let ip = |end| self.side(end).address.ip();
+        (ip(end), ip(end.other()))
+    }
+
     /// Whether both ends have it.
     pub(super) fn stands(&self) -> bool {
         [&self.client, &self.server]
@@ -145,11 +219,20 @@ impl Connection {
     }
 
     /// Breaks one end: what it would still send is lost, and it learns of it at once.
-    pub(super) fn break_end(&mut self, end: End, keep_received: bool, effects: &mut Effects<'_>) {
-        self.side_mut(end).phase = Phase::Reset;
+    pub(super) fn break_end(
+        &mut self,
+        end: End,
+        phase: Phase,
+        keep_received: bool,
+        effects: &mut Effects<'_>,
+    ) {
+        self.side_mut(end).phase = phase;
         let outgoing = self.outgoing(end);
         outgoing.in_flight.clear();
         outgoing.held = outgoing.received.len();
+        outgoing.owed = 0;
+        outgoing.unheard_since = None;
+        outgoing.stall = None;
         effects.wake.extend(outgoing.writer.take());
         let incoming = self.incoming(end);
         if !keep_received {

@@ -10,7 +10,7 @@ use asupersync_net::{
 };
 
 use super::connection::{ConnectionId, End};
-use super::state::ListenerId;
+use super::listeners::ListenerId;
 use super::{LabNet, Net};
 
 struct Stream {
@@ -34,9 +34,10 @@ impl NetDriver for LabNet {
         address: SocketAddr,
         options: &TcpConnectOptions,
     ) -> io::Result<Arc<dyn StreamIo>> {
-        let connection = self
-            .0
-            .act(|state, effects| state.connect(address, options, effects))??;
+        let connection = self.0.act(|state, effects| {
+            let (address, options) = effects.host.placed_connect(address, options)?;
+            state.connect(address, &options, effects)
+        })??;
         let net = Arc::clone(&self.0);
         Ok(Arc::new(Stream {
             net,
@@ -50,9 +51,10 @@ impl NetDriver for LabNet {
         address: SocketAddr,
         options: &TcpListenOptions,
     ) -> io::Result<Arc<dyn ListenIo>> {
-        let id = self
-            .0
-            .act(|state, effects| state.listen(address, options, effects))??;
+        let id = self.0.act(|state, effects| {
+            let address = effects.host.placed_listen(address)?;
+            state.listen(address, options, effects)
+        })??;
         let net = Arc::clone(&self.0);
         Ok(Arc::new(Listener { net, id }))
     }

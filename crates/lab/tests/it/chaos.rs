@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use asupersync_core::{Cancelled, Outcome};
 use asupersync_kernel::{Cx, Event, Scope};
-use asupersync_lab::{Faults, LabConfig, LabRuntime, Search, Strategy};
+use asupersync_lab::{Faults, LabConfig, LabRuntime, Schedule, Search, Strategy, minimize};
 
 /// Three tasks that take turns for a while.
 async fn turns(cx: Cx) -> Outcome<(), Cancelled> {
@@ -83,4 +83,51 @@ fn a_delay_shows_a_stale_lease_and_the_faults_that_are_not_needed_go() {
     assert_eq!(failure.run.schedule.decisions(), 1, "{failure}");
     let faults = failure.run.schedule.faults();
     assert_eq!(faults.iter().sum::<u32>(), 1, "the shortest delay will do");
+}
+
+/// A lease that may become stale, beside two tasks that only take turns.
+async fn lease_among_others(cx: Cx) -> Outcome<(), Cancelled> {
+    cx.region(async |scope: Scope<'_, Cancelled>| {
+        for _ in 0..2 {
+            scope.spawn(async |cx: Cx| {
+                for _ in 0..3 {
+                    cx.yield_now().await?;
+                }
+                Ok::<_, Cancelled>(())
+            });
+        }
+        scope.spawn(stale_lease);
+        Ok::<_, Cancelled>(())
+    })
+    .await
+}
+
+#[test]
+fn a_fault_strikes_whom_it_struck_also_where_others_go_first() {
+    let faults = Faults::none().delay(0.1, Duration::from_secs(1));
+    let config = LabConfig::default().faults(faults);
+    let mut tried = 0;
+    for place in 0..12 {
+        let mut faults = vec![0; place];
+        faults.push(1);
+        let schedule = Schedule::new(vec![2, 1, 2, 1], faults, None);
+        let failure = minimize(&config, schedule, 1_000, lease_among_others);
+        // Elsewhere the delay strikes another.
+        let Some(failure) = failure else { continue };
+        assert_eq!(failure.found_decisions, 5);
+        assert_eq!(failure.run.schedule.decisions(), 1, "{failure}");
+        tried += 1;
+    }
+    assert!(tried > 0, "the lease was never delayed");
+}
+
+#[test]
+fn a_search_goes_on_for_faults_when_every_order_was_seen() {
+    let faults = Faults::none().clock_jump(0.003, Duration::from_secs(1));
+    let report = Search::new(LabConfig::default().faults(faults)).run(stale_lease);
+    let failure = report.failure.expect("it is found");
+    // The systematic search of the portfolio has long finished by then.
+    assert!(failure.number > 20, "{failure}");
+    let search = Search::new(LabConfig::default()).strategies([Strategy::Dpor]);
+    assert!(search.run(stale_lease).is_exhausted);
 }

@@ -6,10 +6,18 @@
 
 mod artifacts;
 mod chaos;
+mod clocks;
 mod dependences;
 mod ends;
 mod foreign;
 mod interrupt;
+mod net_decisions;
+mod net_faults;
+mod net_half_open;
+mod net_laws;
+mod net_nature;
+mod net_partitions;
+mod nodes;
 mod search;
 mod snapshots;
 mod timers;

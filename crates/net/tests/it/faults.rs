@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use asupersync_io::{ReadExt, WriteExt};
 use asupersync_kernel::Cx;
-use asupersync_lab::{LabConfig, LabNet, LabReport, LabRuntime, NetConfig};
+use asupersync_lab::{
+    Faults, LabConfig, LabNet, LabReport, LabRuntime, Latency, NetConfig, NetFaults,
+};
 use asupersync_net::{TcpListener, TcpStream};
 
 use crate::lab_network::{End, TestError};
@@ -110,14 +112,19 @@ async fn client(cx: Cx, name: u32) -> End<u32> {
 }
 
 fn run(seed: u64) -> (LabReport<u32, TestError>, Store) {
+    let shortest = Duration::from_micros(300 * (seed % 3));
     let net = NetConfig::default()
-        .latency(Duration::from_micros(300 * (seed % 3)))
-        .jitter(Duration::from_micros(200 * (seed % 5)))
-        .buffer_bytes(1024)
-        .reset_probability(0.01);
+        .latency(Latency::uniform(
+            shortest,
+            shortest + Duration::from_micros(200 * (seed % 5)),
+        ))
+        .buffer_bytes(1024);
+    let faults = Faults::none()
+        .net(NetFaults::none().reset(0.01))
+        .at_most(u32::MAX);
     let store = Store::default();
     let kept = Arc::clone(&store);
-    let lab = LabRuntime::new(LabConfig::default().seed(seed).net(net));
+    let lab = LabRuntime::new(LabConfig::default().seed(seed).net(net).faults(faults));
     let report = lab.run(async |cx| {
         let listener = TcpListener::bind(&cx, address()).await?;
         let end = cx

@@ -139,7 +139,9 @@ fn put_fields<'a>(out: &mut Output<'_>, names: &mut Names<'a>, event: &'a Event)
             out.time(*at)
         }
         Event::ClockAdvanced { to } => out.time(*to),
-        Event::JobQueued { job } | Event::JobStarted { job } => put_varint(out.bytes, *job),
+        Event::JobQueued { job } | Event::HostJobQueued { job } | Event::JobStarted { job } => {
+            put_varint(out.bytes, *job);
+        }
         Event::FaultInjected { subject, fault } => {
             out.subject(*subject);
             put_varint(out.bytes, names.index_of(fault.as_str()));
@@ -285,6 +287,7 @@ const fn tag_of(event: &Event) -> Option<u8> {
         Event::PermitsMoved { .. } => 35,
         Event::CancelUnchanged { .. } => 36,
         Event::EventsOverwritten { .. } => 37,
+        Event::HostJobQueued { .. } => 38,
         _ => return None,
     })
 }
@@ -422,7 +425,7 @@ pub(super) fn get_event(
         },
         5..=13 => task_event(tag, from)?,
         24..=26 => later_task_event(tag, from)?,
-        16..=23 | 27..=30 | 36 => other_event(tag, from)?,
+        16..=23 | 27..=30 | 36 | 38 => other_event(tag, from)?,
         31..=35 | 37 => account_event(tag, from)?,
         _ => return Err(from.input.malformed("the tag of an event")),
     })
@@ -524,6 +527,9 @@ fn other_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeError>
         },
         27 => Event::ClockAdvanced { to: from.time()? },
         28 => Event::JobQueued {
+            job: from.input.varint()?,
+        },
+        38 => Event::HostJobQueued {
             job: from.input.varint()?,
         },
         29 => Event::JobStarted {

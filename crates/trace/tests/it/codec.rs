@@ -148,11 +148,12 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
             resource: a,
             name: Name::shared(text),
         },
-        _ => Event::EventsOverwritten { count: a },
+        37 => Event::EventsOverwritten { count: a },
+        _ => Event::HostJobQueued { job: a },
     }
 }
 
-const KINDS: u8 = 38;
+const KINDS: u8 = 39;
 /// Those that version 2 began with; what came later has a pin of its own.
 const PINNED_KINDS: u8 = 37;
 
@@ -225,19 +226,24 @@ fn version_2_is_what_it_was() {
     );
 }
 
-/// What was added to version 2 since: a count of overwritten events is tag 37.
+/// What was added to version 2 since: a count of overwritten events, and a job of no region.
 #[test]
 fn later_events_of_version_2_are_what_they_were() {
-    let event = Event::EventsOverwritten { count: 300 };
-    let at = Time::from_nanos(5);
-    let trace = Trace {
-        events: vec![TraceEvent { at, step: 0, event }],
-    };
-    let bytes = trace.encode().unwrap();
-    // No names, one event: the time and the step zigzagged, the tag, the count as a varint.
-    let body = [0, 1, 10, 0, 37, 0xac, 0x02];
-    assert_eq!(bytes[bytes.len() - body.len()..], body);
-    assert_eq!(Trace::decode(&bytes), Ok(trace));
+    // No names, one event: the time and the step zigzagged, the tag, the figure as a varint.
+    let pins = [
+        (Event::EventsOverwritten { count: 300 }, 37),
+        (Event::HostJobQueued { job: 300 }, 38),
+    ];
+    for (event, tag) in pins {
+        let at = Time::from_nanos(5);
+        let trace = Trace {
+            events: vec![TraceEvent { at, step: 0, event }],
+        };
+        let bytes = trace.encode().unwrap();
+        let body = [0, 1, 10, 0, tag, 0xac, 0x02];
+        assert_eq!(bytes[bytes.len() - body.len()..], body);
+        assert_eq!(Trace::decode(&bytes), Ok(trace));
+    }
 }
 
 #[test]

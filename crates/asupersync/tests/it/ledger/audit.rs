@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use asupersync::fs::FsPort;
 use serde_json::Value;
 
 use crate::journal::Journal;
@@ -38,7 +39,16 @@ pub(super) fn note(acknowledged: &mut Acknowledged, reply: &Value) {
 /// Checks the journal and gives the names in it.
 #[track_caller]
 pub(super) fn audit(path: &Path, acknowledged: &Acknowledged, tail: Tail) -> BTreeSet<String> {
-    let bytes = std::fs::read(path).unwrap();
+    audit_bytes(&std::fs::read(path).unwrap(), acknowledged, tail)
+}
+
+/// As [`audit`], of a journal that stands somewhere else.
+#[track_caller]
+pub(super) fn audit_bytes(
+    bytes: &[u8],
+    acknowledged: &Acknowledged,
+    tail: Tail,
+) -> BTreeSet<String> {
     let whole = bytes
         .iter()
         .rposition(|byte| *byte == b'\n')
@@ -87,18 +97,19 @@ pub(super) fn audit(path: &Path, acknowledged: &Acknowledged, tail: Tail) -> BTr
         opened,
         "money was made or lost"
     );
-    check_recovery(path, &balances, numbers.len());
+    check_recovery(bytes, &balances, numbers.len());
     numbers.into_keys().collect()
 }
 
 /// The service's reader finds the same.
 #[track_caller]
-fn check_recovery(path: &Path, balances: &BTreeMap<String, i128>, entries: usize) {
+fn check_recovery(bytes: &[u8], balances: &BTreeMap<String, i128>, entries: usize) {
     // A copy, since reading cuts a torn line off and the lock may be in use.
-    let folder = tempfile::tempdir().unwrap();
+    // In memory where there is such a place.
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
     let copy = folder.path().join("copy");
-    std::fs::copy(path, &copy).unwrap();
-    let (_, book) = Journal::open(&copy).unwrap();
+    std::fs::write(&copy, bytes).unwrap();
+    let (_, book) = Journal::open(&FsPort::os(), &copy).unwrap();
     assert_eq!(book.len(), entries);
     for (account, balance) in balances {
         assert_eq!(

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use asupersync::fs::FsPort;
+
 use crate::journal::{Book, Entry, Journal, Line, Refusal};
 
 fn open(id: &str, account: &str, balance: u64) -> Entry {
@@ -64,7 +66,7 @@ fn a_line_torn_at_any_byte_is_cut_off_and_the_journal_goes_on() {
     for len in 0..=text.len() {
         let journal = journal_with(&text[..len]);
         let lines = text[..len].iter().filter(|byte| **byte == b'\n').count();
-        let (mut file, mut book) = Journal::open(&journal.path).unwrap();
+        let (mut file, mut book) = Journal::open(&FsPort::os(), &journal.path).unwrap();
         assert_eq!(book.len(), lines, "after {len} bytes");
         let kept = text_of(&day()[..lines]);
         assert_eq!(std::fs::read(&journal.path).unwrap(), kept);
@@ -75,7 +77,7 @@ fn a_line_torn_at_any_byte_is_cut_off_and_the_journal_goes_on() {
         file.append(&text[kept.len()..]).unwrap();
         drop(file);
         assert_eq!(std::fs::read(&journal.path).unwrap(), text);
-        let (_, again) = Journal::open(&journal.path).unwrap();
+        let (_, again) = Journal::open(&FsPort::os(), &journal.path).unwrap();
         assert_eq!(again, book);
     }
 }
@@ -86,7 +88,7 @@ fn check_damage(line: &[u8], why: &str) {
     let before = text_of(&day()[..2]);
     let text = [&before, line, b"\n{\"seq\":3"].concat();
     let journal = journal_with(&text);
-    let error = Journal::open(&journal.path)
+    let error = Journal::open(&FsPort::os(), &journal.path)
         .map(|_| ())
         .unwrap_err()
         .to_string();
@@ -127,7 +129,7 @@ fn a_failed_append_leaves_a_device_usable() {
     if !full.exists() {
         return;
     }
-    let (mut journal, book) = Journal::open(&full).unwrap();
+    let (mut journal, book) = Journal::open(&FsPort::os(), &full).unwrap();
     assert_eq!(book, Book::default());
     for _ in 0..3 {
         let error = journal.append(b"line\n").unwrap_err();
@@ -138,7 +140,7 @@ fn a_failed_append_leaves_a_device_usable() {
 #[test]
 fn a_journal_in_use_is_refused_and_left_alone() {
     let journal = journal_with(&text_of(&day()));
-    let (first, _) = Journal::open(&journal.path).unwrap();
+    let (first, _) = Journal::open(&FsPort::os(), &journal.path).unwrap();
     // The first is in the middle of a line, which the second must not take for a torn one.
     let mut file = std::fs::OpenOptions::new()
         .append(true)
@@ -146,7 +148,7 @@ fn a_journal_in_use_is_refused_and_left_alone() {
         .unwrap();
     file.write_all(b"{\"seq\":").unwrap();
     let before = std::fs::read(&journal.path).unwrap();
-    let error = Journal::open(&journal.path)
+    let error = Journal::open(&FsPort::os(), &journal.path)
         .map(|_| ())
         .unwrap_err()
         .to_string();
@@ -156,7 +158,7 @@ fn a_journal_in_use_is_refused_and_left_alone() {
     );
     assert_eq!(std::fs::read(&journal.path).unwrap(), before);
     drop((first, file));
-    Journal::open(&journal.path).unwrap();
+    Journal::open(&FsPort::os(), &journal.path).unwrap();
 }
 
 #[test]
@@ -242,7 +244,7 @@ proptest! {
         // What is in the book is what a journal of it adds up to.
         let entries: Vec<Entry> = before.into_iter().map(|(_, entry)| entry).collect();
         let journal = journal_with(&text_of(&entries));
-        let (_, recovered) = Journal::open(&journal.path).unwrap();
+        let (_, recovered) = Journal::open(&FsPort::os(), &journal.path).unwrap();
         prop_assert_eq!(recovered, book);
     }
 
@@ -251,7 +253,7 @@ proptest! {
         let at = at.index(text.len());
         text[at] = byte;
         let journal = journal_with(&text);
-        if let Ok((_, book)) = Journal::open(&journal.path) {
+        if let Ok((_, book)) = Journal::open(&FsPort::os(), &journal.path) {
             prop_assert!(book.len() <= day().len());
         }
     }

@@ -4,20 +4,20 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asupersync::io::{BufReadExt, BufReader, Lines, WriteExt};
 use asupersync::kernel::Event;
-use asupersync::lab::{LabNet, LabReport, NetConfig};
+use asupersync::lab::{Faults, LabDisk, LabNet, LabReport, Latency, NetConfig, NetFaults};
 use asupersync::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use asupersync::{CancelKind, Cx, JoinHandle, LabConfig, LabRuntime, Outcome, Scope, SpawnOptions};
 use serde_json::Value;
 
-use super::audit::{Acknowledged, Tail, audit, note};
-use crate::service::{End, LedgerError, Stats, serve};
+use super::audit::{Acknowledged, Tail, audit_bytes, note};
+use crate::service::{Acknowledge, End, LedgerError, ServeOptions, Stats, serve};
 
 const SEEDS: u64 = 200;
 const CLIENTS: usize = 5;
@@ -26,11 +26,13 @@ const MISHAPS: u64 = 14;
 /// The time for cleanup after a cancelled parent, and the grace.
 const CLEANUP: Duration = Duration::from_secs(11);
 const ADDRESS: &str = "127.0.0.1:7070";
+const JOURNAL: &str = "journal";
 
 /// What outlives clients and services.
 #[derive(Default)]
 struct World {
-    path: PathBuf,
+    /// What the journal held at the end.
+    journal: Mutex<Vec<u8>>,
     /// Each client's requests that were not answered.
     work: Vec<Mutex<VecDeque<String>>>,
     acknowledged: Mutex<Acknowledged>,
@@ -73,36 +75,37 @@ fn requests(client: usize) -> VecDeque<String> {
     requests
 }
 
-/// In memory where there is such a place: the lab simulates no disk, and thousands of real syncs would only take time.
-fn folder() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
-}
-
 /// Runs the whole story under a seed, and audits.
 #[track_caller]
 fn run(seed: u64) -> (LabReport<(), LedgerError>, Arc<World>) {
-    let folder = folder();
     let world = Arc::new(World {
-        path: folder.path().join("journal"),
         work: (0..CLIENTS)
             .map(|client| Mutex::new(requests(client)))
             .collect(),
         ..World::default()
     });
-    let net = NetConfig::default()
-        .latency(Duration::from_millis(1))
-        .jitter(Duration::from_millis(2))
-        .reset_probability(0.005);
-    let config = LabConfig::default().seed(seed).net(net);
-    let report = LabRuntime::new(config).run(async |cx| story(&cx, &world).await);
+    let net = NetConfig::default().latency(Latency::uniform(
+        Duration::from_millis(1),
+        Duration::from_millis(3),
+    ));
+    let faults = Faults::none()
+        .net(NetFaults::none().reset(0.005))
+        .at_most(u32::MAX);
+    let config = LabConfig::default().seed(seed).net(net).faults(faults);
+    let report = LabRuntime::new(config).run(async |cx| {
+        let end = story(&cx, &world).await;
+        let disk = LabDisk::of(&cx).expect("the lab has disks");
+        *world.journal.lock().unwrap() = disk.read(JOURNAL).unwrap_or_default();
+        end
+    });
     report.assert_clean();
     match &report.outcome {
         Outcome::Ok(()) | Outcome::Cancelled(_) => {}
         Outcome::Err(error) => panic!("seed {seed}: {}", error.told()),
         Outcome::Panicked(payload) => panic!("seed {seed}: {payload}"),
     }
-    let journal = audit(
-        &world.path,
+    let journal = audit_bytes(
+        &world.journal.lock().unwrap(),
         &world.acknowledged.lock().unwrap(),
         Tail::Whole,
     );
@@ -189,7 +192,12 @@ type Task = JoinHandle<(), LedgerError>;
 fn start(scope: &Scope<'_, LedgerError>, listener: &Arc<TcpListener>, world: &Arc<World>) -> Task {
     let (listener, world) = (Arc::clone(listener), Arc::clone(world));
     scope.spawn_with(SpawnOptions::new().name("service"), async move |cx: Cx| {
-        serve(&cx, &listener, &world.path, &world.stats).await
+        let options = ServeOptions {
+            journal: Path::new(JOURNAL),
+            stats: &world.stats,
+            acknowledge: Acknowledge::AfterSync,
+        };
+        serve(&cx, &listener, options).await
     })
 }
 
@@ -205,7 +213,7 @@ fn hire(
     })
 }
 
-struct Connection {
+pub(super) struct Connection {
     lines: Lines<BufReader<OwnedReadHalf>>,
     write: OwnedWriteHalf,
 }
@@ -287,7 +295,7 @@ async fn connect_once<'a>(
     connection.as_mut().ok_or(LedgerError::KeeperGone)
 }
 
-async fn exchange(
+pub(super) async fn exchange(
     cx: &Cx,
     address: SocketAddr,
     connection: &mut Option<Connection>,
@@ -360,11 +368,7 @@ fn a_seed_gives_the_same_run_again() {
 
 #[test]
 fn a_client_that_never_reads_holds_up_nobody_and_ends_with_the_service() {
-    let folder = folder();
-    let world = Arc::new(World {
-        path: folder.path().join("journal"),
-        ..World::default()
-    });
+    let world = Arc::new(World::default());
     let report = LabRuntime::new(LabConfig::default().seed(1)).run(async |cx| {
         let end = cx
             .region(async |scope| -> End {
@@ -423,11 +427,7 @@ async fn count_answers(
 fn every_request_that_the_service_took_is_answered_before_it_ends() {
     let mut late = 0;
     for seed in 0..60 {
-        let folder = folder();
-        let world = Arc::new(World {
-            path: folder.path().join("journal"),
-            ..World::default()
-        });
+        let world = Arc::new(World::default());
         let counts = Arc::new(<(AtomicU64, AtomicU64, AtomicU64)>::default());
         let report = LabRuntime::new(LabConfig::default().seed(seed)).run(async |cx| {
             let end = cx
