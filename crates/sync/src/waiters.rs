@@ -15,6 +15,8 @@ use std::task::Waker;
 
 use asupersync_kernel::{Waiter, Who, wake_contained};
 
+use crate::slab::Slab;
+
 /// What a waiter was woken for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Grant {
@@ -70,7 +72,7 @@ struct Entry<N> {
 /// The line and the slab of its entries.
 #[derive(Debug)]
 pub(crate) struct WaitList<N = ()> {
-    entries: Vec<Entry<N>>,
+    entries: Slab<Entry<N>>,
     others: Others,
     free: u32,
     first: u32,
@@ -87,7 +89,7 @@ const GRANTED_ONE: u32 = NONE - 1;
 const GRANTED_ALL: u32 = NONE - 2;
 const GRANTED_CLOSED: u32 = NONE - 3;
 /// A slab that was larger than this is given back when its last waiter leaves.
-const KEPT_ENTRIES: usize = 1024;
+const KEPT_ENTRIES: u32 = 1024;
 
 impl<N> Entry<N> {
     const fn grant(&self) -> Option<Grant> {
@@ -176,7 +178,7 @@ impl Others {
 impl<N: Copy> WaitList<N> {
     pub(crate) const fn new() -> Self {
         Self {
-            entries: Vec::new(),
+            entries: Slab::new(),
             others: Others::new(),
             free: NONE,
             first: NONE,
@@ -205,9 +207,7 @@ impl<N: Copy> WaitList<N> {
 
     /// How much the first in line needs.
     pub(crate) fn front_need(&self) -> Option<N> {
-        self.entries
-            .get(self.first as usize)
-            .map(|entry| entry.need)
+        self.entries.get(self.first).map(|entry| entry.need)
     }
 
     /// Puts a waiter at the end of the line.
@@ -219,19 +219,21 @@ impl<N: Copy> WaitList<N> {
             waiter: Some(self.others.shelve(waker)),
         };
         let index = if self.free == NONE {
-            let index = u32::try_from(self.entries.len()).ok();
-            let index = index.filter(|index| *index < GRANTED_CLOSED);
-            let index = index.expect("fewer than 2^32 waiters fit in memory");
+            let index = self.entries.len();
+            assert!(
+                index < GRANTED_CLOSED,
+                "fewer than 2^32 waiters fit in memory"
+            );
             self.entries.push(entry);
             index
         } else {
             let index = self.free;
-            let place = &mut self.entries[index as usize];
+            let place = &mut self.entries[index];
             self.free = place.next;
             *place = entry;
             index
         };
-        match self.entries.get_mut(self.last as usize) {
+        match self.entries.get_mut(self.last) {
             Some(last) => last.next = index,
             None => self.first = index,
         }
@@ -262,7 +264,7 @@ impl<N: Copy> WaitList<N> {
 
     fn grant(&mut self, index: u32, grant: Grant) -> Option<Waker> {
         self.unlink(index);
-        let entry = &mut self.entries[index as usize];
+        let entry = &mut self.entries[index];
         entry.previous = grant.code();
         let waiter = entry.waiter.take();
         self.others.fetch(waiter)
@@ -283,7 +285,7 @@ impl<N: Copy> WaitList<N> {
     pub(crate) fn release_all(&mut self) -> Wakers {
         let mut wakers = Wakers::default();
         let mut next = self.first;
-        while let Some(entry) = self.entries.get_mut(next as usize) {
+        while let Some(entry) = self.entries.get_mut(next) {
             let waiter = entry.waiter.take();
             wakers.push(self.others.fetch(waiter));
             next = entry.next;
@@ -310,7 +312,7 @@ impl<N: Copy> WaitList<N> {
         if place.epoch != self.epoch {
             return Stand::Granted(Grant::All);
         }
-        let entry = &self.entries[place.index as usize];
+        let entry = &self.entries[place.index];
         if let Some(grant) = entry.grant() {
             return Stand::Granted(grant);
         }
@@ -328,13 +330,13 @@ impl<N: Copy> WaitList<N> {
 
     /// Whether the waiter is out of the line.
     pub(crate) fn is_granted(&self, place: &Place) -> bool {
-        place.epoch != self.epoch || self.entries[place.index as usize].grant().is_some()
+        place.epoch != self.epoch || self.entries[place.index].grant().is_some()
     }
 
     /// Gives a queued waiter another waker, and the caller the old one to drop without the lock.
     pub(crate) fn replace_waker(&mut self, place: &Place, waker: Waker) -> Option<Waker> {
         let waiter = self.others.shelve(waker);
-        let old = self.entries[place.index as usize].waiter.replace(waiter);
+        let old = self.entries[place.index].waiter.replace(waiter);
         self.others.fetch(old)
     }
 
@@ -344,11 +346,11 @@ impl<N: Copy> WaitList<N> {
             return (Some(Grant::All), None);
         }
         let index = place.index;
-        let grant = self.entries[index as usize].grant();
+        let grant = self.entries[index].grant();
         if grant.is_none() {
             self.unlink(index);
         }
-        let entry = &mut self.entries[index as usize];
+        let entry = &mut self.entries[index];
         let waiter = entry.waiter.take();
         entry.next = self.free;
         self.free = index;
@@ -364,12 +366,12 @@ impl<N: Copy> WaitList<N> {
     }
 
     fn unlink(&mut self, index: u32) {
-        let Entry { previous, next, .. } = self.entries[index as usize];
-        match self.entries.get_mut(previous as usize) {
+        let Entry { previous, next, .. } = self.entries[index];
+        match self.entries.get_mut(previous) {
             Some(entry) => entry.next = next,
             None => self.first = next,
         }
-        match self.entries.get_mut(next as usize) {
+        match self.entries.get_mut(next) {
             Some(entry) => entry.previous = previous,
             None => self.last = previous,
         }
@@ -465,7 +467,7 @@ mod tests {
                 }
                 peak = peak.max(held.len());
                 prop_assert_eq!(list.is_empty(), line.is_empty());
-                prop_assert_eq!(list.entries.len(), peak, "free entries are reused");
+                prop_assert_eq!(list.entries.len() as usize, peak, "free entries are reused");
                 prop_assert!(list.others.places.len() <= peak, "and so are free wakers");
                 let kept = list.others.places.iter().filter(|place| matches!(place, Other::Waker(_)));
                 prop_assert_eq!(kept.count(), line.len(), "one for each in line");
@@ -519,9 +521,10 @@ mod tests {
             .map(|_| list.enqueue(Waker::noop().clone(), ()))
             .collect();
         for place in places {
-            assert!(!list.entries.is_empty());
+            assert!(list.entries.len() > 0);
             list.remove(place);
         }
-        assert_eq!(list.entries.capacity(), 0);
+        assert_eq!(list.entries.len(), 0);
+        assert_eq!(list.entries.room(), 0);
     }
 }
