@@ -15,6 +15,7 @@ const URGENT: u8 = 1 << 3;
 const ARMED: u8 = 1 << 4;
 const FAILED: u8 = 1 << 5;
 const BUDGETED: u8 = 1 << 6;
+const STILLBORN: u8 = 1 << 7;
 
 /// The marks of one node.
 pub(crate) struct Marks(AtomicU8);
@@ -92,6 +93,17 @@ impl Marks {
         self.0.fetch_or(BUDGETED, Ordering::Relaxed);
     }
 
+    /// Whether making the task's future panicked, so that its outcome stands from the start.
+    #[inline]
+    pub(crate) fn is_stillborn(&self) -> bool {
+        self.has(STILLBORN)
+    }
+
+    /// Said before anybody else knows the task.
+    pub(crate) fn set_stillborn(&self) {
+        self.0.fetch_or(STILLBORN, Ordering::Relaxed);
+    }
+
     #[inline]
     fn has(&self, mark: u8) -> bool {
         self.0.load(Ordering::Relaxed) & mark != 0
@@ -133,13 +145,15 @@ mod tests {
                 marks.is_armed(),
                 marks.is_failed(),
                 marks.is_budgeted(),
+                marks.is_stillborn(),
             ]
         };
-        let set: [fn(&Marks); 4] = [
+        let set: [fn(&Marks); 5] = [
             Marks::set_urgent,
             Marks::set_armed,
             Marks::set_failed,
             Marks::set_budgeted,
+            Marks::set_stillborn,
         ];
         for (place, set) in set.into_iter().enumerate() {
             assert!(!read()[place]);

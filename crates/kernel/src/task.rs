@@ -1,7 +1,8 @@
 //! Tasks: one allocation each for context, state and future, later the outcome.
 //!
 //! # States
-//! A task's body is its future, then its outcome, then nothing.
+//! A task's body is its future, then its outcome, then nothing; nothing in it says which.
+//! Whoever owns it knows: before completion it is the future, unless making that panicked, which is marked; the transition that completes the task follows upon the outcome; `TAKEN` is set by whoever moves the outcome out.
 //! Only the owner of the `RUNNING` flag touches the future; after `COMPLETE`, only the owner of `TAKEN` touches the outcome.
 //!
 //! # Safety
@@ -9,7 +10,7 @@
 
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -57,14 +58,15 @@ pub(crate) struct Vtable {
 #[repr(C)]
 struct Cell<Fut: Future<Output: IntoOutcome>> {
     header: Header,
-    body: UnsafeCell<Body<Fut>>,
+    body: UnsafeCell<MaybeUninit<Body<Fut>>>,
 }
 
-enum Body<Fut: Future<Output: IntoOutcome>> {
-    Future(Fut),
-    Outcome(Outcome<OkOf<Fut>, ErrOf<Fut>>),
-    Empty,
+union Body<Fut: Future<Output: IntoOutcome>> {
+    future: ManuallyDrop<Fut>,
+    outcome: ManuallyDrop<OutcomeOf<Fut>>,
 }
+
+type OutcomeOf<Fut> = Outcome<OkOf<Fut>, ErrOf<Fut>>;
 
 struct CellVtable<Fut, E>(PhantomData<(Fut, E)>);
 
@@ -85,29 +87,78 @@ where
     };
 }
 
-/// The body behind a header.
+/// The place of the body behind a header.
 ///
 /// # Safety
-/// `node` is the header of a live `Cell<Fut>`, and the caller owns the body at this moment.
-unsafe fn body<'a, Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> &'a mut Body<Fut> {
+/// `node` is the header of a live `Cell<Fut>`.
+const unsafe fn body<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> *mut Body<Fut> {
     // SAFETY: `Cell` is `repr(C)` with the header first.
     let cell = unsafe { node.cast::<Cell<Fut>>().as_ref() };
-    // SAFETY: ownership of the body, by the caller's promise.
-    unsafe { &mut *cell.body.get() }
+    cell.body.get().cast()
+}
+
+/// The future in the body.
+///
+/// # Safety
+/// As for [`body`], and the caller owns the body, which is the future.
+unsafe fn future<'a, Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> &'a mut Fut {
+    // SAFETY: by the caller's promise.
+    let place = unsafe { body::<Fut>(node) }.cast::<Fut>();
+    // SAFETY: a union's fields begin where it does, and this one is written.
+    unsafe { &mut *place }
+}
+
+/// The outcome in the body.
+///
+/// # Safety
+/// As for [`body`], and the caller owns the body, which is the outcome.
+unsafe fn outcome<'a, Fut>(node: NonNull<Header>) -> &'a mut OutcomeOf<Fut>
+where
+    Fut: Future<Output: IntoOutcome>,
+{
+    // SAFETY: by the caller's promise.
+    let place = unsafe { body::<Fut>(node) }.cast::<OutcomeOf<Fut>>();
+    // SAFETY: a union's fields begin where it does, and this one is written.
+    unsafe { &mut *place }
+}
+
+/// Moves the outcome out; the body is nothing after that.
+///
+/// # Safety
+/// As for [`outcome`].
+unsafe fn move_out<Fut>(node: NonNull<Header>) -> OutcomeOf<Fut>
+where
+    Fut: Future<Output: IntoOutcome>,
+{
+    // SAFETY: by the caller's promise.
+    let place = unsafe { outcome::<Fut>(node) };
+    // SAFETY: nobody reads the place again before it is written.
+    unsafe { std::ptr::from_mut(place).read() }
+}
+
+/// Puts an outcome into a body that is nothing.
+///
+/// # Safety
+/// As for [`body`], and the caller owns the body.
+unsafe fn put<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>, outcome: OutcomeOf<Fut>) {
+    let outcome = ManuallyDrop::new(outcome);
+    // SAFETY: by the caller's promise.
+    let place = unsafe { body::<Fut>(node) };
+    // SAFETY: the place is the caller's, and what it held before is gone.
+    unsafe { place.write(Body { outcome }) };
 }
 
 unsafe fn poll<Fut: Future<Output: IntoOutcome>>(
     node: NonNull<Header>,
     task: &mut Context<'_>,
 ) -> Poll<Severity> {
-    // SAFETY: the caller owns `RUNNING`.
-    let body = unsafe { body::<Fut>(node) };
-    let future = match body {
-        Body::Future(future) => future,
-        // Making the future panicked; the outcome stands already.
-        Body::Outcome(outcome) => return Poll::Ready(outcome.severity()),
-        Body::Empty => unreachable!("a task that is not complete has a body"),
-    };
+    // SAFETY: whoever polls the task keeps it alive.
+    if unsafe { node.as_ref() }.marks.is_stillborn() {
+        // SAFETY: the caller owns `RUNNING`, and making the future panicked, so the outcome stands.
+        return Poll::Ready(unsafe { outcome::<Fut>(node) }.severity());
+    }
+    // SAFETY: the caller owns `RUNNING`, and the task has a future.
+    let future = unsafe { future::<Fut>(node) };
     // SAFETY: the future stays in its allocation until it is dropped there.
     let future = unsafe { Pin::new_unchecked(future) };
     let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -118,7 +169,8 @@ unsafe fn poll<Fut: Future<Output: IntoOutcome>>(
         Ok(Poll::Ready(outcome)) => outcome,
         Err(payload) => Outcome::Panicked(PanicPayload::new(payload)),
     };
-    Poll::Ready(store(body, outcome))
+    // SAFETY: as above.
+    Poll::Ready(unsafe { store::<Fut>(node, outcome) })
 }
 
 unsafe fn stop<Fut: Future<Output: IntoOutcome>>(
@@ -126,49 +178,74 @@ unsafe fn stop<Fut: Future<Output: IntoOutcome>>(
     reason: CancelReason,
 ) -> Severity {
     // SAFETY: the caller owns `RUNNING`.
-    store(unsafe { body::<Fut>(node) }, Outcome::Cancelled(reason))
+    unsafe { store::<Fut>(node, Outcome::Cancelled(reason)) }
 }
 
 /// Drops the future and puts `outcome` in its place; a panic in the drop is worse than any outcome.
-fn store<Fut: Future<Output: IntoOutcome>>(
-    body: &mut Body<Fut>,
-    outcome: Outcome<OkOf<Fut>, ErrOf<Fut>>,
+///
+/// # Safety
+/// As for [`body`], and the caller owns the body of a task that has not completed.
+unsafe fn store<Fut: Future<Output: IntoOutcome>>(
+    node: NonNull<Header>,
+    outcome: OutcomeOf<Fut>,
 ) -> Severity {
-    let dropped = drop_in_place(body);
+    // SAFETY: by the caller's promise.
+    let dropped = unsafe { drop_unfinished::<Fut>(node) };
     let outcome = match dropped {
         Ok(()) => outcome,
         Err(payload) => Outcome::Panicked(PanicPayload::new(payload)),
     };
     let severity = outcome.severity();
-    *body = Body::Outcome(outcome);
+    // SAFETY: the future is gone.
+    unsafe { put::<Fut>(node, outcome) };
     severity
 }
 
-/// Drops what the body holds, and leaves it empty also if the drop panics.
-fn drop_in_place<Fut: Future<Output: IntoOutcome>>(
-    body: &mut Body<Fut>,
-) -> std::thread::Result<()> {
-    let place = std::ptr::from_mut(body);
-    // SAFETY: the body is initialised; it is overwritten without being read again, also on a panic.
-    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { place.drop_in_place() }));
-    // SAFETY: the old value is gone; writing does not drop it again.
-    unsafe { place.write(Body::Empty) };
-    dropped
+/// Drops what the body of a task that has not completed holds; the body is nothing after that, also if the drop panics.
+///
+/// # Safety
+/// As for [`store`].
+unsafe fn drop_unfinished<Fut>(node: NonNull<Header>) -> std::thread::Result<()>
+where
+    Fut: Future<Output: IntoOutcome>,
+{
+    // SAFETY: whoever owns the body keeps the task alive.
+    if unsafe { node.as_ref() }.marks.is_stillborn() {
+        // SAFETY: making the future panicked, so the outcome stands.
+        return unsafe { drop_outcome::<Fut>(node) };
+    }
+    // SAFETY: the body is the future.
+    let place = std::ptr::from_mut(unsafe { future::<Fut>(node) });
+    // SAFETY: nobody reads the place again before it is written, also after a panic.
+    catch_unwind(AssertUnwindSafe(|| unsafe { place.drop_in_place() }))
+}
+
+/// Drops the outcome; the body is nothing after that, also if the drop panics.
+///
+/// # Safety
+/// As for [`outcome`].
+unsafe fn drop_outcome<Fut>(node: NonNull<Header>) -> std::thread::Result<()>
+where
+    Fut: Future<Output: IntoOutcome>,
+{
+    // SAFETY: by the caller's promise.
+    let outcome = unsafe { move_out::<Fut>(node) };
+    catch_unwind(AssertUnwindSafe(|| drop(outcome)))
 }
 
 unsafe fn fail<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>, payload: PanicPayload) {
     // SAFETY: the caller owns the outcome.
-    let body = unsafe { body::<Fut>(node) };
-    let _ = drop_in_place(body);
-    *body = Body::Outcome(Outcome::Panicked(payload));
+    let _ = unsafe { drop_outcome::<Fut>(node) };
+    // SAFETY: the outcome is gone.
+    unsafe { put::<Fut>(node, Outcome::Panicked(payload)) };
 }
 
 unsafe fn own_budget<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> bool {
     // SAFETY: the caller owns the outcome.
-    let body = unsafe { body::<Fut>(node) };
+    let outcome = unsafe { outcome::<Fut>(node) };
     // SAFETY: whoever owns the outcome keeps the node alive.
     let header = unsafe { node.as_ref() };
-    let Body::Outcome(Outcome::Cancelled(reason)) = body else {
+    let Outcome::Cancelled(reason) = outcome else {
         return false;
     };
     let kinds = [
@@ -185,10 +262,7 @@ where
     ErrOf<Fut>: Into<E>,
 {
     // SAFETY: the caller owns the outcome.
-    let taken = std::mem::replace(unsafe { body::<Fut>(node) }, Body::Empty);
-    let Body::Outcome(outcome) = taken else {
-        return Outcome::Ok(());
-    };
+    let outcome = unsafe { move_out::<Fut>(node) };
     outcome.map(drop).map_err(|own| {
         // SAFETY: the place is the region's, and `E` its error type: tasks are spawned with it, and heirs have no error.
         unsafe { *error.cast::<Option<E>>() = Some(own.into()) };
@@ -197,19 +271,30 @@ where
 
 unsafe fn discard<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Option<PanicPayload> {
     // SAFETY: the caller owns the outcome.
-    let body = unsafe { body::<Fut>(node) };
-    if let Body::Outcome(Outcome::Panicked(payload)) = body {
-        return Some(payload.clone());
-    }
-    drop_in_place(body).err().map(PanicPayload::new)
+    let panic = match unsafe { outcome::<Fut>(node) } {
+        Outcome::Panicked(payload) => Some(payload.clone()),
+        _ => None,
+    };
+    // SAFETY: as above.
+    let dropped = unsafe { drop_outcome::<Fut>(node) };
+    panic.or(dropped.err().map(PanicPayload::new))
 }
 
 unsafe fn dealloc<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Option<NodeRef> {
-    // SAFETY: the last reference is gone, so the allocation is the caller's.
+    // SAFETY: the last reference is gone, so the body is the caller's.
+    let state = unsafe { &node.as_ref().state };
+    let _ = if !state.is_complete() {
+        // SAFETY: as above, and the task has not completed.
+        unsafe { drop_unfinished::<Fut>(node) }
+    } else if state.take() {
+        // SAFETY: as above, and nobody has taken the outcome of the complete task.
+        unsafe { drop_outcome::<Fut>(node) }
+    } else {
+        Ok(())
+    };
+    // SAFETY: the last reference is gone, so the allocation is the caller's; its body is nothing.
     let mut cell = unsafe { Box::from_raw(node.cast::<Cell<Fut>>().as_ptr()) };
-    let parent = cell.header.take_parent();
-    let _ = drop_in_place(cell.body.get_mut());
-    parent
+    cell.header.take_parent()
 }
 
 /// The table of nodes that are not tasks; `N` is their allocation.
@@ -277,7 +362,7 @@ where
             poll_quota: budget.poll_quota,
             home: init.home,
         }),
-        body: UnsafeCell::new(Body::Empty),
+        body: UnsafeCell::new(MaybeUninit::uninit()),
     });
     let raw = NonNull::from(Box::leak(cell)).cast::<Header>();
     // SAFETY: one of the two references that the state was made with.
@@ -336,12 +421,22 @@ fn record_spawn(node: &NodeRef, (site, line): (&'static str, u32), name: Option<
 fn start<Fut: Future<Output: IntoOutcome>>(node: &NodeRef, make: impl FnOnce(NodeRef) -> Fut) {
     let context = node.clone();
     let made = catch_unwind(AssertUnwindSafe(|| make(context)));
-    // SAFETY: the task is not linked and not queued, so the body is the caller's.
-    let body = unsafe { body::<Fut>(node.as_non_null()) };
-    *body = match made {
-        Ok(future) => Body::Future(future),
-        Err(payload) => Body::Outcome(Outcome::Panicked(PanicPayload::new(payload))),
+    let body = match made {
+        Ok(future) => Body::<Fut> {
+            future: ManuallyDrop::new(future),
+        },
+        Err(payload) => {
+            node.marks.set_stillborn();
+            let panic = Outcome::Panicked(PanicPayload::new(payload));
+            Body {
+                outcome: ManuallyDrop::new(panic),
+            }
+        }
     };
+    // SAFETY: the task was made for this future.
+    let place = unsafe { self::body::<Fut>(node.as_non_null()) };
+    // SAFETY: the task is not linked and not queued, so its body, which is nothing yet, is the caller's.
+    unsafe { place.write(body) };
 }
 
 enum Admission {
@@ -439,11 +534,11 @@ impl Runnable {
         run(&node, queue);
     }
 
-    pub(crate) fn node_ref(&self) -> std::mem::ManuallyDrop<NodeRef> {
+    pub(crate) fn node_ref(&self) -> ManuallyDrop<NodeRef> {
         let node = self.word.as_ptr().map_addr(|word| word & !CANCEL_LANE);
         let node = NonNull::new(node).expect("a node's pointer is not null");
         // SAFETY: the entry keeps the scheduler's reference alive; `ManuallyDrop` leaves the count.
-        std::mem::ManuallyDrop::new(unsafe { NodeRef::from_owned(node) })
+        ManuallyDrop::new(unsafe { NodeRef::from_owned(node) })
     }
 
     fn queue(&self) -> Queue {
@@ -752,12 +847,8 @@ pub(crate) unsafe fn take_outcome<T, E>(node: &NodeRef) -> Outcome<T, E> {
 
 unsafe fn read<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>, place: *mut ()) {
     // SAFETY: the caller owns the outcome.
-    match std::mem::replace(unsafe { body::<Fut>(node) }, Body::Empty) {
-        Body::Outcome(outcome) => {
-            let place = place.cast::<Outcome<OkOf<Fut>, ErrOf<Fut>>>();
-            // SAFETY: the place has this type, by the caller's promise.
-            unsafe { place.write(outcome) };
-        }
-        Body::Future(_) | Body::Empty => unreachable!("a complete task has an outcome until taken"),
-    }
+    let outcome = unsafe { move_out::<Fut>(node) };
+    let place = place.cast::<OutcomeOf<Fut>>();
+    // SAFETY: the place has this type, by the caller's promise.
+    unsafe { place.write(outcome) };
 }
