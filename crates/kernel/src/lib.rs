@@ -16,6 +16,7 @@
 mod account;
 mod blocking;
 mod cancel;
+mod cell;
 // tidy(contents-page): capability sets are named with their module, as in `caps::OnlyTime`.
 pub mod caps;
 mod current;
