@@ -137,7 +137,7 @@ impl Latch {
             drop(line);
             return Poll::Ready(());
         }
-        place.enter(&mut line, waker, 1);
+        place.enter(&mut line, waker, ());
         Poll::Pending
     }
 }
