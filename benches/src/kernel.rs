@@ -1,7 +1,7 @@
 //! The suite `kernel`: tasks, wakes, timers, cancellation, memory.
 
-mod ours;
-mod tokio;
+pub(crate) mod ours;
+pub(crate) mod tokio;
 
 use crate::rows::{Row, memory, time};
 

@@ -1,9 +1,10 @@
 //! Workloads of the kernel beside the same workloads on other runtimes.
 //!
 //! `bench-run list SUITE` prints the rows; `bench-run run SUITE --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object.
+//! `bench-run count SUITE --row ROW --runtime NAME --ops N --batches N` runs it in that size, for a caller that counts instructions.
 //! `cargo xtask bench` calls it, one process per run and runtime, and compare.
 //!
-//! Each suite has a module for each runtime with the same function names, one per row; every runtime has two worker threads.
+//! Each suite has a module for each runtime with the same function names, one per row; every runtime has two worker threads, unless its name says that it has one.
 //! A workload runs in a task on a worker, never on the thread that blocks, and checks its own result.
 //! Deliberately absent: statistics, limits and files; those are the caller's.
 #![expect(unsafe_code, reason = "counting allocations needs a global allocator")]
@@ -13,17 +14,21 @@
 )]
 
 mod alloc;
+mod compare;
 mod kernel;
 mod lab;
 mod meter;
 mod on_ours;
+mod on_smol;
 mod on_tokio;
 mod rows;
+mod shape;
 mod sync;
 
 use std::process::ExitCode;
 
-use rows::Row;
+use meter::Size;
+use rows::{Row, Workload};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,33 +49,62 @@ fn answer(arguments: &[String]) -> Result<String, String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (suite, row, runtime, is_smoke) = match words.as_slice() {
         ["list", suite] => return Ok(rows::list(rows_of(suite)?).to_string()),
+        [
+            "count",
+            suite,
+            "--row",
+            row,
+            "--runtime",
+            runtime,
+            "--ops",
+            ops,
+            "--batches",
+            batches,
+        ] => return count(row_of(suite, row)?, runtime, [ops, batches]),
         ["run", suite, "--row", row, "--runtime", runtime] => (*suite, *row, *runtime, false),
         ["run", suite, "--row", row, "--runtime", runtime, "--smoke"] => {
             (*suite, *row, *runtime, true)
         }
         other => {
             return Err(format!(
-                "`list SUITE`, or `run SUITE --row ROW --runtime NAME [--smoke]`, not {other:?}"
+                "`list SUITE`, `run SUITE --row ROW --runtime NAME [--smoke]`, or `count SUITE --row ROW --runtime NAME --ops N --batches N`, not {other:?}"
             ));
         }
     };
-    let row = rows_of(suite)?
-        .iter()
-        .find(|known| known.name == row)
-        .ok_or_else(|| format!("no row `{row}`"))?;
-    let workload = row
-        .workload(runtime)
-        .ok_or_else(|| format!("`{runtime}` has no row `{}`", row.name))?;
+    let row = row_of(suite, row)?;
     let size = if is_smoke { row.smoke } else { row.full };
-    Ok(row.report(&workload(size)).to_string())
+    let sample = workload(row, runtime)?(size);
+    Ok(row.report(&sample).to_string())
+}
+
+/// Runs a row in that size, without a look at the clock of the processors.
+fn count(row: &Row, runtime: &str, [ops, batches]: [&str; 2]) -> Result<String, String> {
+    let number = |text: &str| text.parse().map_err(|error| format!("`{text}`: {error}"));
+    let size = Size {
+        ops: number(ops)?,
+        batches: number(batches)?,
+    };
+    meter::leave_processor_time_out();
+    let sample = workload(row, runtime)?(size);
+    Ok(serde_json::json!({ "ops": sample.ops }).to_string())
+}
+
+/// The workload of a row on a runtime, whose shape becomes that of this process.
+fn workload(row: &Row, runtime: &str) -> Result<Workload, String> {
+    let (peer, shape) = shape::of(runtime);
+    shape::set(shape);
+    let workload = row.workload(peer);
+    workload.ok_or_else(|| format!("`{runtime}` has no row `{}`", row.name))
+}
+
+fn row_of(suite: &str, row: &str) -> Result<&'static Row, String> {
+    let found = rows_of(suite)?.iter().find(|known| known.name == row);
+    found.ok_or_else(|| format!("no row `{row}`"))
 }
 
 fn rows_of(suite: &str) -> Result<&'static [Row], String> {
     rows::suite(suite).ok_or_else(|| format!("no suite `{suite}`"))
 }
-
-/// Worker threads of every runtime.
-const WORKERS: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -111,6 +145,13 @@ mod tests {
         assert!(ask("run|kernel|--row|nothing|--runtime|tokio").is_err());
         assert!(ask("run|kernel|--row|yield 2 tasks|--runtime|nothing").is_err());
         assert!(ask("run|nothing|--row|yield 2 tasks|--runtime|tokio").is_err());
+        let count = |row: &str, ops: &str| {
+            ask(&format!(
+                "count|compare|--row|{row}|--runtime|ours-1|--ops|{ops}|--batches|1"
+            ))
+        };
+        assert!(count("checkpoint", "many").is_err());
+        assert!(count("nothing", "1").is_err());
         assert!(ask("").is_err());
         assert!(ask("run|--row").is_err());
     }

@@ -1,5 +1,9 @@
 //! What is measured: time of the wall, time of the processors, allocations, resident memory.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -23,6 +27,8 @@ pub(crate) struct Sample {
     pub(crate) allocs: u64,
     /// Growth of the resident set; zero where it shrank.
     pub(crate) resident_bytes: u64,
+    /// The median, the 99th and the 99.9th percentile of what was timed one by one, in nanoseconds.
+    pub(crate) percentiles_ns: Option<[u64; 3]>,
 }
 
 impl Sample {
@@ -34,7 +40,17 @@ impl Sample {
             cpu: self.cpu + other.cpu,
             allocs: self.allocs + other.allocs,
             resident_bytes: self.resident_bytes + other.resident_bytes,
+            percentiles_ns: self.percentiles_ns.or(other.percentiles_ns),
         }
+    }
+
+    /// The same sample, with the percentiles of what was timed one by one.
+    pub(crate) fn with_percentiles(mut self, mut times_ns: Vec<u64>) -> Self {
+        times_ns.sort_unstable();
+        let last = times_ns.len().saturating_sub(1);
+        let at = |share: f64| times_ns[(last as f64 * share) as usize];
+        self.percentiles_ns = (!times_ns.is_empty()).then(|| [at(0.5), at(0.99), at(0.999)]);
+        self
     }
 }
 
@@ -69,6 +85,7 @@ impl Meter {
             cpu,
             allocs,
             resident_bytes,
+            percentiles_ns: None,
         }
     }
 }
@@ -87,8 +104,23 @@ where
     meter.stop(size.ops * size.batches)
 }
 
+/// Polls a future once; whether it was ready.
+pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> bool {
+    poll_fn(|task| Poll::Ready(future.as_mut().poll(task).is_ready())).await
+}
+
+/// Leaves processor time out of what is measured from now on: valgrind, which counts instead, cannot follow the call to the system's clock.
+pub(crate) fn leave_processor_time_out() {
+    IS_PROCESSOR_TIME_OUT.store(true, Ordering::Relaxed);
+}
+
+static IS_PROCESSOR_TIME_OUT: AtomicBool = AtomicBool::new(false);
+
 /// Processor time of all threads.
 fn process_time() -> Duration {
+    if IS_PROCESSOR_TIME_OUT.load(Ordering::Relaxed) {
+        return Duration::ZERO;
+    }
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::try_from(time).expect("processor time is not negative")
 }

@@ -1,11 +1,13 @@
-//! Running a workload on asupersync: production host, two workers, as its users would write it.
+//! Running a workload on asupersync: production host, as its users would write it.
+
+use std::sync::OnceLock;
 
 use asupersync_core::{Cancelled, Outcome};
 use asupersync_kernel::{Cx, JoinHandle, Scope};
 use asupersync_runtime::RuntimeBuilder;
 
-use crate::WORKERS;
 use crate::meter::Sample;
+use crate::shape;
 
 pub(crate) type End<T> = Result<T, Cancelled>;
 pub(crate) type Handle<T> = JoinHandle<T, Cancelled>;
@@ -16,7 +18,10 @@ where
     F: FnOnce(Cx) -> Fut + Send + 'static,
     Fut: Future<Output = Sample> + Send + 'static,
 {
-    let builder = RuntimeBuilder::new().worker_threads(WORKERS);
+    let builder = BUILDER
+        .get()
+        .map_or_else(RuntimeBuilder::new, |make| make());
+    let builder = builder.worker_threads(shape::get().workers());
     let mut runtime = builder.build().expect("the machine starts two threads");
     let end = runtime.block_on(async |cx| {
         cx.region(async |scope| {
@@ -29,6 +34,13 @@ where
         .expect("the workload neither panics nor is cancelled")
 }
 
+/// Chooses how the runtimes of this process are built, but for their workers; the first choice stays.
+pub(crate) fn set_builder(make: fn() -> RuntimeBuilder) {
+    BUILDER.get_or_init(|| make);
+}
+
+static BUILDER: OnceLock<fn() -> RuntimeBuilder> = OnceLock::new();
+
 /// Opens a region and gives what its body ends with.
 macro_rules! region {
     ($cx:expr, $body:expr) => {
@@ -37,6 +49,29 @@ macro_rules! region {
 }
 
 pub(crate) use region;
+
+/// A workload whose batches run one after another in a region each.
+macro_rules! workload {
+    ($name:ident, $ops:ident, $cx:ident, $scope:ident, $body:block) => {
+        pub(crate) fn $name(size: $crate::meter::Size) -> $crate::meter::Sample {
+            $crate::on_ours::on_worker(async move |cx: Cx| {
+                $crate::meter::batches(size, |$ops| {
+                    let cx = &cx;
+                    async move {
+                        $crate::on_ours::region!(cx, async |scope: Scope<'_, asupersync_core::Cancelled>| {
+                            let ($scope, $cx) = (&scope, scope.cx());
+                            $body
+                            End::Ok(())
+                        });
+                    }
+                })
+                .await
+            })
+        }
+    };
+}
+
+pub(crate) use workload;
 
 /// Joins tasks that end well; the sum of what they gave.
 pub(crate) async fn join_all(scope: &Scope<'_, Cancelled>, tasks: Vec<Handle<u64>>) -> u64 {

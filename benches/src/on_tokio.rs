@@ -1,18 +1,21 @@
-//! Running a workload on tokio: multi-thread runtime, two workers, as its users would write it.
+//! Running a workload on tokio: multi-thread runtime, or that of the current thread, as its users would write it.
 
 use tokio::task::JoinHandle;
 
-use crate::WORKERS;
 use crate::meter::Sample;
+use crate::shape::{self, Shape};
 
-/// Runs the workload as a task on a worker of a fresh runtime.
+/// Runs the workload as a task of a fresh runtime.
 pub(crate) fn on_worker<Fut>(workload: Fut) -> Sample
 where
     Fut: Future<Output = Sample> + Send + 'static,
 {
-    let mut builder = ::tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(WORKERS).enable_time().build();
-    let runtime = runtime.expect("the machine starts two threads");
+    let mut builder = match shape::get() {
+        Shape::Two => ::tokio::runtime::Builder::new_multi_thread(),
+        Shape::One => ::tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.worker_threads(shape::get().workers()).enable_all();
+    let runtime = builder.build().expect("the machine starts two threads");
     let task = runtime.spawn(workload);
     runtime
         .block_on(task)

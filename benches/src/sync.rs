@@ -4,8 +4,8 @@
 //! What waits in `parking_lot` blocks its thread; it stands here where nobody holds it across a wait.
 
 mod others;
-mod ours;
-mod tokio;
+pub(crate) mod ours;
+pub(crate) mod tokio;
 
 use crate::rows::{Row, time};
 

@@ -78,7 +78,7 @@ fn last_line(rows: &[Vec<String>], tally: Option<&Tally>) -> String {
 
 type Step = fn(&Ci) -> Result<End, Box<dyn std::error::Error>>;
 
-const STEPS: [(&str, Step); 15] = [
+const STEPS: [(&str, Step); 16] = [
     ("fmt", |ci| ci.cargo("fmt", &["fmt", "--all", "--check"])),
     ("layers", |ci| ci.own(&["layers"])),
     ("tidy", |ci| ci.own(&["tidy"])),
@@ -105,6 +105,7 @@ const STEPS: [(&str, Step); 15] = [
     ("conformance", Ci::conformance),
     ("determinism", |ci| ci.own(&["determinism"])),
     ("bench", Ci::bench),
+    ("gates", Ci::gates),
     ("loom", Ci::loom),
     ("fuzz", |ci| ci.own(&["fuzz"])),
 ];
@@ -364,6 +365,14 @@ impl Ci {
         })
     }
 
+    /// Instructions by operation, in a build of their own: one with the whole workspace has other features.
+    fn gates(&self) -> Result<End, Box<dyn std::error::Error>> {
+        match bench::callgrind::missing() {
+            Some(reason) => Ok(End::skipped(reason)),
+            None => self.own(&["bench", "gates"]),
+        }
+    }
+
     /// Every row of every suite once, and every bench target in its own test mode.
     fn bench(&self) -> Result<End, Box<dyn std::error::Error>> {
         if !self.release()? {
@@ -374,6 +383,7 @@ impl Ci {
         for suite in [&bench::KERNEL, &bench::LAB, &bench::SYNC] {
             is_success &= bench::run_built(suite, &smoke, &self.workspace.target)?;
         }
+        is_success &= bench::compare::smoke(&self.workspace.target)?;
         is_success &= bench::recorder::smoke(&self.workspace.target)?;
         let mut raptorq = self.binary("asupersync-bench-raptorq");
         is_success &= self
@@ -398,8 +408,9 @@ impl Ci {
                     .is_success;
             }
         }
-        let detail =
-            format!("kernel, lab, sync, recorder, raptorq and {targets} bench targets, briefly");
+        let detail = format!(
+            "compare, kernel, lab, sync, recorder, raptorq and {targets} bench targets, briefly"
+        );
         Ok(if is_success {
             End::passed(detail)
         } else {

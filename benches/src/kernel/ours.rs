@@ -90,6 +90,10 @@ pub(crate) fn yield_2(size: Size) -> Sample {
     yielding(size, 2)
 }
 
+pub(crate) fn yield_100(size: Size) -> Sample {
+    yielding(size, 100)
+}
+
 pub(crate) fn yield_1000(size: Size) -> Sample {
     yielding(size, 1000)
 }

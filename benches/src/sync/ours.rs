@@ -9,29 +9,7 @@ use asupersync_sync::{
 };
 
 use super::{CAPACITY, PERMITS, TASKS};
-use crate::meter::{Sample, Size, batches};
-use crate::on_ours::{End, join_all, joined, on_worker, region};
-
-/// A workload whose batches run one after another in a region each.
-macro_rules! workload {
-    ($name:ident, $ops:ident, $cx:ident, $scope:ident, $body:block) => {
-        pub(crate) fn $name(size: Size) -> Sample {
-            on_worker(async move |cx: Cx| {
-                batches(size, |$ops| {
-                    let cx = &cx;
-                    async move {
-                        region!(cx, async |scope: Scope<'_, asupersync_core::Cancelled>| {
-                            let ($scope, $cx) = (&scope, scope.cx());
-                            $body
-                            End::Ok(())
-                        });
-                    }
-                })
-                .await
-            })
-        }
-    };
-}
+use crate::on_ours::{End, join_all, joined, workload};
 
 /// A workload that several tasks do on one shared thing.
 macro_rules! contended {

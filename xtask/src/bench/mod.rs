@@ -4,6 +4,9 @@
 //! Interleaving (ours, peer, ours, peer, …) lets a slow minute of the machine hit all alike, and a process per run keeps one run's heap and threads out of the next.
 //! A ratio is ours divided by the best peer; below 1 is better.
 
+pub(crate) mod callgrind;
+pub(crate) mod compare;
+pub(crate) mod gates;
 pub(crate) mod recorder;
 mod summary;
 
@@ -20,15 +23,17 @@ use summary::{Row, Sample, Summary};
 pub(crate) fn run(arguments: &[String]) -> Verdict {
     let (suite, rest) = arguments
         .split_first()
-        .ok_or("which suite? kernel, lab, sync, recorder, raptorq")?;
+        .ok_or("which suite? compare, gates, kernel, lab, sync, recorder, raptorq")?;
     match suite.as_str() {
-        "kernel" => run_suite(&KERNEL, &Options::parse(rest)?),
-        "lab" => run_suite(&LAB, &Options::parse(rest)?),
-        "sync" => run_suite(&SYNC, &Options::parse(rest)?),
+        "compare" => compare::run(rest),
+        "gates" => gates::run(rest),
+        "kernel" => run_suite(&KERNEL, &Options::parse(rest, ROUNDS_USUAL)?),
+        "lab" => run_suite(&LAB, &Options::parse(rest, ROUNDS_USUAL)?),
+        "sync" => run_suite(&SYNC, &Options::parse(rest, ROUNDS_USUAL)?),
         "recorder" => recorder::run(rest),
         "raptorq" => run_package("asupersync-bench-raptorq", rest),
         other => Err(format!(
-            "unknown suite `{other}`; there are kernel, lab, sync, recorder, raptorq"
+            "unknown suite `{other}`; there are compare, gates, kernel, lab, sync, recorder, raptorq"
         )
         .into()),
     }
@@ -74,8 +79,8 @@ pub(crate) struct Pace {
 
 pub(crate) const KERNEL: Suite = Suite {
     name: "kernel",
-    package: "asupersync-benches",
-    binary: "bench-run",
+    package: PACKAGE,
+    binary: BINARY,
     limit: 1.5,
     beside: None,
     pace: None,
@@ -83,8 +88,8 @@ pub(crate) const KERNEL: Suite = Suite {
 
 pub(crate) const LAB: Suite = Suite {
     name: "lab",
-    package: "asupersync-benches",
-    binary: "bench-run",
+    package: PACKAGE,
+    binary: BINARY,
     limit: 1.0,
     beside: Some("shuttle"),
     pace: Some(Pace {
@@ -95,8 +100,8 @@ pub(crate) const LAB: Suite = Suite {
 
 pub(crate) const SYNC: Suite = Suite {
     name: "sync",
-    package: "asupersync-benches",
-    binary: "bench-run",
+    package: PACKAGE,
+    binary: BINARY,
     limit: 1.0,
     beside: Some("tokio"),
     pace: None,
@@ -112,9 +117,12 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    fn parse(arguments: &[String]) -> Result<Self, Box<dyn std::error::Error>> {
+    fn parse(
+        arguments: &[String],
+        rounds_usual: usize,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let mut options = Self {
-            rounds: ROUNDS_USUAL,
+            rounds: rounds_usual,
             only: None,
             json: None,
             is_smoke: false,
@@ -156,31 +164,24 @@ impl Options {
 /// Builds the suite, runs it, prints the table and the verdict.
 pub(crate) fn run_suite(suite: &Suite, options: &Options) -> Verdict {
     let workspace = Workspace::load()?;
-    let mut build = cargo();
-    build.args([
-        "build",
-        "--release",
-        "--package",
-        suite.package,
-        "--bin",
-        suite.binary,
-    ]);
-    if !process::run_shown(&mut build)?.success() {
-        return Err(format!("{} does not build", suite.package).into());
-    }
+    build(suite.package, suite.binary)?;
     run_built(suite, options, &workspace.target)
+}
+
+/// Builds a binary as it is measured.
+fn build(package: &str, binary: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let mut build = cargo();
+    build.args(["build", "--release", "--package", package, "--bin", binary]);
+    match process::run_shown(&mut build)?.success() {
+        true => Ok(()),
+        false => Err(format!("{package} does not build").into()),
+    }
 }
 
 /// Runs a suite whose binary stands in `target` already.
 pub(crate) fn run_built(suite: &Suite, options: &Options, target: &Path) -> Verdict {
     let binary = target.join("release").join(suite.binary);
-    let mut rows = rows(&binary, suite.name)?;
-    if let Some(only) = &options.only {
-        rows.retain(|row| row.name.contains(only.as_str()));
-        if rows.is_empty() {
-            return Err(format!("no row of {} contains `{only}`", suite.name).into());
-        }
-    }
+    let rows = rows(&binary, suite.name, options)?;
     let mut summaries = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         eprintln!(
@@ -190,7 +191,10 @@ pub(crate) fn run_built(suite: &Suite, options: &Options, target: &Path) -> Verd
             rows.len(),
             row.name
         );
-        summaries.push(measure(&binary, suite.name, row, options)?);
+        summaries.push(Summary::of(
+            row,
+            &measure(&binary, suite.name, row, options)?,
+        ));
     }
     print!("{}", summary::table(&summaries));
     if let Some(path) = &options.json {
@@ -220,11 +224,23 @@ fn judge(suite: &Suite, options: &Options, summaries: &[Summary]) -> bool {
     verdicts().all(|(is_met, _)| *is_met)
 }
 
-fn rows(binary: &Path, suite: &str) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
+/// The rows that are asked for.
+fn rows(
+    binary: &Path,
+    suite: &str,
+    options: &Options,
+) -> Result<Vec<Row>, Box<dyn std::error::Error>> {
     let printed = process::stdout_of(Command::new(binary).args(["list", suite]))?;
     let list: Value = serde_json::from_str(&printed)?;
     let rows = list.as_array().ok_or("the list of rows is no array")?;
-    rows.iter().map(Row::parse).collect()
+    let mut rows = rows.iter().map(Row::parse).collect::<Result<Vec<_>, _>>()?;
+    if let Some(only) = &options.only {
+        rows.retain(|row| row.name.contains(only.as_str()));
+        if rows.is_empty() {
+            return Err(format!("no row of {suite} contains `{only}`").into());
+        }
+    }
+    Ok(rows)
 }
 
 /// Runs one row: all runtimes in turn, as often as there are rounds.
@@ -233,7 +249,7 @@ fn measure(
     suite: &str,
     row: &Row,
     options: &Options,
-) -> Result<Summary, Box<dyn std::error::Error>> {
+) -> Result<Vec<Sample>, Box<dyn std::error::Error>> {
     let mut samples = Vec::new();
     for _ in 0..options.rounds {
         for runtime in &row.runtimes {
@@ -246,9 +262,12 @@ fn measure(
             samples.push(Sample::parse(runtime, &serde_json::from_str(&printed)?)?);
         }
     }
-    Ok(Summary::of(row, &samples))
+    Ok(samples)
 }
 
+/// Where the suites compare, kernel, lab and sync are.
+const PACKAGE: &str = "asupersync-benches";
+const BINARY: &str = "bench-run";
 const ROUNDS_USUAL: usize = 5;
 
 #[cfg(test)]
@@ -261,6 +280,7 @@ mod tests {
                 .iter()
                 .map(|&argument| argument.to_owned())
                 .collect::<Vec<_>>(),
+            ROUNDS_USUAL,
         )
     }
 

@@ -11,7 +11,11 @@ use crate::report;
 pub(super) struct Row {
     pub(super) name: String,
     /// Unit of the figure that is compared: `ns/op` or `B/task`.
-    unit: String,
+    pub(super) unit: String,
+    /// Whether the time of the wall counts beside that of the processors.
+    pub(super) is_latency: bool,
+    /// Operations of a batch whose instructions are counted.
+    pub(super) counted_ops: u64,
     /// Ours first, if it takes part.
     pub(super) runtimes: Vec<String>,
 }
@@ -19,11 +23,14 @@ pub(super) struct Row {
 /// What one process measured.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
-    runtime: String,
+    pub(super) runtime: String,
     /// The figure that is compared, in the row's unit.
-    figure: f64,
-    cpu_ns_per_op: f64,
-    allocs_per_op: f64,
+    pub(super) figure: f64,
+    pub(super) cpu_ns_per_op: f64,
+    pub(super) wall_ns_per_op: f64,
+    pub(super) allocs_per_op: f64,
+    /// The median, the 99th and the 99.9th percentile, in nanoseconds, where the row times each operation.
+    pub(super) percentiles_ns: Option<[f64; 3]>,
 }
 
 /// Medians of one row.
@@ -64,6 +71,8 @@ impl Row {
         Ok(Self {
             name: text("row")?,
             unit: text("unit")?,
+            is_latency: value["is_latency"].as_bool().unwrap_or_default(),
+            counted_ops: value["counted_ops"].as_u64().unwrap_or(1),
             runtimes,
         })
     }
@@ -80,7 +89,9 @@ impl Sample {
             runtime: runtime.to_owned(),
             figure: number("figure")?,
             cpu_ns_per_op: number("cpu_ns_per_op")?,
+            wall_ns_per_op: number("wall_ns_per_op")?,
             allocs_per_op: number("allocs_per_op")?,
+            percentiles_ns: serde_json::from_value(value["percentiles_ns"].clone())?,
         })
     }
 }
@@ -285,7 +296,7 @@ const NANOS_A_SECOND: f64 = 1e9;
 const OURS: &str = "ours";
 
 /// Above this share of the median, a row is marked as noisy.
-const SPREAD_NOTED: f64 = 0.3;
+pub(super) const SPREAD_NOTED: f64 = 0.3;
 
 #[cfg(test)]
 mod tests {
@@ -295,6 +306,8 @@ mod tests {
         Row {
             name: name.to_owned(),
             unit: "ns/op".to_owned(),
+            is_latency: false,
+            counted_ops: 1,
             runtimes: vec![OURS.to_owned()],
         }
     }
@@ -304,7 +317,9 @@ mod tests {
             runtime: runtime.to_owned(),
             figure,
             cpu_ns_per_op: figure * 2.0,
+            wall_ns_per_op: figure,
             allocs_per_op: 1.0,
+            percentiles_ns: None,
         };
         Summary::of(&row(name), &figures.iter().map(sample).collect::<Vec<_>>())
     }
