@@ -149,11 +149,16 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
             name: Name::shared(text),
         },
         37 => Event::EventsOverwritten { count: a },
+        38 => Event::MessagesMoved {
+            resource: a,
+            change: a.cast_signed(),
+            held: u64::from(b),
+        },
         _ => Event::HostJobQueued { job: a },
     }
 }
 
-const KINDS: u8 = 39;
+const KINDS: u8 = 40;
 /// Those that version 2 began with; what came later has a pin of its own.
 const PINNED_KINDS: u8 = 37;
 
