@@ -2,7 +2,7 @@
 //!
 //! # What it reads
 //! Operations on locks and permits, by the end of their name:
-//! - `wait` and `leave` for the line;
+//! - `wait`, `wait_read`, `wait_upgradable` and `leave` for the line;
 //! - `lock`, `acquire`, `read`, `write`, `upgradable` for getting the thing itself, `unlock` and `release` for giving it up;
 //! - `grant` when it is handed to the first in line;
 //! - `upgrade` for a reader that waits for the others to go, `promote` when they have, `upgraded` and `keep` when it goes on with or without what it waited for.
@@ -90,7 +90,9 @@ impl Holds {
             return;
         };
         match verb {
-            "wait" => self.line(resource, kind).wait(moment, subject, false),
+            "wait" | "wait_read" | "wait_upgradable" => {
+                self.line(resource, kind).wait(moment, subject, false)
+            }
             "lock" | "acquire" | "read" | "write" | "upgradable" => {
                 self.line(resource, kind).take(moment, subject);
             }
