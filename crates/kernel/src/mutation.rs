@@ -39,8 +39,8 @@ mutations! {
     EndToldTwice = "end-told-twice",
     /// Dropping an obligation's guard settles nothing.
     GuardSettlesNothing = "guard-settles-nothing",
-    /// A settlement is told twice.
-    SettlementToldTwice = "settlement-told-twice",
+    /// What is settled stays in its holder's list, and is settled again when the holder ends.
+    SettledIsKept = "settled-is-kept",
     /// A cancelled node loses its future at once when its cleanup is spent, without the grace.
     GraceIsSkipped = "grace-is-skipped",
     /// A request is not handed on to the oldest child.

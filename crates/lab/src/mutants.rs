@@ -110,7 +110,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant::new(Mutation::RegionSkipsFinalizing, Law::RegionTree, slow_child),
     Mutant::new(Mutation::EndToldTwice, Law::TaskEnd, slow_child),
     Mutant::new(Mutation::GuardSettlesNothing, Law::ObligationLeak, dropped_guard),
-    Mutant::new(Mutation::SettlementToldTwice, Law::ObligationLinearity, committed),
+    Mutant::new(Mutation::SettledIsKept, Law::ObligationLinearity, committed),
     Mutant::new(Mutation::GraceIsSkipped, Law::CancelOrder, stubborn),
     Mutant::new(Mutation::ChildIsNotAsked, Law::CancelPropagation, failing_body),
     Mutant::new(Mutation::MaskHoldsForEver, Law::MaskBounds, busy_behind_a_mask),
