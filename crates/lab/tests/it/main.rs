@@ -17,6 +17,7 @@ mod net_laws;
 mod net_nature;
 mod net_partitions;
 mod nodes;
+mod rwlocks;
 mod search;
 mod snapshots;
 mod timers;
