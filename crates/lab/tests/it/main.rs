@@ -22,3 +22,4 @@ mod search;
 mod snapshots;
 mod timers;
 mod vars;
+mod waits;
