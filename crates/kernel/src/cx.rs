@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use asupersync_core::{Budget, CancelKind, CancelReason, Cancelled, RegionId, TaskId, Time};
 
@@ -204,6 +204,27 @@ impl<C: HasTime> Cx<C> {
     #[must_use]
     pub fn now(&self) -> Time {
         self.node.host().now()
+    }
+
+    /// The time of day, by the clock of the machine.
+    ///
+    /// It may be wrong, jump, and go back, and two machines do not agree on it: it is for people, certificates and what other machines have stamped.
+    /// How long something takes is measured by [`now`](Self::now).
+    /// Under the lab it begins at a fixed moment, and may be made wrong on purpose.
+    ///
+    /// # Examples
+    /// ```
+    /// use asupersync_kernel::Cx;
+    /// use std::time::SystemTime;
+    ///
+    /// fn is_valid(cx: &Cx, not_after: SystemTime) -> bool {
+    ///     cx.wall_now() <= not_after
+    /// }
+    /// # let _ = is_valid;
+    /// ```
+    #[must_use]
+    pub fn wall_now(&self) -> SystemTime {
+        self.node.host().wall_now()
     }
 
     /// Waits for `duration`.

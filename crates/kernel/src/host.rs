@@ -5,7 +5,7 @@
 use std::any::{Any, TypeId};
 use std::path::PathBuf;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use asupersync_core::{LeakResponse, ObligationKind, RegionId, TaskId, Time};
 
@@ -178,6 +178,8 @@ pub trait Host: Send + Sync + 'static {
     fn config(&self) -> &KernelConfig;
     /// The current time of the host's clock.
     fn now(&self) -> Time;
+    /// The time of day; it may be wrong, jump, and go back.
+    fn wall_now(&self) -> SystemTime;
     /// Puts a task into a queue; with `pinned`, into that worker's own.
     fn schedule(&self, task: Runnable, lane: Lane, pinned: Option<WorkerId>);
     /// The worker on whose thread the call is made, if any.

@@ -26,7 +26,7 @@ pub(crate) fn run(host: &LabHost, config: &LabConfig, task: Runnable, place: usi
         task.run();
         chaos.after();
         let subject = Subject::Task(meddler.task_id());
-        host.may_crash(faults, host.place(), Some(subject));
+        host.may_strike(faults, host.place(), Some(subject));
         let can_be_cut = !meddler.is_finished() && !host.is_heir(meddler.task_id());
         if let Some(cut) = cut.filter(|_| can_be_cut) {
             host.disturb();

@@ -1,5 +1,7 @@
 //! How a lab runs.
 
+use std::time::{Duration, SystemTime};
+
 use asupersync_core::LeakResponse;
 use asupersync_kernel::{KernelConfig, LeakEscalation};
 
@@ -34,6 +36,8 @@ pub struct LabConfig {
     pub(crate) futurelock_max_idle_steps: Option<u64>,
     pub(crate) kernel: KernelConfig,
     pub(crate) net: NetConfig,
+    pub(crate) wall_start: SystemTime,
+    pub(crate) clock_skew_max: Duration,
 }
 
 impl Default for LabConfig {
@@ -56,6 +60,8 @@ impl Default for LabConfig {
                 ..KernelConfig::default()
             },
             net: NetConfig::default(),
+            wall_start: SystemTime::UNIX_EPOCH + WALL_START,
+            clock_skew_max: Duration::ZERO,
         }
     }
 }
@@ -151,6 +157,22 @@ impl LabConfig {
         self
     }
 
+    /// The time of day at which a run begins; the first second of 2000 unless set.
+    #[must_use]
+    pub const fn wall_start(mut self, start: SystemTime) -> Self {
+        self.wall_start = start;
+        self
+    }
+
+    /// By how much the time of day of a [`LabNode`](crate::LabNode) may be wrong from the start, ahead or behind; it is right unless set.
+    ///
+    /// It is decided for each node, as what the network does is: a program on several machines must take it.
+    #[must_use]
+    pub const fn clock_skew(mut self, max: Duration) -> Self {
+        self.clock_skew_max = max;
+        self
+    }
+
     /// Reports whoever holds a lock or a permit that others wait for and is not polled for more than so many steps.
     ///
     /// In a run that stalls such holders are reported in any case.
@@ -181,3 +203,6 @@ impl LabConfig {
         self
     }
 }
+
+/// From 1970 to 2000.
+const WALL_START: Duration = Duration::from_secs(946_684_800);

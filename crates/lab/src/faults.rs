@@ -36,6 +36,10 @@ pub struct Faults {
     pub(crate) clock_jump_max: Duration,
     pub(crate) net: NetFaults,
     pub(crate) crash: f64,
+    pub(crate) pause: f64,
+    pub(crate) pause_max: Duration,
+    pub(crate) clock_step: f64,
+    pub(crate) clock_step_max: Duration,
     pub(crate) disk: DiskFaults,
     pub(crate) limit: u32,
 }
@@ -61,6 +65,10 @@ impl Faults {
             clock_jump_max: Duration::ZERO,
             net: NetFaults::none(),
             crash: 0.0,
+            pause: 0.0,
+            pause_max: Duration::ZERO,
+            clock_step: 0.0,
+            clock_step_max: Duration::ZERO,
             disk: DiskFaults::none(),
             limit: LIMIT,
         }
@@ -131,6 +139,24 @@ impl Faults {
         self
     }
 
+    /// How likely a [`LabNode`](crate::LabNode) stands still after a poll or a job of its own, and for how long at most; see [`LabNode::pause`](crate::LabNode::pause).
+    #[must_use]
+    pub const fn pause(mut self, chance: f64, max: Duration) -> Self {
+        self.pause = checked(chance);
+        self.pause_max = max;
+        self
+    }
+
+    /// How likely the time of day of a [`LabNode`](crate::LabNode) is set after a poll or a job of its own, and by how much at most, forward or back.
+    ///
+    /// [`clock_jump`](Self::clock_jump) is another thing: there all time goes on.
+    #[must_use]
+    pub const fn clock_step(mut self, chance: f64, max: Duration) -> Self {
+        self.clock_step = checked(chance);
+        self.clock_step_max = max;
+        self
+    }
+
     /// What may go wrong with disks.
     #[must_use]
     pub const fn disk(mut self, faults: DiskFaults) -> Self {
@@ -161,6 +187,8 @@ impl Faults {
             self.wake_storm,
             self.clock_jump,
             self.crash,
+            self.pause,
+            self.clock_step,
         ];
         self.limit > 0 && chances.iter().any(|chance| *chance > 0.0)
     }

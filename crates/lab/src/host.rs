@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{self, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use asupersync_core::{RegionId, TaskId, Time};
 use asupersync_kernel::mutation::{Mutation, is_on};
@@ -62,8 +62,8 @@ pub(crate) struct Decisions {
     pub(crate) has_asked: bool,
     /// Whether something was done after which a program may fail.
     pub(crate) is_disturbed: bool,
-    /// Whether a node went down, and with it steps that were never taken.
-    pub(crate) has_crashed: bool,
+    /// Whether a node went down or stood still, and with it steps that were never taken.
+    pub(crate) has_stopped_node: bool,
     /// Of the steps, if they were read.
     pub(crate) fingerprint: Option<Fingerprint>,
 }
@@ -80,6 +80,8 @@ pub(crate) struct LabHost {
     /// The thread that runs the lab.
     home: ThreadId,
     config: KernelConfig,
+    wall_start: SystemTime,
+    clock_skew_max: Duration,
     state: Mutex<State>,
     ports: Ports,
 }
@@ -104,7 +106,7 @@ struct State {
     is_disturbed: bool,
     processes: Processes,
     nodes: NodeBook,
-    has_crashed: bool,
+    has_stopped_node: bool,
     /// Whether the step is a job, and no task's poll.
     is_job: bool,
     now: Time,
@@ -158,10 +160,26 @@ impl State {
         instruments.map_or(0, |instruments| instruments.events.len())
     }
 
+    /// Somebody is runnable, or will be when the node goes on that stands still.
     fn arrive(&mut self, choice: Choice, place: usize) {
+        let home = self.processes.place_of(place);
+        if let Some(until) = self.nodes.paused_until(home, self.now) {
+            return self.hold_until(until, choice, place);
+        }
         self.choices.push(choice);
         self.runnable.push(self.processes.key(place));
         self.places.push(place);
+    }
+
+    fn leave(&mut self, index: usize) -> (Choice, usize) {
+        self.runnable.remove(index);
+        (self.choices.remove(index), self.places.remove(index))
+    }
+
+    fn hold_until(&mut self, until: Time, choice: Choice, place: usize) {
+        self.numbers += 1;
+        let due = Due::Hold(choice, place);
+        self.timers.insert((until, self.numbers), due);
     }
 
     /// Takes out the entries of tasks that another entry has served: they are no steps.
@@ -174,9 +192,7 @@ impl State {
         while index < self.choices.len() {
             match &self.choices[index] {
                 Choice::Task(task) if task.is_stale() => {
-                    stale.push(self.choices.remove(index));
-                    self.runnable.remove(index);
-                    self.places.remove(index);
+                    stale.push(self.leave(index).0);
                 }
                 Choice::Task(_) | Choice::Job { .. } => index += 1,
             }
@@ -228,6 +244,8 @@ impl LabHost {
         Self {
             home: thread::current().id(),
             config: config.kernel,
+            wall_start: config.wall_start,
+            clock_skew_max: config.clock_skew_max,
             state: Mutex::new(State {
                 seed: config.seed,
                 instruments: Some(instruments),
@@ -243,7 +261,7 @@ impl LabHost {
                 is_disturbed: false,
                 processes,
                 nodes: NodeBook::default(),
-                has_crashed: false,
+                has_stopped_node: false,
                 is_job: false,
                 now: Time::ZERO,
                 step: 0,
@@ -304,9 +322,7 @@ impl LabHost {
             return Next::GiveUp;
         };
         state.step += 1;
-        let choice = state.choices.remove(index);
-        state.runnable.remove(index);
-        let place = state.places.remove(index);
+        let (choice, place) = state.leave(index);
         state.processes.run(place);
         state.is_job = matches!(choice, Choice::Job { .. });
         if let Choice::Job { number, .. } = &choice {
@@ -404,7 +420,11 @@ impl LabHost {
                     state.timer_times.remove(&number);
                     self.note(state, Event::TimerFired { at: when });
                 }
-                Due::Hold(choice, place) => state.arrive(choice, place),
+                Due::Hold(choice, place) => {
+                    // Another entry may have served the task meanwhile, or a crash have stopped it.
+                    state.may_be_stale = true;
+                    state.arrive(choice, place);
+                }
             }
         }
         due
@@ -413,9 +433,23 @@ impl LabHost {
     /// Holds back what was to run now.
     pub(crate) fn hold(&self, choice: Choice, place: usize, time: Duration) {
         let mut state = self.lock();
-        state.numbers += 1;
-        let (at, number) = (state.now + time, state.numbers);
-        state.timers.insert((at, number), Due::Hold(choice, place));
+        let until = state.now + time;
+        state.hold_until(until, choice, place);
+    }
+
+    /// Holds back all that was to run on a node.
+    pub(crate) fn hold_node(&self, node: NodeId, until: Time) {
+        let state = &mut *self.lock();
+        state.has_stopped_node = true;
+        let mut index = 0;
+        while index < state.choices.len() {
+            if state.processes.place_of(state.places[index]).node == node {
+                let (choice, place) = state.leave(index);
+                state.hold_until(until, choice, place);
+            } else {
+                index += 1;
+            }
+        }
     }
 
     /// Queues a step of the host's own, in no region and on no node: a segment under way neither keeps its sender's region open nor vanishes with its sender.
@@ -440,8 +474,13 @@ impl LabHost {
     }
 
     /// A node goes down.
-    pub(crate) fn note_crash(&self) {
-        self.lock().has_crashed = true;
+    pub(crate) fn note_stopped_node(&self) {
+        self.lock().has_stopped_node = true;
+    }
+
+    /// By how much the clocks of nodes may be wrong from the start.
+    pub(crate) const fn clock_skew(&self) -> Duration {
+        self.clock_skew_max
     }
 
     /// Whether the step is a job.
@@ -469,9 +508,17 @@ impl LabHost {
         for index in (0..state.choices.len()).rev() {
             let is_own = state.processes.place_of(state.places[index]).node == node;
             if is_own && matches!(state.choices[index], Choice::Job { .. }) {
-                taken.push(state.choices.remove(index));
-                state.runnable.remove(index);
-                state.places.remove(index);
+                taken.push(state.leave(index).0);
+            }
+        }
+        let is_own = |due: &Due| match due {
+            Due::Hold(Choice::Job { .. }, place) => state.processes.place_of(*place).node == node,
+            Due::Hold(Choice::Task(_), _) | Due::Wake(_) => false,
+        };
+        let held = state.timers.iter().filter(|(_, due)| is_own(due));
+        for key in held.map(|(key, _)| *key).collect::<Vec<_>>() {
+            if let Some(Due::Hold(job, _)) = state.timers.remove(&key) {
+                taken.push(job);
             }
         }
         taken
@@ -531,7 +578,7 @@ impl LabHost {
             faults: std::mem::take(&mut state.faults),
             decided: Arc::new(std::mem::take(&mut state.decided)),
             is_disturbed: state.is_disturbed,
-            has_crashed: state.has_crashed,
+            has_stopped_node: state.has_stopped_node,
             fingerprint,
         }
     }
@@ -601,6 +648,10 @@ impl Host for LabHost {
 
     fn now(&self) -> Time {
         self.lock().now
+    }
+
+    fn wall_now(&self) -> SystemTime {
+        self.wall_clock(self.wall_start, self.now())
     }
 
     fn schedule(&self, task: Runnable, lane: Lane, _pinned: Option<WorkerId>) {

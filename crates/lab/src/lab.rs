@@ -151,7 +151,7 @@ impl LabRuntime {
             seed,
             schedule: Schedule::new(decisions.picks, decisions.faults, self.config.cut),
             is_disturbed: decisions.is_disturbed,
-            has_crashed: decisions.has_crashed,
+            has_stopped_node: decisions.has_stopped_node,
             fingerprint,
             steps: host.steps(),
             elapsed,
@@ -233,7 +233,7 @@ fn turn(host: &LabHost, root: &Root, config: &LabConfig, invariants: &mut Invari
         Next::Run(Choice::Job { run, .. }, _) => {
             // The kernel's jobs catch their own panics; a destructor's must not unwind past the root.
             let _ = catch_unwind(AssertUnwindSafe(|| run_job(run)));
-            host.may_crash(&config.chaos, host.place(), None);
+            host.may_strike(&config.chaos, host.place(), None);
             crash_nodes(host);
         }
         Next::Idle => {

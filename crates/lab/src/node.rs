@@ -11,7 +11,10 @@
 //! - A node that is down starts with what its disk has kept, and with nothing else.
 //!
 //! # Absent
-//! A node's clock is the lab's, and memory that tasks of several nodes share is not taken apart: what outlives a crash there is the program's own doing.
+//! Memory that tasks of several nodes share is not taken apart: what outlives a crash there is the program's own doing.
+
+mod clock;
+mod pause;
 
 use std::fmt;
 use std::io;
@@ -20,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 
-use asupersync_core::{Cancelled, ErrOf, IntoOutcome, OkOf};
+use asupersync_core::{Cancelled, ErrOf, IntoOutcome, OkOf, Time};
 use asupersync_kernel::caps::HasSpawn;
 use asupersync_kernel::{Cx, Host, JoinHandle, Scope, SpawnOptions, Subject};
 use asupersync_net::TcpConnectOptions;
@@ -30,6 +33,7 @@ use crate::faults::Faults;
 use crate::host::LabHost;
 use crate::lab::wake_all;
 use crate::net::LabNet;
+use clock::Clock;
 
 /// A simulated machine with a name, an address and a disk.
 ///
@@ -77,6 +81,8 @@ pub struct LabNode {
 impl LabNode {
     /// A machine that is up and on which nothing runs yet.
     ///
+    /// Its clock is as wrong as [`LabConfig::clock_skew`](crate::LabConfig::clock_skew) allows.
+    ///
     /// # Panics
     /// If the context is not of a lab, or another node has the address.
     #[must_use]
@@ -84,7 +90,12 @@ impl LabNode {
         let nodes: &Nodes = cx.port().expect("a node is simulated by a lab");
         let disks: &LabDisks = cx.port().expect("a lab has disks");
         let ip = ip.into();
-        let add = |host: Arc<LabHost>| host.with_nodes(|book, _| book.add(ip));
+        let add = |host: Arc<LabHost>| {
+            let clock_resource = host.next_number();
+            let id = host.with_nodes(|book, _| book.add(ip, clock_resource))?;
+            host.skew_clock(id);
+            Some(id)
+        };
         let id = nodes.0.upgrade().and_then(add);
         Self {
             host: nodes.0.clone(),
@@ -243,10 +254,13 @@ struct Node {
     state: NodeState,
     life: u32,
     waiting: Vec<Waker>,
+    paused_until: Time,
+    clock: Clock,
+    clock_resource: u64,
 }
 
 impl NodeBook {
-    fn add(&mut self, ip: IpAddr) -> Option<NodeId> {
+    fn add(&mut self, ip: IpAddr, clock_resource: u64) -> Option<NodeId> {
         let is_free = !ip.is_unspecified() && !ip.is_loopback() && !self.is_node(ip);
         let number = u32::try_from(self.0.len() + 1).ok().filter(|_| is_free)?;
         self.0.push(Node {
@@ -254,6 +268,9 @@ impl NodeBook {
             state: NodeState::Up,
             life: 0,
             waiting: Vec::new(),
+            paused_until: Time::ZERO,
+            clock: Clock::TRUE,
+            clock_resource,
         });
         Some(NodeId(number))
     }
@@ -349,6 +366,14 @@ impl LabHost {
         self.with_nodes(|book, _| book.is_alive(place))
     }
 
+    /// Asks what happens to a node after a step of its own, if it is one: it crashes, stands still, or its clock is set.
+    pub(crate) fn may_strike(&self, faults: &Faults, place: Place, subject: Option<Subject>) {
+        if !self.may_crash(faults, place, subject) {
+            self.may_pause(faults, place, subject);
+            self.may_step_clock(faults, place, subject);
+        }
+    }
+
     /// Asks whether a node crashes now, if it is one and up.
     pub(crate) fn may_crash(
         &self,
@@ -442,7 +467,7 @@ pub(crate) fn crash_nodes(host: &LabHost) {
     while let Some((node, ip)) = host.with_nodes(|book, _| book.falling()) {
         // Who closes regions of the node belongs to the life that has ended.
         let elsewhere = Elsewhere::new(host, node);
-        host.note_crash();
+        host.note_stopped_node();
         if let Some(net) = port::<LabNet>(host) {
             net.crash(ip);
         }
@@ -456,6 +481,7 @@ pub(crate) fn crash_nodes(host: &LabHost) {
         let waiting = host.with_nodes(|book, _| {
             let node = book.get(node);
             node.state = NodeState::Down;
+            node.paused_until = Time::ZERO;
             std::mem::take(&mut node.waiting)
         });
         wake_all(waiting);

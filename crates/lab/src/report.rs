@@ -39,8 +39,8 @@ pub struct LabReport<T, E> {
     pub schedule: Schedule,
     /// Whether a task was cancelled, unwound or dropped on purpose, after which the program may fail.
     pub is_disturbed: bool,
-    /// Whether a node went down.
-    pub(crate) has_crashed: bool,
+    /// Whether a node went down or stood still.
+    pub(crate) has_stopped_node: bool,
     /// Names the order of the steps, if [`LabConfig::fingerprint`](crate::LabConfig::fingerprint) was asked for.
     pub fingerprint: Option<Fingerprint>,
     /// How many polls and jobs were run.

@@ -255,7 +255,7 @@ where
             trace: report.trace,
             is_redundant: report.end == LabEnd::Abandoned,
             decided: Arc::clone(&instruments.decided),
-            has_crashed: report.has_crashed,
+            has_stopped_node: report.has_stopped_node,
         };
         (run, instruments)
     }
@@ -282,8 +282,8 @@ pub struct Run {
     pub is_redundant: bool,
     /// The answers of the schedule by who asked.
     pub(crate) decided: Decided,
-    /// Whether a node went down.
-    pub(crate) has_crashed: bool,
+    /// Whether a node went down or stood still.
+    pub(crate) has_stopped_node: bool,
 }
 
 impl Run {
@@ -322,7 +322,7 @@ struct Worker<'s> {
     found: Option<(u64, Strategy, Run)>,
     /// Whether a run asked for a fault, or for what the network does.
     has_asked: bool,
-    has_crashed: bool,
+    has_stopped_node: bool,
 }
 
 impl<'s> Worker<'s> {
@@ -341,7 +341,7 @@ impl<'s> Worker<'s> {
             classes: BTreeSet::new(),
             found: None,
             has_asked: false,
-            has_crashed: false,
+            has_stopped_node: false,
         }
     }
 
@@ -386,7 +386,7 @@ impl<'s> Worker<'s> {
     ///
     /// Faults and what the network does are drawn, and it does not turn them round; and of what a crash kept from running it knows nothing.
     fn proves(&self) -> bool {
-        self.search.config.chaos.never_happen() && !self.has_asked && !self.has_crashed
+        self.search.config.chaos.never_happen() && !self.has_asked && !self.has_stopped_node
     }
 
     /// Whether a run is this worker's: a systematic search knows only what it has done itself.
@@ -426,7 +426,7 @@ impl<'s> Worker<'s> {
         self.steps += run.steps;
         self.classes.extend(run.fingerprint);
         self.redundant += u64::from(run.is_redundant);
-        self.has_crashed |= run.has_crashed;
+        self.has_stopped_node |= run.has_stopped_node;
         if run.finding.is_none() {
             return false;
         }

@@ -1,6 +1,6 @@
-//! The host's monotonic clock.
+//! The host's clocks.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use asupersync_core::Time;
 
@@ -18,6 +18,14 @@ impl Clock {
         Self {
             start: Instant::now(),
         }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the production host is where time comes from"
+    )]
+    pub(crate) fn wall_now() -> SystemTime {
+        SystemTime::now()
     }
 
     pub(crate) fn now(&self) -> Time {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use asupersync_core::{PanicPayload, RegionId, TaskId, Time};
 use asupersync_kernel::{
@@ -228,6 +228,10 @@ impl Host for RuntimeHost {
 
     fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    fn wall_now(&self) -> SystemTime {
+        Clock::wall_now()
     }
 
     fn schedule(&self, task: Runnable, lane: Lane, pinned: Option<WorkerId>) {

@@ -65,6 +65,8 @@ const OPERATIONS: &[(&str, Access)] = &[
     ("broadcast.recv", Write),
     ("broadcast.send", Write),
     ("broadcast.wait", Block),
+    ("clock.read", Read),
+    ("clock.set", Write),
     ("condvar.all", Write),
     ("condvar.leave", Write),
     ("condvar.one", Write),

@@ -6,6 +6,7 @@
 
 mod artifacts;
 mod chaos;
+mod clocks;
 mod dependences;
 mod ends;
 mod foreign;

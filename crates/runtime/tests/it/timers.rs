@@ -74,3 +74,18 @@ fn a_dropped_sleep_never_fires_and_leaves_nothing() {
         assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
     }
 }
+
+#[test]
+fn the_time_of_day_is_the_machines() {
+    run_on(&mut runtime(1), async |cx| {
+        let written = tempfile::NamedTempFile::new().unwrap();
+        let written = written.as_file().metadata().unwrap().modified().unwrap();
+        let now = cx.wall_now();
+        // The file system's clock is coarser.
+        let apart = now
+            .duration_since(written)
+            .or_else(|_| written.duration_since(now));
+        assert!(apart.unwrap() < Duration::from_secs(10));
+        End::Ok(())
+    });
+}
