@@ -202,6 +202,11 @@ impl<Req, Resp> Exchange<Req, Resp> {
     /// Whether the caller still waits for the answer.
     pub(super) fn is_wanted(&self) -> bool {
         self.resource.trace("session.look");
+        self.is_open()
+    }
+
+    /// The same, for who only describes it.
+    pub(super) fn is_open(&self) -> bool {
         matches!(lock(&self.state).stage, Stage::Taken)
     }
 
