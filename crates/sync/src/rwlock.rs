@@ -290,7 +290,7 @@ impl Raw {
     #[inline]
     fn admitted(&self, mode: Mode, was_in_line: bool) -> Result<(), LockError> {
         if self.is_poisoned() {
-            self.resource.trace("rwlock.unlock");
+            self.resource.trace("rwlock.give_back");
             self.release(mode);
             return Err(LockError::Poisoned);
         }

@@ -26,8 +26,6 @@ struct Granted {
     subject: Subject,
     task: Option<TaskId>,
     event: usize,
-    /// The subject gave something up since, and it may have been this.
-    is_doubtful: bool,
 }
 
 #[derive(Debug, Default)]
@@ -96,18 +94,8 @@ impl Locks {
                     line.grant(ledger, waiter);
                 }
             }
-            "leave" => {
-                line.waiting.retain(|known| known.subject != subject);
-                line.granted.retain(|known| known.subject != subject);
-            }
-            "unlock" | "release" if is_exclusive => {
-                line.granted.retain(|known| known.subject != subject);
-            }
-            "unlock" | "release" => {
-                let own = line.granted.iter_mut();
-                own.filter(|known| known.subject == subject)
-                    .for_each(|known| known.is_doubtful = true);
-            }
+            "leave" => line.left(subject),
+            "give_back" => line.gave_back(subject),
             "upgrade" => line.is_upgrading = true,
             "upgraded" | "keep" => line.is_upgrading = false,
             "lock" | "acquire" | "read" | "upgradable" | "write" => {
@@ -125,7 +113,6 @@ impl Locks {
         let lines = self.lines.iter().filter(|line| !line.is_blurred);
         lines
             .flat_map(|line| line.granted.iter())
-            .filter(|granted| !granted.is_doubtful)
             .filter_map(|granted| Some((granted.task?, granted.event)))
     }
 }
@@ -150,8 +137,33 @@ impl Line {
             subject: waiter.subject,
             task: waiter.task,
             event: ledger.index,
-            is_doubtful: false,
         });
+    }
+
+    /// Somebody leaves the line; who drops a waiter may be another than who waited.
+    fn left(&mut self, subject: Subject) {
+        let waits = |known: &Waiter| known.subject == subject;
+        if let Some(index) = self.waiting.iter().position(waits) {
+            self.waiting.remove(index);
+        } else if self.waiting.is_empty() {
+            self.gave_back(subject);
+        } else if self.waiting.len() == 1 && self.granted.is_empty() {
+            self.waiting.clear();
+        } else {
+            self.is_blurred = true;
+        }
+    }
+
+    /// Somebody does not use what it was given.
+    fn gave_back(&mut self, subject: Subject) {
+        let has = |known: &Granted| known.subject == subject;
+        if let Some(index) = self.granted.iter().position(has) {
+            self.granted.remove(index);
+        } else if self.granted.len() == 1 && self.waiting.is_empty() {
+            self.granted.clear();
+        } else if !self.waiting.is_empty() || !self.granted.is_empty() {
+            self.is_blurred = true;
+        }
     }
 
     fn taken(&mut self, ledger: &mut Ledger, resource: u64, subject: Subject, is_exclusive: bool) {

@@ -154,12 +154,31 @@ impl Line {
 
     /// It goes away; what was for it alone is for the next.
     fn leave(&mut self, ledger: &Ledger, subject: Subject) {
+        let Some(subject) = self.leaver(subject) else {
+            return;
+        };
         let mut told = self.told.iter();
         let passes_on = told.any(|told| told.is_own && told.waiter.subject == subject);
         self.forget(subject);
         if passes_on {
             self.tell(ledger, Reach::First);
         }
+    }
+
+    /// Who leaves: the subject, or the only one that can be meant if another drops its wait; otherwise the line is not judged any more.
+    fn leaver(&mut self, subject: Subject) -> Option<Subject> {
+        let told = self.told.iter().map(|told| told.waiter.subject);
+        let waiting = self.waiting.iter().chain(&self.offers);
+        let mut all = waiting.map(|known| known.subject).chain(told);
+        if all.clone().any(|known| known == subject) {
+            return Some(subject);
+        }
+        let only = all.next()?;
+        if all.next().is_some() {
+            self.is_blurred = true;
+            return None;
+        }
+        Some(only)
     }
 
     /// An operation where senders wait for receivers, and receivers for senders.
@@ -181,7 +200,11 @@ impl Line {
                 self.forget(subject);
                 self.tell_sender(ledger, 0..1);
             }
-            "take_back" => self.offers.retain(|known| known.subject != subject),
+            "take_back" => {
+                if let Some(subject) = self.leaver(subject) {
+                    self.offers.retain(|known| known.subject != subject);
+                }
+            }
             "leave" => self.leave(ledger, subject),
             "close" => {
                 self.tell(ledger, Reach::All);

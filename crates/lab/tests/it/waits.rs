@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use asupersync_combinator::race;
 use asupersync_core::{Cancelled, Outcome};
 #[cfg(feature = "mutations")]
 use asupersync_kernel::mutation::{Mutation, with};
@@ -54,10 +55,10 @@ struct Own {
     news: broadcast::Receiver<u32>,
 }
 
-const ACTIONS: u64 = 20;
+const ACTIONS: u64 = 24;
 
 /// Does one thing that may wait.
-async fn act(cx: &Cx, world: &World, own: &mut Own, action: u64) {
+async fn act(cx: &Cx, world: &Arc<World>, own: &mut Own, action: u64) {
     match action {
         0 | 1 => drop(world.notify.notified(cx).await),
         2 => {
@@ -92,8 +93,26 @@ async fn act(cx: &Cx, world: &World, own: &mut Own, action: u64) {
                 drop(held.upgrade(cx).await);
             }
         }
-        _ => tell(cx, world, action).await,
+        15..20 => tell(cx, world, action).await,
+        _ => compete(cx, world, action).await,
     }
+}
+
+/// Waits in two fibers at once, the loser of which is dropped or cancelled; both wait at one place.
+async fn compete(cx: &Cx, world: &Arc<World>, action: u64) {
+    let branch = || {
+        let world = Arc::clone(world);
+        move |cx: Cx| async move {
+            match action {
+                20 => world.notify.notified(&cx).await?,
+                21 => drop(world.semaphore.acquire(&cx).await),
+                22 => drop(world.rwlock.write(&cx).await),
+                _ => drop(world.takers.recv(&cx).await),
+            }
+            Ok::<_, Cancelled>(())
+        }
+    };
+    drop(race(cx, vec![branch(), branch()]).await);
 }
 
 /// Does something that others may wait for.

@@ -374,7 +374,7 @@ impl Seize {
             let mut lines = lock(&raw.lines);
             let (grant, old) = self.place.leave(&mut lines.line);
             if grant.is_some() {
-                raw.resource.trace("rwlock.unlock");
+                raw.resource.trace("rwlock.give_back");
                 raw.has_seen(&lines);
                 raw.state.fetch_sub(self.mode.share(), Ordering::AcqRel);
             } else {

@@ -37,7 +37,7 @@ pub(crate) struct Operations {
     /// The first in line was given what it waits for.
     pub(crate) grant: &'static str,
     /// It left the line and gave that back.
-    pub(crate) release: &'static str,
+    pub(crate) give_back: &'static str,
     /// It left the line with nothing.
     pub(crate) leave: &'static str,
 }
@@ -327,7 +327,7 @@ impl Take {
             let mut waiters = lock(&counter.waiters);
             let (grant, old) = waiters.remove(place);
             if grant == Some(Grant::One) {
-                counter.resource.trace(counter.operations.release);
+                counter.resource.trace(counter.operations.give_back);
                 counter
                     .state
                     .fetch_add(u64::from(self.need) * ONE, Ordering::SeqCst);
@@ -353,7 +353,7 @@ mod loom_tests {
 
     static OPERATIONS: Operations = Operations {
         grant: "grant",
-        release: "release",
+        give_back: "give_back",
         leave: "leave",
     };
 
