@@ -35,7 +35,7 @@ struct Live(NodeRef);
 impl Live {
     fn new(node: &NodeRef) -> Self {
         let region = nearest_region(node);
-        region.lock().live += 1;
+        region.lock().contents().live += 1;
         Self(region)
     }
 }

@@ -13,6 +13,8 @@
 //! - Whoever waits has left a waker: a task is woken itself, an inline node by the waker that it is polled with, a leaf below a combinator by the one that it registered.
 
 use std::cell::RefCell;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -23,7 +25,7 @@ use crate::current;
 use crate::event::Event;
 use crate::host::TimerKey;
 use crate::mutation::{Mutation, is_on};
-use crate::node::{Depth, Header, Inner, NodeRef, Phase};
+use crate::node::{Depth, Header, Locked, NodeRef};
 use crate::waker;
 
 /// After the cleanup budget: so many polls, or so long, without masks; then the future is dropped.
@@ -31,17 +33,54 @@ const GRACE_POLLS: u32 = 16;
 /// See [`GRACE_POLLS`].
 const GRACE_TIME: Duration = Duration::from_secs(1);
 
-/// A requested cancellation.
-pub(crate) struct CancelState {
+/// What is asked of a node; one for all that are asked the same.
+#[derive(Clone)]
+pub(crate) struct Request {
     reason: CancelReason,
     /// The deepest node that was asked; only a mask or shield that is as deep keeps that back.
     depth: Depth,
     /// The whole cleanup, or the grace, which bounds the children's; the polls that are left count down on the node.
     cleanup: Cleanup,
-    /// Boxed, since most nodes end without one and all of them have the room for it.
-    timer: Option<Box<TimerKey>>,
+}
+
+impl Request {
+    /// A request of the moment that the reason tells.
+    pub(crate) fn new(reason: CancelReason, depth: Depth) -> Self {
+        let now = reason.at();
+        Self::at(reason, depth, now)
+    }
+
+    fn at(reason: CancelReason, depth: Depth, now: Time) -> Self {
+        let cleanup = Cleanup::of(reason.kind(), now);
+        Self {
+            reason,
+            depth,
+            cleanup,
+        }
+    }
+
+    pub(crate) const fn depth(&self) -> Depth {
+        self.depth
+    }
+}
+
+/// A request that stands at a node, and how far it has gone there.
+pub(crate) struct CancelState {
+    pub(crate) request: Request,
+    timer: Option<TimerKey>,
     /// Whether the request was handed on to what lives in the node.
-    propagated: bool,
+    pub(crate) is_handed_on: bool,
+}
+
+impl CancelState {
+    /// A request that was handed on.
+    pub(crate) const fn new(request: Request) -> Self {
+        Self {
+            request,
+            timer: None,
+            is_handed_on: true,
+        }
+    }
 }
 
 /// How long cleanup may take: so many polls, and until then.
@@ -74,44 +113,57 @@ struct Step {
     children: Option<Children>,
 }
 
-/// Who must be told, and what; reasons are shared between threads, so one is counted only where it is needed.
+/// Who must be told, and what stands at their parent; reasons are shared between threads, so one is counted only where it is needed.
 struct Children {
     nodes: Vec<NodeRef>,
-    reason: CancelReason,
-    depth: Depth,
-    cleanup: Cleanup,
+    request: Request,
 }
 
 /// Requests cancellation of `node` and of everything in it; the reason is of this moment.
 pub(crate) fn request(node: &NodeRef, reason: CancelReason) {
     let depth = node.depth();
-    request_inherited(node, Asked::new(reason, depth));
+    request_inherited(node, &Asked::Once(Request::new(reason, depth)));
+}
+
+/// Requests cancellation of `node`, for a reason of the given kind that somebody makes now.
+///
+/// The asker is the context being polled, or else the node.
+pub(crate) fn request_now(node: &NodeRef, kind: CancelKind) {
+    request_inherited(node, &asked_now(node, kind));
 }
 
 /// Requests cancellation of `node` because one above it was asked.
-pub(crate) fn request_inherited(node: &NodeRef, asked: Asked) {
+pub(crate) fn request_inherited(node: &NodeRef, asked: &Asked) {
     let now = asked.reason.at();
     let mut work = request_one(node, asked, now);
     while let Some(Inherited { node, asked }) = work.pop() {
-        work.append(&mut request_one(&node, asked, now));
+        work.append(&mut request_one(&node, &asked, now));
     }
 }
 
-/// What is asked of a node.
-pub(crate) struct Asked {
-    reason: CancelReason,
-    /// How deep the node is that was asked first.
-    depth: Depth,
-    /// The cleanup of the parent, which bounds the node's own.
-    limit: Option<Cleanup>,
+/// A request on its way to one node, or to many.
+#[derive(Clone)]
+pub(crate) enum Asked {
+    Once(Request),
+    Shared(Arc<Request>),
 }
 
 impl Asked {
-    const fn new(reason: CancelReason, depth: Depth) -> Self {
-        Self {
-            reason,
-            depth,
-            limit: None,
+    pub(crate) fn into_shared(self) -> Arc<Request> {
+        match self {
+            Self::Once(request) => Arc::new(request),
+            Self::Shared(request) => request,
+        }
+    }
+}
+
+impl Deref for Asked {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        match self {
+            Self::Once(request) => request,
+            Self::Shared(request) => request,
         }
     }
 }
@@ -123,9 +175,9 @@ struct Inherited {
 }
 
 /// Requests cancellation of one node; gives its children, the oldest last.
-fn request_one(node: &NodeRef, asked: Asked, now: Time) -> Vec<Inherited> {
+fn request_one(node: &NodeRef, asked: &Asked, now: Time) -> Vec<Inherited> {
     let kind = asked.reason.kind();
-    let Some(step) = accept(node, asked, now) else {
+    let Some(step) = accept(node, asked) else {
         node.record(|| Event::CancelUnchanged {
             subject: node.subject(),
         });
@@ -136,74 +188,74 @@ fn request_one(node: &NodeRef, asked: Asked, now: Time) -> Vec<Inherited> {
         kind,
     });
     notify(node, step.wakers);
-    inherit(node, step.children, now)
-}
-
-fn inherit(node: &Header, children: Option<Children>, now: Time) -> Vec<Inherited> {
-    let Some(Children {
-        nodes,
-        reason,
-        depth,
-        cleanup,
-    }) = children
-    else {
+    let Some(Children { nodes, request }) = step.children else {
         return Vec::new();
     };
-    let reason = inherited(node, &reason, now);
-    let tell = |child| Inherited {
-        node: child,
-        asked: Asked {
-            reason: reason.clone(),
-            depth,
-            limit: Some(cleanup),
-        },
+    let reason = inherited(node, &request.reason, now);
+    let own = Cleanup::of(reason.kind(), now);
+    let asked = Request {
+        reason,
+        depth: request.depth,
+        cleanup: own.meet(request.cleanup),
+    };
+    inherit(nodes, asked)
+}
+
+fn inherit(nodes: Vec<NodeRef>, asked: Request) -> Vec<Inherited> {
+    let asked = Asked::Shared(Arc::new(asked));
+    let tell = |node| Inherited {
+        node,
+        asked: asked.clone(),
     };
     let skipped = usize::from(is_on(Mutation::ChildIsNotAsked));
     nodes.into_iter().skip(skipped).rev().map(tell).collect()
 }
 
 /// Records a request at one node; `None` if it changes nothing.
-fn accept(node: &NodeRef, asked: Asked, now: Time) -> Option<Step> {
-    let Asked {
-        reason,
-        depth,
-        limit,
-    } = asked;
+fn accept(node: &NodeRef, asked: &Asked) -> Option<Step> {
     let mut inner = node.lock();
-    if node.state.is_complete() || inner.phase == Phase::Closed {
+    if node.state.is_complete() || inner.is_closed() {
         return None;
     }
-    let own = Cleanup::of(reason.kind(), now);
-    let budget = limit.map_or(own, |limit| limit.meet(own));
-    match &mut inner.cancel {
-        Some(state) => {
-            let stronger = state.reason.is_weaker_than(&reason);
-            state.depth = state.depth.max(depth);
-            if !stronger && (state.propagated || holds_back(node, state.depth)) {
-                return None;
-            }
-            if stronger {
-                state.reason = state.reason.clone().strengthen(reason);
-                state.cleanup = state.cleanup.meet(budget);
-                node.polls_left.fetch_min(budget.polls, Ordering::Relaxed);
-            }
-        }
-        None => {
-            inner.cancel = Some(CancelState {
-                reason,
-                depth,
-                cleanup: budget,
-                timer: None,
-                propagated: false,
-            });
-            node.polls_left.store(budget.polls, Ordering::Relaxed);
-            node.set_stage(CancelStage::Requested);
-        }
+    let is_first = inner.request().is_none();
+    if is_first {
+        inner.ask(asked);
+        node.polls_left
+            .store(asked.cleanup.polls, Ordering::Relaxed);
+        node.marks.set_stage(CancelStage::Requested);
+    } else {
+        strengthen(node, &mut inner, asked)?;
     }
     // After the stage is published: an unmasking that misses it is seen here, and the other way round.
-    let depth = inner.cancel.as_ref().map_or(depth, |state| state.depth);
+    let depth = inner.request().map_or(asked.depth, Request::depth);
     let holds = holds_back(node, depth);
+    if is_first && holds {
+        inner.set_handed_on(false);
+    }
     Some(step(node, &mut inner, holds))
+}
+
+/// Adds a request to the one that stands; `None` if that changes nothing.
+fn strengthen(node: &Header, inner: &mut Locked<'_>, asked: &Request) -> Option<()> {
+    let standing = inner.request()?;
+    let is_stronger = standing.reason.is_weaker_than(&asked.reason);
+    let is_deeper = standing.depth < asked.depth;
+    let handed_on = inner.is_handed_on();
+    let depth = standing.depth.max(asked.depth);
+    let is_answered = !is_stronger && (handed_on || holds_back(node, depth));
+    if is_answered && !is_deeper {
+        return None;
+    }
+    let state = inner.cancel_mut()?;
+    let request = &mut state.request;
+    request.depth = depth;
+    if is_stronger {
+        request.reason = request.reason.clone().strengthen(asked.reason.clone());
+        request.cleanup = request.cleanup.meet(asked.cleanup);
+        node.polls_left
+            .fetch_min(asked.cleanup.polls, Ordering::Relaxed);
+    }
+    (!is_answered).then_some(())
 }
 
 /// Whether a mask keeps what was asked of a node of this depth from what lives in the node.
@@ -212,30 +264,23 @@ fn holds_back(node: &Header, depth: Depth) -> bool {
 }
 
 /// What to wake and whom to tell, for a node whose cancellation has just changed.
-fn step(node: &NodeRef, inner: &mut Inner, holds: bool) -> Step {
-    let nodes = if holds {
-        Vec::new()
-    } else {
-        NodeRef::children(inner)
-    };
-    let extra = inner.extra.iter();
+fn step(node: &NodeRef, inner: &mut Locked<'_>, holds: bool) -> Step {
+    let nodes = if holds { Vec::new() } else { inner.children() };
+    let extra = inner.more.extra().into_iter();
     let mut wakers: Vec<Waker> = extra
         .flat_map(|extra| extra.wakers.iter().cloned())
         .collect();
     if !node.is_task() {
-        wakers.extend(inner.waiter.clone());
+        wakers.extend(inner.contents().waiter.clone());
     }
-    let state = inner
-        .cancel
-        .as_mut()
-        .expect("the caller has recorded a cancellation");
-    state.propagated |= !holds;
-    let children = (!nodes.is_empty()).then(|| Children {
-        nodes,
-        reason: state.reason.clone(),
-        depth: state.depth,
-        cleanup: state.cleanup,
-    });
+    if !holds {
+        inner.set_handed_on(true);
+    }
+    let request = inner.request();
+    let children = request
+        .filter(|_| !nodes.is_empty())
+        .cloned()
+        .map(|request| Children { nodes, request });
     Step { wakers, children }
 }
 
@@ -255,7 +300,7 @@ fn notify(node: &NodeRef, wakers: Vec<Waker>) {
             waker::schedule(node);
         }
     } else if let Some(task) = node.parent().and_then(|parent| enclosing_task(parent)) {
-        task.urgent.store(true, Ordering::Release);
+        task.marks.set_urgent();
     }
     for leaf in wakers {
         waker::wake_contained(leaf);
@@ -271,36 +316,47 @@ pub(crate) fn enclosing_task(node: &Header) -> Option<&Header> {
     Some(node)
 }
 
-/// Requests of one kind by one asker within this time share one reason, so that cancelling many tasks one by one allocates one.
+/// Requests of one kind by one asker within this time are one, so that cancelling many tasks one by one allocates no more than for one.
 const SHARED_FOR: Duration = Duration::from_micros(50);
 
 thread_local! {
-    static LAST: RefCell<Option<CancelReason>> = const { RefCell::new(None) };
+    static LAST: RefCell<Option<Asked>> = const { RefCell::new(None) };
 }
 
-/// The reason for a request of the given kind that somebody makes now.
-///
-/// The asker is the context being polled, or else the node asked of.
-pub(crate) fn reason_now(asked: &Header, kind: CancelKind) -> CancelReason {
-    let now = asked.host().now();
-    let origin = current::with(|node, _| node.origin()).unwrap_or_else(|| asked.origin());
+fn asked_now(node: &Header, kind: CancelKind) -> Asked {
+    let now = node.host().now();
+    let depth = node.depth();
+    let origin = current::with(|node, _| node.origin()).unwrap_or_else(|| node.origin());
     let fresh = |last: &CancelReason| {
         last.kind() == kind
             && last.origin() == origin
             && last.at() <= now
             && now.saturating_since(last.at()) < SHARED_FOR
     };
-    LAST.with_borrow_mut(|last| match last {
-        Some(last) if fresh(last) => last.clone(),
-        _ => last.insert(CancelReason::new(kind, origin, now)).clone(),
+    LAST.with_borrow_mut(|last| {
+        let asked = match last.take().filter(|last| fresh(&last.reason)) {
+            Some(last) if last.depth == depth => last,
+            Some(last) => Asked::Once(Request::new(last.reason.clone(), depth)),
+            None => Asked::Once(Request::new(CancelReason::new(kind, origin, now), depth)),
+        };
+        // Only tasks keep a pointer to what they are asked.
+        let asked = if node.is_task() {
+            Asked::Shared(asked.into_shared())
+        } else {
+            asked
+        };
+        last.insert(asked).clone()
     })
 }
 
 /// The cancellation that a new child of `inner`'s node is born with.
-pub(crate) fn inherited_at_birth(node: &NodeRef, inner: &Inner) -> Option<Asked> {
-    let state = inner.cancel.as_ref().filter(|state| state.propagated)?;
-    let reason = inherited(node, &state.reason, state.reason.at());
-    Some(Asked::new(reason, state.depth))
+pub(crate) fn inherited_at_birth(node: &NodeRef, inner: &Locked<'_>) -> Option<Asked> {
+    let standing = inner.request()?;
+    if !inner.is_handed_on() {
+        return None;
+    }
+    let reason = inherited(node, &standing.reason, standing.reason.at());
+    Some(Asked::Once(Request::new(reason, standing.depth)))
 }
 
 /// Why `node` must stop now, if it must: a request stands, and no mask or shield as deep as the node that was asked holds it back.
@@ -313,7 +369,7 @@ pub(crate) fn observe(node: &Header, shield: Depth) -> Option<CancelReason> {
 #[cold]
 fn observe_at(node: &Header, stage: CancelStage, shield: Depth) -> Option<CancelReason> {
     if stage == CancelStage::Requested {
-        let asked = node.lock().cancel.as_ref().map_or(0, |state| state.depth);
+        let asked = node.lock().request().map_or(0, Request::depth);
         if shield.max(node.shield()) >= asked {
             return None;
         }
@@ -325,10 +381,8 @@ fn observe_at(node: &Header, stage: CancelStage, shield: Depth) -> Option<Cancel
 pub(crate) fn reason(node: &Header) -> Option<CancelReason> {
     let stage = node.stage()?;
     let inner = node.lock();
-    inner
-        .cancel
-        .as_ref()
-        .map(|state| state.reason.clone().at_stage(stage))
+    let request = inner.request();
+    request.map(|request| request.reason.clone().at_stage(stage))
 }
 
 /// Charges one poll to the node, before the poll.
@@ -371,25 +425,25 @@ fn spent(node: &NodeRef) {
 }
 
 /// Takes a cancelled node to the next stage.
-fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Time) {
+fn escalate(node: &NodeRef, mut inner: Locked<'_>, now: Time) {
     let stage = match node.stage() {
         None | Some(CancelStage::Dropped) => return,
         Some(CancelStage::Requested) if is_on(Mutation::GraceIsSkipped) => CancelStage::Dropped,
         Some(CancelStage::Requested) => CancelStage::Unshielded,
         Some(CancelStage::Unshielded) => CancelStage::Dropped,
     };
-    let Some(state) = inner.cancel.as_mut() else {
+    let Some(state) = inner.cancel_mut() else {
         return;
     };
     node.polls_left.store(GRACE_POLLS, Ordering::Relaxed);
-    state.cleanup.deadline = now + GRACE_TIME;
-    let kept_back = !state.propagated;
+    state.request.cleanup.deadline = now + GRACE_TIME;
+    let kept_back = !state.is_handed_on;
     let timer = state.timer.take();
-    node.set_stage(stage);
+    node.marks.set_stage(stage);
     let mut step = step(node, &mut inner, false);
     drop(inner);
     if let Some(timer) = timer {
-        node.host().timer_cancel(*timer);
+        node.host().timer_cancel(timer);
     }
     node.record_structure(|| Event::CancelEscalated {
         subject: node.subject(),
@@ -403,11 +457,12 @@ fn escalate(node: &NodeRef, mut inner: std::sync::MutexGuard<'_, Inner>, now: Ti
 
 /// Hands a request that was kept back on to what lives in the node.
 fn tell_children(node: &NodeRef, step: Step, now: Time) {
-    for child in inherit(node, step.children, now) {
-        request_inherited(
-            &child.node,
-            Asked::new(child.asked.reason, child.asked.depth),
-        );
+    let Some(Children { nodes, request }) = step.children else {
+        return;
+    };
+    let reason = inherited(node, &request.reason, now);
+    for child in inherit(nodes, Request::new(reason, request.depth)) {
+        request_inherited(&child.node, &child.asked);
     }
 }
 
@@ -415,18 +470,21 @@ fn tell_children(node: &NodeRef, step: Step, now: Time) {
 pub(crate) fn arm_cleanup(node: &NodeRef) {
     let (deadline, armed) = {
         let inner = node.lock();
-        let Some(state) = &inner.cancel else { return };
-        (state.cleanup.deadline, state.timer.is_some())
+        let Some(request) = inner.request() else {
+            return;
+        };
+        let timer = inner.cancel().and_then(|state| state.timer);
+        (request.cleanup.deadline, timer.is_some())
     };
     if armed || node.stage() == Some(CancelStage::Dropped) {
         return;
     }
     let timer = node.host().timer_insert(deadline, waker::alarm(node));
     let mut inner = node.lock();
-    match &mut inner.cancel {
+    match inner.cancel_mut() {
         Some(state) if state.timer.is_none() => {
-            state.timer = Some(Box::new(timer));
-            node.armed.store(true, Ordering::Relaxed);
+            state.timer = Some(timer);
+            node.marks.set_armed();
         }
         Some(_) | None => {
             drop(inner);
@@ -439,11 +497,12 @@ pub(crate) fn arm_cleanup(node: &NodeRef) {
 pub(crate) fn on_alarm(node: &NodeRef) {
     let now = node.host().now();
     let mut inner = node.lock();
-    if node.state.is_complete() || inner.phase == Phase::Closed {
+    if node.state.is_complete() || inner.is_closed() {
         return;
     }
-    match &mut inner.cancel {
-        Some(state) if now >= state.cleanup.deadline => {
+    let deadline = inner.budget().deadline.unwrap_or(Time::MAX);
+    match inner.cancel_mut() {
+        Some(state) if now >= state.request.cleanup.deadline => {
             state.timer = None;
             escalate(node, inner, now);
             rearm_if_inline(node);
@@ -454,7 +513,7 @@ pub(crate) fn on_alarm(node: &NodeRef) {
             drop(inner);
             arm_cleanup(node);
         }
-        None if now >= node.deadline() => {
+        None if now >= deadline => {
             drop(inner);
             let reason = CancelReason::new(CancelKind::Deadline, node.origin(), now);
             request(node, reason);
@@ -475,29 +534,26 @@ pub(crate) fn arm_deadline(node: &NodeRef) {
     let timer = node
         .host()
         .timer_insert(node.deadline(), waker::alarm(node));
-    node.lock().extra.get_or_insert_default().deadline_timer = Some(timer);
-    node.armed.store(true, Ordering::Relaxed);
+    node.lock().more.extra_or_new().deadline_timer = Some(timer);
+    node.marks.set_armed();
 }
 
 /// Forgets the timers of a node that has ended.
 pub(crate) fn disarm(node: &NodeRef) {
     // Timers are armed by whoever polls the node, and by its maker; the poller sees both.
-    if !node.armed.load(Ordering::Relaxed) {
+    if !node.marks.is_armed() {
         return;
     }
     let (cleanup, deadline) = {
         let mut inner = node.lock();
-        let cleanup = inner
-            .cancel
-            .as_mut()
-            .and_then(|state| state.timer.take().map(|timer| *timer));
-        (
-            cleanup,
-            inner
-                .extra
-                .as_mut()
-                .and_then(|extra| extra.deadline_timer.take()),
-        )
+        let cleanup = if inner.cancel().is_some() {
+            inner.cancel_mut().and_then(|state| state.timer.take())
+        } else {
+            None
+        };
+        let extra = inner.more.extra_mut();
+        let deadline = extra.and_then(|extra| extra.deadline_timer.take());
+        (cleanup, deadline)
     };
     for timer in [cleanup, deadline].into_iter().flatten() {
         node.host().timer_cancel(timer);
@@ -508,8 +564,8 @@ pub(crate) fn disarm(node: &NodeRef) {
 pub(crate) fn begin_cleanup(node: &NodeRef, reason: &CancelReason) {
     node.mask.fetch_add(1, Ordering::SeqCst);
     let now = node.host().now();
-    let asked = Asked::new(reason.clone(), node.depth());
-    if accept(node, asked, now).is_some() {
+    let asked = Request::at(reason.clone(), node.depth(), now);
+    if accept(node, &Asked::Once(asked)).is_some() {
         node.record_structure(|| Event::CancelRequested {
             subject: node.subject(),
             kind: reason.kind(),
@@ -522,10 +578,10 @@ pub(crate) fn release_held(node: &NodeRef) {
     let now = node.host().now();
     let step = {
         let mut inner = node.lock();
-        match &inner.cancel {
-            Some(state) if !state.propagated => step(node, &mut inner, false),
-            Some(_) | None => return,
+        if inner.is_handed_on() {
+            return;
         }
+        step(node, &mut inner, false)
     };
     tell_children(node, step, now);
 }
@@ -535,11 +591,11 @@ pub(crate) fn unmask(node: &NodeRef) {
     if node.mask.fetch_sub(1, Ordering::SeqCst) > 1 || node.stage().is_none() {
         return;
     }
-    let standing = node.lock().cancel.as_ref().map(|state| state.depth);
+    let standing = node.lock().request().map(Request::depth);
     if let Some(depth) = standing
         && let Some(reason) = reason(node)
     {
-        request_inherited(node, Asked::new(reason, depth));
+        request_inherited(node, &Asked::Once(Request::new(reason, depth)));
     }
 }
 
@@ -620,12 +676,7 @@ impl CancelWait {
             return;
         }
         self.unregister();
-        let place = node
-            .lock()
-            .extra
-            .get_or_insert_default()
-            .wakers
-            .insert(waker.clone());
+        let place = node.lock().more.extra_or_new().wakers.insert(waker.clone());
         self.registered = Some(Box::new(Registered {
             node: node.clone(),
             place,
@@ -638,8 +689,8 @@ impl CancelWait {
             let Registered { node, place, .. } = *registered;
             let removed = node
                 .lock()
-                .extra
-                .as_mut()
+                .more
+                .extra_mut()
                 .and_then(|extra| extra.wakers.remove(place));
             drop(removed);
         }

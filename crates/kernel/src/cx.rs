@@ -16,7 +16,6 @@ use crate::host::WorkerId;
 use crate::mask::{MaskGuard, Shield};
 use crate::mutation::{Mutation, is_on};
 use crate::node::NodeRef;
-use crate::region::budget_of;
 use crate::sleep::Sleep;
 
 /// A context: what the holder may do, how much of it, and whether it must stop.
@@ -110,7 +109,7 @@ impl<C> Cx<C> {
     /// The budget in force: the meet of all budgets from the root to here.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        budget_of(&self.node)
+        self.node.budget()
     }
 
     /// Charges `cost` units to the budget's cost quota.
@@ -123,7 +122,7 @@ impl<C> Cx<C> {
         };
         let spent = {
             let mut inner = self.node.lock();
-            let extra = inner.extra.get_or_insert_default();
+            let extra = inner.more.extra_or_new();
             extra.cost_spent = extra.cost_spent.saturating_add(cost);
             extra.cost_spent
         };
@@ -159,8 +158,8 @@ impl<C> Cx<C> {
     pub fn name(&self) -> Option<String> {
         self.node
             .lock()
-            .extra
-            .as_ref()
+            .more
+            .extra()
             .and_then(|extra| extra.name.as_ref().map(ToString::to_string))
     }
 

@@ -1,13 +1,15 @@
 //! What few nodes have, kept out of the way of the many that do not.
 
 use std::pin::Pin;
+use std::ptr::NonNull;
 use std::task::Waker;
 
 use asupersync_core::{Budget, Severity};
 
+use crate::cancel::CancelState;
 use crate::event::Name;
 use crate::host::TimerKey;
-use crate::node::NodeRef;
+use crate::node::{Header, NodeRef};
 use crate::obligation::Record;
 
 /// A finalizer that has not run: given the context to run under, it makes its future.
@@ -23,6 +25,9 @@ pub(crate) struct Failed {
 /// The rarely needed part of a node.
 #[derive(Default)]
 pub(crate) struct Extra {
+    /// A task's youngest child.
+    pub(crate) first_child: Option<NonNull<Header>>,
+    pub(crate) cancel: Option<CancelState>,
     /// The node's budget where it differs from its region's.
     pub(crate) budget: Option<Budget>,
     pub(crate) cost_spent: u64,

@@ -45,7 +45,7 @@ impl<Fut: Future<Output: IntoOutcome>> Fiber<'_, Fut> {
     /// Asks the fiber to stop, for a reason of the given kind.
     pub fn cancel(&self, kind: CancelKind) {
         let node = self.fiber.node();
-        cancel::request(node, cancel::reason_now(node, kind));
+        cancel::request_now(node, kind);
     }
 }
 

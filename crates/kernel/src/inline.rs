@@ -44,7 +44,7 @@ impl<Fut: Future<Output: IntoOutcome>> Inline<Fut> {
             return;
         }
         this.waker = Some(waker.clone());
-        let old = this.node.lock().waiter.replace(waker.clone());
+        let old = this.node.lock().contents().waiter.replace(waker.clone());
         drop(old);
     }
 
@@ -122,17 +122,17 @@ fn staged<T, E>(node: &NodeRef, outcome: Outcome<T, E>) -> Outcome<T, E> {
 
 /// Takes an inline node out of its surroundings.
 pub(crate) fn unlink(under: &NodeRef, node: &NodeRef) {
-    NodeRef::unlink(&mut under.lock(), node);
+    under.lock().unlink(node);
 }
 
 /// Links an inline node into its surroundings, and gives it the cancellation that stands there.
 pub(crate) fn link(under: &NodeRef, node: &NodeRef) {
     let inherited = {
         let mut inner = under.lock();
-        NodeRef::link(&mut inner, node);
+        inner.link(node);
         cancel::inherited_at_birth(under, &inner)
     };
     if let Some(asked) = inherited {
-        cancel::request_inherited(node, asked);
+        cancel::request_inherited(node, &asked);
     }
 }

@@ -11,14 +11,14 @@ use crate::cancel::{self, CancelWait};
 use crate::cx::Cx;
 use crate::event::Event;
 use crate::node::NodeRef;
-use crate::task::{self, ReadOutcome};
+use crate::task;
+use crate::waker::Waiter;
 
 /// A task's handle: joins it, or cancels it.
 ///
 /// Dropping the handle neither cancels nor detaches the task: its region still owns it, and hears of its error.
 pub struct JoinHandle<T, E> {
     node: NodeRef,
-    read: ReadOutcome<T, E>,
     outcome: PhantomData<(T, E)>,
 }
 
@@ -29,11 +29,11 @@ unsafe impl<T: Send, E: Send> Send for JoinHandle<T, E> {}
 unsafe impl<T: Send, E: Send> Sync for JoinHandle<T, E> {}
 
 impl<T, E> JoinHandle<T, E> {
-    /// The caller answers for `read` belonging to the task's future.
-    pub(crate) const fn new(node: NodeRef, read: ReadOutcome<T, E>) -> Self {
+    /// # Safety
+    /// The outcome of the task's future is an `Outcome<T, E>`.
+    pub(crate) const unsafe fn new(node: NodeRef) -> Self {
         Self {
             node,
-            read,
             outcome: PhantomData,
         }
     }
@@ -57,7 +57,7 @@ impl<T, E> JoinHandle<T, E> {
 
     /// Asks the task to stop, for a reason of the given kind.
     pub fn cancel_with(&self, kind: CancelKind) {
-        cancel::request(&self.node, cancel::reason_now(&self.node, kind));
+        cancel::request_now(&self.node, kind);
     }
 
     /// Waits until the task has ended and takes its outcome.
@@ -118,9 +118,9 @@ impl<T, E> JoinHandle<T, E> {
             );
         }
         self.node.tell_failure_taken();
-        // SAFETY: the task is complete, `take` made the outcome this handle's, and `read` belongs to the
-        // task's future, as the constructor was promised.
-        unsafe { task::take_outcome(&self.node, self.read) }
+        // SAFETY: the task is complete, `take` made the outcome this handle's, and its type is what the
+        // constructor was promised.
+        unsafe { task::take_outcome(&self.node) }
     }
 }
 
@@ -179,7 +179,7 @@ impl<T, E> Future for Wait<'_, T, E> {
             let old = if known {
                 None
             } else {
-                inner.waiter.replace(task.waker().clone())
+                inner.waiter.replace(Waiter::any(task.waker().clone()))
             };
             drop(inner);
             drop(old);

@@ -16,6 +16,7 @@
 mod account;
 mod blocking;
 mod cancel;
+mod cell;
 // tidy(contents-page): capability sets are named with their module, as in `caps::OnlyTime`.
 pub mod caps;
 mod current;
@@ -26,8 +27,10 @@ mod fiber;
 mod host;
 mod inline;
 mod join;
+mod marks;
 mod mask;
 mod meddle;
+mod more;
 // tidy(contents-page): defects are named with their module, as in `mutation::with`.
 #[doc(hidden)]
 pub mod mutation;
@@ -60,4 +63,4 @@ pub use root::{Program, Root, RootEnd, RootOptions, Unfinished, run_root};
 pub use scope::{Scope, SpawnOptions};
 pub use sleep::Sleep;
 pub use task::Runnable;
-pub use waker::wake_contained;
+pub use waker::{Waiter, Who, wake_contained};

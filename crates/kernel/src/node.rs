@@ -5,27 +5,29 @@
 //!
 //! # Invariants
 //! - A node is linked in its parent's list of children from its birth to its end, so a request that walks the tree finds it.
-//! - `links` are guarded by the parent's lock, everything in [`Inner`] by the node's own; no two locks are held at once.
+//! - `links` are guarded by the parent's lock, everything in [`Inner`] and [`Contents`] by the node's own; no two locks are held at once.
 //! - A node's memory lives as long as a reference to it; a child holds one to its parent.
 //! - No code of the program (wakers, destructors, policies) runs under a lock.
 
 use std::cell::UnsafeCell;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use asupersync_core::{Budget, CancelStage, Origin, Policy, RegionId, TaskId, Time};
 
 use crate::account::Account;
-use crate::cancel::CancelState;
+use crate::cancel::{Asked, CancelState, Request};
 use crate::event::{Event, Subject};
-use crate::extra::Extra;
 use crate::host::{Host, WorkerId};
+use crate::marks::Marks;
+use crate::more::More;
 use crate::obligation;
 use crate::state::State;
-use crate::task::Vtable;
+use crate::task::{InlineVtable, Vtable};
+use crate::waker::Waiter;
 
 /// What a node is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +73,7 @@ impl Phase {
 /// Marks a task that any worker may poll.
 const NO_HOME: u16 = u16::MAX;
 
-/// The part that all nodes share; a task's future or a region's constants follow it in the same allocation.
+/// The part that all nodes share; a task's future or an inline node's own part follows it in the same allocation.
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) state: State,
@@ -79,26 +81,18 @@ pub(crate) struct Header {
     parent: Option<NodeRef>,
     links: UnsafeCell<Links>,
     inner: Mutex<Inner>,
-    deadline: Time,
+    pub(crate) obligations: Account,
     pub(crate) mask: AtomicU32,
     pub(crate) polls_left: AtomicU32,
-    pub(crate) obligations: Account,
     index: AtomicU32,
     home: u16,
-    priority: u8,
     kind: Kind,
-    stage: AtomicU8,
-    /// A cancelled inline node within this task wants it polled before others.
-    pub(crate) urgent: AtomicBool,
-    /// A timer stands for the node, or stood.
-    pub(crate) armed: AtomicBool,
-    /// The task ended in a way that its region must hear of; written before completion.
-    pub(crate) failed: AtomicBool,
-    /// How many nodes there are from the root to this one; at its maximum for all that are deeper.
-    depth: Depth,
-    /// The deepest node whose mask or shield held where this one was opened, if any; what was asked of nodes above it is kept back.
-    shield: Depth,
+    pub(crate) marks: Marks,
 }
+
+// A task that waits costs little more than its header and its future.
+#[cfg(all(not(loom), target_pointer_width = "64"))]
+const _: () = assert!(size_of::<Header>() <= 88, "each task pays for its header");
 
 /// A node's distance from the root, which has 1; 0 stands for no node.
 pub(crate) type Depth = u16;
@@ -109,19 +103,42 @@ struct Links {
     next: Option<NonNull<Header>>,
 }
 
-/// What a node's lock guards.
+/// What every node's lock guards.
 pub(crate) struct Inner {
+    pub(crate) more: More,
+    /// A task's joiner.
+    pub(crate) waiter: Option<Waiter>,
+}
+
+/// What an inline node's lock guards beside that.
+pub(crate) struct Contents {
     first_child: Option<NonNull<Header>>,
+    cancel: Option<CancelState>,
     /// How many tasks and blocking jobs live in the region.
     pub(crate) live: u32,
     pub(crate) next_index: u32,
     pub(crate) phase: Phase,
+    /// Whoever polls the node.
+    pub(crate) waiter: Option<Waker>,
     /// Some task of the region ended cancelled.
     pub(crate) child_cancelled: bool,
-    pub(crate) cancel: Option<CancelState>,
-    pub(crate) extra: Option<Box<Extra>>,
-    /// A task's joiner; for an inline node, whoever polls it.
-    pub(crate) waiter: Option<Waker>,
+}
+
+/// A node's lock while it is held.
+pub(crate) struct Locked<'a> {
+    node: &'a Header,
+    guard: MutexGuard<'a, Inner>,
+}
+
+/// The allocation of a region body, fiber or finalizer.
+#[repr(C)]
+struct InlineNode {
+    header: Header,
+    contents: UnsafeCell<Contents>,
+    /// How many nodes there are from the root to this one; at its maximum for all that are deeper.
+    depth: Depth,
+    /// The deepest node whose mask or shield held where this one was opened, if any; what was asked of nodes above it is kept back.
+    shield: Depth,
 }
 
 /// What does not change in a region's life.
@@ -142,9 +159,9 @@ pub(crate) struct RegionTail {
 
 /// A region's allocation.
 #[repr(C)]
-pub(crate) struct RegionNode {
-    pub(crate) header: Header,
-    pub(crate) tail: RegionTail,
+struct RegionNode {
+    inline: InlineNode,
+    tail: RegionTail,
 }
 
 /// How to make a node.
@@ -153,49 +170,35 @@ pub(crate) struct NodeInit {
     pub(crate) vtable: &'static Vtable,
     pub(crate) parent: Option<NodeRef>,
     pub(crate) kind: Kind,
-    pub(crate) budget: Budget,
+    pub(crate) poll_quota: u32,
     pub(crate) home: Option<WorkerId>,
-    pub(crate) shield: Depth,
 }
 
 impl Header {
     pub(crate) fn new(init: NodeInit) -> Self {
-        let above = init.parent.as_ref().map_or(0, |parent| parent.depth);
         Self {
             state: init.state,
             vtable: init.vtable,
             parent: init.parent,
             links: UnsafeCell::new(Links::default()),
             inner: Mutex::new(Inner {
-                first_child: None,
-                live: 0,
-                next_index: 0,
-                phase: Phase::Open,
-                child_cancelled: false,
-                cancel: None,
-                extra: None,
+                more: More::NOTHING,
                 waiter: None,
             }),
-            deadline: init.budget.deadline.unwrap_or(Time::MAX),
-            mask: AtomicU32::new(0),
-            polls_left: AtomicU32::new(init.budget.poll_quota),
             obligations: Account::new(),
+            mask: AtomicU32::new(0),
+            polls_left: AtomicU32::new(init.poll_quota),
             index: AtomicU32::new(0),
             home: init.home.map_or(NO_HOME, |worker| worker.0),
-            priority: init.budget.priority,
             kind: init.kind,
-            stage: AtomicU8::new(0),
-            urgent: AtomicBool::new(false),
-            armed: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
-            depth: above.saturating_add(1),
-            shield: init.shield,
+            marks: Marks::new(),
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> Locked<'_> {
         // No code of the program runs under this lock, so a poisoned one guards a sound state.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { node: self, guard }
     }
 
     pub(crate) const fn is_task(&self) -> bool {
@@ -210,13 +213,19 @@ impl Header {
         (self.home != NO_HOME).then_some(WorkerId(self.home))
     }
 
-    pub(crate) const fn priority(&self) -> u8 {
-        self.priority
+    /// The budget in force at this node; takes its lock if it has one of its own.
+    #[inline]
+    pub(crate) fn budget(&self) -> Budget {
+        if self.marks.is_budgeted() {
+            self.lock().budget()
+        } else {
+            self.region().budget
+        }
     }
 
     /// The deadline in force, or `Time::MAX`.
-    pub(crate) const fn deadline(&self) -> Time {
-        self.deadline
+    pub(crate) fn deadline(&self) -> Time {
+        self.budget().deadline.unwrap_or(Time::MAX)
     }
 
     pub(crate) const fn parent(&self) -> Option<&NodeRef> {
@@ -234,47 +243,51 @@ impl Header {
     /// The cancellation's stage, if one was requested.
     #[inline]
     pub(crate) fn stage(&self) -> Option<CancelStage> {
-        match self.stage.load(Ordering::SeqCst) {
-            0 => None,
-            1 => Some(CancelStage::Requested),
-            2 => Some(CancelStage::Unshielded),
-            _ => Some(CancelStage::Dropped),
+        self.marks.stage()
+    }
+
+    /// An inline node's own part.
+    fn inline(&self) -> Option<&InlineNode> {
+        if self.is_task() {
+            return None;
         }
+        // SAFETY: nodes that are no tasks are made only by `NodeRef::new_region` and `NodeRef::new_fiber`,
+        // with an `InlineNode` first, whose first field is the header; all are `#[repr(C)]` and never moved.
+        Some(unsafe { &*std::ptr::from_ref(self).cast::<InlineNode>() })
     }
 
-    /// Publishes the stage; called under the node's lock.
-    pub(crate) fn set_stage(&self, stage: CancelStage) {
-        let number = match stage {
-            CancelStage::Requested => 1,
-            CancelStage::Unshielded => 2,
-            CancelStage::Dropped => 3,
-        };
-        self.stage.fetch_max(number, Ordering::SeqCst);
-    }
-
-    pub(crate) const fn depth(&self) -> Depth {
-        self.depth
+    pub(crate) fn depth(&self) -> Depth {
+        match (self.inline(), self.parent()) {
+            (Some(inline), _) => inline.depth,
+            (None, Some(region)) => region.depth().saturating_add(1),
+            (None, None) => unreachable!("a task has a region"),
+        }
     }
 
     /// The deepest mask or shield that holds here, of this node or of one that it is polled within; 0 if there is none.
     pub(crate) fn shield(&self) -> Depth {
         let mut node = self;
-        let mut deepest = node.shield;
+        let mut deepest = 0;
         loop {
-            if node.depth <= deepest {
+            let Some(inline) = node.inline() else {
+                let masked = node.mask.load(Ordering::SeqCst) > 0;
+                return if masked {
+                    deepest.max(node.depth())
+                } else {
+                    deepest
+                };
+            };
+            deepest = deepest.max(inline.shield);
+            if inline.depth <= deepest {
                 return deepest;
             }
             if node.mask.load(Ordering::SeqCst) > 0 {
-                return node.depth;
-            }
-            if node.is_task() {
-                return deepest;
+                return inline.depth;
             }
             match node.parent() {
                 Some(parent) => node = parent,
                 None => return deepest,
             }
-            deepest = deepest.max(node.shield);
         }
     }
 
@@ -285,7 +298,7 @@ impl Header {
         loop {
             if node.is_region() {
                 // SAFETY: nodes of kind `Region` are made only by `NodeRef::new_region`, as the first
-                // field of a `#[repr(C)]` `RegionNode`, and are never moved.
+                // part of a `#[repr(C)]` `RegionNode`, and are never moved.
                 return unsafe { &(*std::ptr::from_ref(node).cast::<RegionNode>()).tail };
             }
             node = node.parent().expect("only a region has no parent");
@@ -327,7 +340,7 @@ impl Header {
 
     /// Says that the outcome of this complete task was taken, if it is a failure.
     pub(crate) fn tell_failure_taken(&self) {
-        if self.failed.load(Ordering::Relaxed) {
+        if self.marks.is_failed() {
             self.record(|| Event::FailureTaken {
                 task: self.task_id(),
             });
@@ -367,23 +380,24 @@ unsafe impl Send for NodeRef {}
 unsafe impl Sync for NodeRef {}
 
 impl NodeRef {
-    /// Makes a region's node with one reference.
-    pub(crate) fn new_region(init: NodeInit, tail: RegionTail) -> Self {
+    /// Makes a region's node with one reference; `shield` is the deepest that holds where it is opened.
+    pub(crate) fn new_region(init: NodeInit, shield: Depth, tail: RegionTail) -> Self {
         debug_assert!(
             init.kind == Kind::Region,
             "a region's tail belongs to a region"
         );
         let node = Box::new(RegionNode {
-            header: Header::new(init),
+            inline: InlineNode::new(init, shield),
             tail,
         });
         Self(NonNull::from(Box::leak(node)).cast())
     }
 
-    /// Makes a fiber's node with one reference.
-    pub(crate) fn new_fiber(init: NodeInit) -> Self {
-        debug_assert!(init.kind == Kind::Fiber, "a bare header is a fiber");
-        Self(NonNull::from(Box::leak(Box::new(Header::new(init)))))
+    /// Makes a fiber's node with one reference; `shield` is the deepest that holds where it is opened.
+    pub(crate) fn new_fiber(init: NodeInit, shield: Depth) -> Self {
+        debug_assert!(init.kind == Kind::Fiber, "an inline node that is no region");
+        let node = Box::new(InlineNode::new(init, shield));
+        Self(NonNull::from(Box::leak(node)).cast())
     }
 
     /// # Safety
@@ -418,12 +432,131 @@ impl NodeRef {
     pub(crate) fn same(&self, other: &Self) -> bool {
         self.0 == other.0
     }
+}
 
-    /// Links `child` at the front of the list that `inner`, this node's guarded part, holds.
-    pub(crate) fn link(inner: &mut Inner, child: &Self) {
-        let next = inner.first_child.replace(child.0);
+impl InlineNode {
+    fn new(init: NodeInit, shield: Depth) -> Self {
+        let above = init.parent.as_ref().map_or(0, |parent| parent.depth());
+        Self {
+            header: Header::new(init),
+            contents: UnsafeCell::new(Contents {
+                first_child: None,
+                cancel: None,
+                live: 0,
+                next_index: 0,
+                phase: Phase::Open,
+                waiter: None,
+                child_cancelled: false,
+            }),
+            depth: above.saturating_add(1),
+            shield,
+        }
+    }
+}
+
+impl Vtable {
+    /// The table of region bodies.
+    pub(crate) const REGION: &'static Self = InlineVtable::<RegionNode>::VTABLE;
+    /// The table of fibers and finalizers.
+    pub(crate) const FIBER: &'static Self = InlineVtable::<InlineNode>::VTABLE;
+}
+
+impl Locked<'_> {
+    /// What lives in this node, which is no task.
+    pub(crate) fn contents(&mut self) -> &mut Contents {
+        self.own_contents_mut()
+            .expect("only inline nodes are asked for their contents")
+    }
+
+    fn own_contents(&self) -> Option<&Contents> {
+        let inline = self.node.inline()?;
+        // SAFETY: the contents are guarded by the lock that `self` holds, and borrowed from it.
+        Some(unsafe { &*inline.contents.get() })
+    }
+
+    fn own_contents_mut(&mut self) -> Option<&mut Contents> {
+        let inline = self.node.inline()?;
+        // SAFETY: the contents are guarded by the lock that `self` holds, and borrowed from it exclusively.
+        Some(unsafe { &mut *inline.contents.get() })
+    }
+
+    /// Whether the node is an inline one that has been closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.own_contents()
+            .is_some_and(|contents| contents.phase == Phase::Closed)
+    }
+
+    /// The standing request.
+    pub(crate) fn request(&self) -> Option<&Request> {
+        match self.own_contents() {
+            Some(contents) => contents.cancel.as_ref().map(|state| &state.request),
+            None => self.more.request(),
+        }
+    }
+
+    /// What is kept of the standing request, where that is more than the request.
+    pub(crate) fn cancel(&self) -> Option<&CancelState> {
+        match self.own_contents() {
+            Some(contents) => contents.cancel.as_ref(),
+            None => self.more.cancel(),
+        }
+    }
+
+    /// The standing request, to be changed.
+    pub(crate) fn cancel_mut(&mut self) -> Option<&mut CancelState> {
+        if self.node.is_task() {
+            return self.more.cancel_mut();
+        }
+        self.contents().cancel.as_mut()
+    }
+
+    /// Notes the first request, taken to be handed on.
+    pub(crate) fn ask(&mut self, asked: &Asked) {
+        match self.own_contents_mut() {
+            Some(contents) => contents.cancel = Some(CancelState::new(Request::clone(asked))),
+            None => self.more.ask(asked),
+        }
+    }
+
+    /// Whether nothing that was asked of the node is kept back from what lives in it.
+    pub(crate) fn is_handed_on(&self) -> bool {
+        self.cancel().is_none_or(|state| state.is_handed_on)
+    }
+
+    pub(crate) fn set_handed_on(&mut self, is_handed_on: bool) {
+        if self.is_handed_on() != is_handed_on
+            && let Some(state) = self.cancel_mut()
+        {
+            state.is_handed_on = is_handed_on;
+        }
+    }
+
+    /// The budget in force at this node.
+    pub(crate) fn budget(&self) -> Budget {
+        let own = self.more.extra().and_then(|extra| extra.budget);
+        own.unwrap_or_else(|| self.node.region().budget)
+    }
+
+    fn first_child(&self) -> Option<NonNull<Header>> {
+        match self.own_contents() {
+            Some(contents) => contents.first_child,
+            None => self.more.child(),
+        }
+    }
+
+    fn set_first_child(&mut self, child: Option<NonNull<Header>>) {
+        match self.own_contents_mut() {
+            Some(contents) => contents.first_child = child,
+            None => self.more.set_child(child),
+        }
+    }
+
+    /// Links `child` at the front of this node's list.
+    pub(crate) fn link(&mut self, child: &NodeRef) {
+        let next = self.first_child();
+        self.set_first_child(Some(child.0));
         // SAFETY: `child` is alive and not linked, so its links are the caller's; they are guarded by
-        // the parent's lock, which is held, as `inner` shows.
+        // the parent's lock, which `self` holds.
         unsafe {
             *child.links.get() = Links {
                 previous: None,
@@ -438,8 +571,8 @@ impl NodeRef {
         }
     }
 
-    /// Unlinks `child` from the list that `inner`, its parent's guarded part, holds.
-    pub(crate) fn unlink(inner: &mut Inner, child: &Header) {
+    /// Unlinks `child` from this node's list.
+    pub(crate) fn unlink(&mut self, child: &Header) {
         // SAFETY: `child` is linked in this list, whose lock is held.
         let Links { previous, next } = std::mem::take(unsafe { &mut *child.links.get() });
         match previous {
@@ -449,7 +582,7 @@ impl NodeRef {
                 // SAFETY: as above.
                 unsafe { (*links).next = next };
             }
-            None => inner.first_child = next,
+            None => self.set_first_child(next),
         }
         if let Some(next) = next {
             // SAFETY: as above.
@@ -460,12 +593,12 @@ impl NodeRef {
     }
 
     /// References to all children, the oldest first.
-    pub(crate) fn children(inner: &Inner) -> Vec<Self> {
+    pub(crate) fn children(&self) -> Vec<NodeRef> {
         let mut children = Vec::new();
-        let mut cursor = inner.first_child;
+        let mut cursor = self.first_child();
         while let Some(node) = cursor {
-            // SAFETY: a linked node is alive while the parent's lock is held, as `inner` shows.
-            children.push(unsafe { Self::from_borrowed(node) });
+            // SAFETY: a linked node is alive while the parent's lock is held, as `self` shows.
+            children.push(unsafe { NodeRef::from_borrowed(node) });
             // SAFETY: links are guarded by that lock.
             let links = unsafe { node.as_ref() }.links.get();
             // SAFETY: as above.
@@ -473,6 +606,20 @@ impl NodeRef {
         }
         children.reverse();
         children
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.guard
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.guard
     }
 }
 

@@ -337,7 +337,7 @@ impl Full {
         let kept = self.take_record().is_some();
         let all_told = || {
             let inner = self.holder.lock();
-            inner.extra.as_ref().is_some_and(|extra| extra.recovered)
+            inner.more.extra().is_some_and(|extra| extra.recovered)
         };
         recorded && !kept && (self.is_told_always || all_told())
     }
@@ -345,7 +345,7 @@ impl Full {
     fn take_record(&mut self) -> Option<Record> {
         let (place, id) = self.place.take()?;
         let mut inner = self.holder.lock();
-        let owed = &mut inner.extra.as_mut()?.owed;
+        let owed = &mut inner.more.extra_mut()?.owed;
         // The list starts anew at the holder's end, and its numbers with it.
         owed.get(place).filter(|record| record.id == id)?;
         owed.remove(place)
@@ -378,7 +378,7 @@ fn record(
         is_told_always,
     };
     let mut inner = holder.lock();
-    let list = &mut inner.extra.get_or_insert_default().owed;
+    let list = &mut inner.more.extra_or_new().owed;
     (list.insert(record), id)
 }
 
@@ -458,7 +458,7 @@ pub(crate) fn settle_leaks(node: &NodeRef) -> Option<PanicPayload> {
 fn settle_kept(node: &NodeRef) {
     let kept: Vec<Record> = {
         let mut inner = node.lock();
-        let extra = inner.extra.as_mut();
+        let extra = inner.more.extra_mut();
         extra.map_or_else(Vec::new, |extra| extra.owed.take_all().collect())
     };
     for record in kept {
@@ -498,7 +498,7 @@ fn respond(node: &NodeRef, count: u32) -> Option<PanicPayload> {
         Some(escalation) if leaks >= escalation.threshold => escalation.response,
         Some(_) | None => config.leak_response,
     };
-    let records: Vec<Record> = node.lock().extra.as_mut().map_or_else(Vec::new, |extra| {
+    let records: Vec<Record> = node.lock().more.extra_mut().map_or_else(Vec::new, |extra| {
         extra.recovered = response == LeakResponse::Recover;
         extra.owed.take_all().collect()
     });

@@ -22,10 +22,10 @@ use crate::event::Event;
 use crate::extra::Finalizer;
 use crate::inline::{self, Inline};
 use crate::mutation::{Mutation, is_on};
-use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionNode, RegionTail};
+use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionTail};
 use crate::obligation;
 use crate::state::State;
-use crate::task::{self, InlineVtable, SpawnInit};
+use crate::task::{self, SpawnInit, Vtable};
 
 /// How a region is opened.
 ///
@@ -78,7 +78,7 @@ type Cleanup = Pin<Box<dyn Future<Output = Outcome<(), Infallible>> + Send>>;
 impl OpenRegion {
     pub(crate) fn open(under: &NodeRef, options: RegionOptions) -> Self {
         let outer = under.region();
-        let effective = budget_of(under);
+        let effective = under.budget();
         let budget = options.budget.map_or(effective, |own| effective.meet(own));
         let own_deadline = budget.deadline.is_some() && budget.deadline != effective.deadline;
         let id = outer.host.next_region();
@@ -94,14 +94,14 @@ impl OpenRegion {
         };
         let init = NodeInit {
             state: State::new_idle(1),
-            vtable: InlineVtable::<RegionNode>::VTABLE,
+            vtable: Vtable::REGION,
             parent: Some(under.clone()),
             kind: Kind::Region,
-            budget,
+            poll_quota: budget.poll_quota,
             home: None,
-            shield: current::shield().max(under.shield()),
         };
-        let node = NodeRef::new_region(init, tail);
+        let shield = current::shield().max(under.shield());
+        let node = NodeRef::new_region(init, shield, tail);
         node.record_structure(|| Event::RegionOpened {
             region: id,
             parent: Some(under.subject()),
@@ -169,14 +169,12 @@ impl OpenRegion {
         }
         {
             let mut inner = self.node.lock();
-            if inner.live != 0
-                || inner.child_cancelled
-                || inner.extra.is_some()
-                || inner.cancel.is_some()
-            {
+            let is_plain = inner.more.is_nothing() && inner.request().is_none();
+            let contents = inner.contents();
+            if contents.live != 0 || contents.child_cancelled || !is_plain {
                 return false;
             }
-            inner.phase = Phase::Closed;
+            contents.phase = Phase::Closed;
         }
         inline::unlink(&self.under, &self.node);
         self.closed = true;
@@ -217,29 +215,27 @@ impl OpenRegion {
 
     fn become_phase(&self, next: Phase) {
         let mut inner = self.node.lock();
-        debug_assert!(
-            inner.phase.may_become(next),
-            "{:?} may not become {next:?}",
-            inner.phase
-        );
-        inner.phase = next;
+        let phase = &mut inner.contents().phase;
+        debug_assert!(phase.may_become(next), "{phase:?} may not become {next:?}");
+        *phase = next;
     }
 
     /// Waits until no task and no job lives in the region.
     async fn wait_quiescent(&mut self) {
         std::future::poll_fn(|task| {
             let mut inner = self.node.lock();
-            if inner.live == 0 {
+            if inner.contents().live == 0 {
                 return Poll::Ready(());
             }
             let known = inner
+                .contents()
                 .waiter
                 .as_ref()
                 .is_some_and(|known| known.will_wake(task.waker()));
             let old = if known {
                 None
             } else {
-                inner.waiter.replace(task.waker().clone())
+                inner.contents().waiter.replace(task.waker().clone())
             };
             drop(inner);
             drop(old);
@@ -279,7 +275,7 @@ impl OpenRegion {
 
     fn next_finalizer(&self) -> Option<Finalizer> {
         let mut inner = self.node.lock();
-        let finalizers = &mut inner.extra.as_mut()?.finalizers;
+        let finalizers = &mut inner.more.extra_mut()?.finalizers;
         let next = finalizers.pop()?;
         if is_on(Mutation::FinalizerIsDropped) {
             return finalizers.pop();
@@ -317,20 +313,21 @@ impl OpenRegion {
         cancel::disarm(&self.node);
         let failed = {
             let mut inner = self.node.lock();
+            let contents = inner.contents();
             debug_assert!(
-                inner.live == 0
+                contents.live == 0
                     || is_on(Mutation::RegionClosesEarly)
                     || is_on(Mutation::RegionLeavesTasks),
                 "a region closes when nothing lives in it"
             );
             debug_assert!(
-                inner.phase.may_become(Phase::Closed) || is_on(Mutation::RegionSkipsFinalizing),
+                contents.phase.may_become(Phase::Closed) || is_on(Mutation::RegionSkipsFinalizing),
                 "finalizers have run"
             );
-            inner.phase = Phase::Closed;
+            contents.phase = Phase::Closed;
             inner
-                .extra
-                .as_mut()
+                .more
+                .extra_mut()
                 .map(|extra| std::mem::take(&mut extra.failed))
                 .unwrap_or_default()
         };
@@ -377,8 +374,8 @@ impl OpenRegion {
         let failed = {
             let mut inner = self.node.lock();
             inner
-                .extra
-                .as_mut()
+                .more
+                .extra_mut()
                 .map(|extra| std::mem::take(&mut extra.failed))
                 .unwrap_or_default()
         };
@@ -394,12 +391,12 @@ impl OpenRegion {
     fn abandon(&mut self) {
         if host_gave_up(&self.node) {
             // Nobody will run an heir; what lives here was reported as left behind.
-            self.node.lock().phase = Phase::Closed;
+            self.node.lock().contents().phase = Phase::Closed;
             inline::unlink(&self.under, &self.node);
             return;
         }
         let now = self.node.host().now();
-        let phase = self.node.lock().phase;
+        let phase = self.node.lock().contents().phase;
         match phase {
             Phase::Open => {
                 self.become_phase(Phase::Closing);
@@ -421,15 +418,16 @@ impl OpenRegion {
     }
 
     fn is_empty(&self) -> bool {
-        let inner = self.node.lock();
-        let extra = inner.extra.as_ref();
-        inner.live == 0
+        let mut inner = self.node.lock();
+        let is_quiet = inner.contents().live == 0;
+        let extra = inner.more.extra();
+        is_quiet
             && self.cleanup.is_none()
             && extra.is_none_or(|extra| extra.finalizers.is_empty() && extra.failed.is_empty())
     }
 
     fn skip_to_closed(&mut self) {
-        if self.node.lock().phase != Phase::Finalizing {
+        if self.node.lock().contents().phase != Phase::Finalizing {
             self.begin_finalizing();
         }
         let _ = self.finish_children::<Infallible>();
@@ -439,9 +437,9 @@ impl OpenRegion {
         let heir_region = enclosing_region(&self.under);
         let node = self.node.clone();
         let cleanup = self.cleanup.take();
-        if cleanup.is_none() && node.lock().phase == Phase::Finalizing {
+        if cleanup.is_none() && node.lock().contents().phase == Phase::Finalizing {
             // What finalizers have spawned is waited for, and the protocol goes on from there.
-            node.lock().phase = Phase::Draining;
+            node.lock().contents().phase = Phase::Draining;
         }
         let init = SpawnInit {
             budget: None,
@@ -485,18 +483,7 @@ fn host_gave_up(node: &NodeRef) -> bool {
     while let Some(parent) = root.parent() {
         root = parent;
     }
-    root.lock().phase == Phase::Closed
-}
-
-/// The budget in force at a node.
-pub(crate) fn budget_of(node: &NodeRef) -> Budget {
-    // A region's own budget stands in its tail.
-    let own = if node.is_region() {
-        None
-    } else {
-        node.lock().extra.as_ref().and_then(|extra| extra.budget)
-    };
-    own.unwrap_or_else(|| node.region().budget)
+    root.lock().is_closed()
 }
 
 /// The region that `under` belongs to: itself, or its task's.
@@ -527,7 +514,7 @@ fn settle<T, E>(
 ///
 /// A body that cancelled its own region knew what it did.
 fn unless_cut_short<T, E>(node: &NodeRef, body: Outcome<T, E>) -> Outcome<T, E> {
-    if !body.is_ok() || !node.lock().child_cancelled {
+    if !body.is_ok() || !node.lock().contents().child_cancelled {
         return body;
     }
     match cancel::reason(node) {
@@ -562,22 +549,24 @@ impl FiberNode {
     pub(crate) fn open(region: &NodeRef, budget: Option<Budget>) -> Self {
         let outer = region.region().budget;
         let effective = budget.map_or(outer, |own| outer.meet(own));
-        let node = NodeRef::new_fiber(NodeInit {
+        let init = NodeInit {
             state: State::new_idle(1),
-            vtable: InlineVtable::<crate::node::Header>::VTABLE,
+            vtable: Vtable::FIBER,
             parent: Some(region.clone()),
             kind: Kind::Fiber,
-            budget: effective,
+            poll_quota: effective.poll_quota,
             home: None,
-            shield: current::shield(),
-        });
+        };
+        let node = NodeRef::new_fiber(init, current::shield());
         {
             let mut inner = region.lock();
-            node.set_index(inner.next_index);
-            inner.next_index += 1;
+            let contents = inner.contents();
+            node.set_index(contents.next_index);
+            contents.next_index += 1;
         }
         if budget.is_some() {
-            node.lock().extra.get_or_insert_default().budget = Some(effective);
+            node.lock().more.extra_or_new().budget = Some(effective);
+            node.marks.set_budgeted();
         }
         if effective != outer {
             node.record(|| Event::BudgetNarrowed {
@@ -607,7 +596,7 @@ impl FiberNode {
 impl Drop for FiberNode {
     fn drop(&mut self) {
         cancel::disarm(&self.node);
-        self.node.lock().phase = Phase::Closed;
+        self.node.lock().contents().phase = Phase::Closed;
         inline::unlink(&self.region, &self.node);
     }
 }

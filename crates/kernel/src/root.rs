@@ -14,10 +14,10 @@ use crate::cancel;
 use crate::cx::Cx;
 use crate::event::{Event, Name, Subject};
 use crate::host::{Host, Owed, WorkerId};
-use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionNode, RegionTail};
+use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionTail};
 use crate::obligation;
 use crate::state::State;
-use crate::task::{self, InlineVtable, SpawnInit, read_outcome};
+use crate::task::{self, SpawnInit, Vtable};
 
 /// How a host starts a program.
 pub struct RootOptions {
@@ -62,7 +62,7 @@ impl Root {
     /// Whether the root body has ended and nothing is left in the root region.
     #[must_use]
     pub fn is_quiescent(&self) -> bool {
-        self.body_ended() && self.region.lock().live == 0
+        self.body_ended() && self.region.lock().contents().live == 0
     }
 
     /// Takes what failed in the root region beside the body: the closing of abandoned regions, which can only panic.
@@ -71,7 +71,7 @@ impl Root {
     fn left_panic(&self) -> Option<PanicPayload> {
         let failed = {
             let mut inner = self.region.lock();
-            let extra = inner.extra.as_mut();
+            let extra = inner.more.extra_mut();
             extra.map(|extra| std::mem::take(&mut extra.failed))
         };
         let mut panic = None;
@@ -125,14 +125,15 @@ impl Program {
     #[must_use]
     pub fn unfinished(&self) -> Vec<Unfinished> {
         let mut found = Vec::new();
-        let mut work = NodeRef::children(&self.region.lock());
+        let mut work = self.region.lock().children();
         while let Some(node) = work.pop() {
             let (children, name, owed) = {
                 let inner = node.lock();
-                let extra = inner.extra.as_ref();
+                let children = inner.children();
+                let extra = inner.more.extra();
                 let name = extra.and_then(|extra| extra.name.as_ref().map(Name::to_string));
-                let owed = extra.map_or_else(Vec::new, |extra| obligation::owed(extra));
-                (NodeRef::children(&inner), name, owed)
+                let owed = extra.map_or_else(Vec::new, obligation::owed);
+                (children, name, owed)
             };
             work.extend(children.into_iter().rev());
             found.push(Unfinished {
@@ -178,7 +179,7 @@ where
     while turn(&root).is_continue() {}
     let unfinished = root.unfinished();
     // From here on nothing is handed over any more: what still lives was given up.
-    root.region.lock().phase = Phase::Closed;
+    root.region.lock().contents().phase = Phase::Closed;
     let complete = root.body_ended() || task::stop_parked(&root.body);
     assert!(
         complete,
@@ -191,7 +192,7 @@ where
     assert!(taken, "only the host takes the root body's outcome");
     root.body.tell_failure_taken();
     // SAFETY: the task is complete, its outcome was just claimed, and its future is `Fut`.
-    let outcome = unsafe { task::take_outcome(&root.body, read_outcome::<Fut>) };
+    let outcome = unsafe { task::take_outcome(&root.body) };
     let outcome = worse_of(outcome, root.left_panic());
     std::mem::forget(guard);
     RootEnd {
@@ -220,15 +221,14 @@ where
     };
     let init = NodeInit {
         state: State::new_idle(1),
-        vtable: InlineVtable::<RegionNode>::VTABLE,
+        vtable: Vtable::REGION,
         parent: None,
         kind: Kind::Region,
-        budget: options.budget,
+        poll_quota: options.budget.poll_quota,
         home: None,
-        shield: 0,
     };
-    let region = NodeRef::new_region(init, tail);
-    region.lock().waiter = Some(options.waker.clone());
+    let region = NodeRef::new_region(init, 0, tail);
+    region.lock().contents().waiter = Some(options.waker.clone());
     region.record_structure(|| Event::RegionOpened {
         region: id,
         parent: None,
@@ -243,7 +243,7 @@ where
     };
     let body = task::spawn::<Fut, ErrOf<Fut>>(&region, spawn, |node| body(Cx::from_node(node)));
     // From here on the root region waits for its last child, and still admits the closing of abandoned regions.
-    region.lock().phase = Phase::Closing;
+    region.lock().contents().phase = Phase::Closing;
     Root { region, body }
 }
 

@@ -13,7 +13,7 @@ use crate::event::{Event, Name};
 use crate::fiber::Fiber;
 use crate::join::JoinHandle;
 use crate::region::{OpenRegion, RegionOptions};
-use crate::task::{self, SpawnInit, read_outcome};
+use crate::task::{self, SpawnInit};
 
 /// How a task is spawned.
 ///
@@ -170,7 +170,8 @@ impl<'s, E, C> Scope<'s, E, C> {
             line: Location::caller().line(),
         };
         let node = task::spawn::<Fut, E>(self.cx.node(), init, |node| task(Cx::from_node(node)));
-        JoinHandle::new(node, read_outcome::<Fut>)
+        // SAFETY: the task's future is `Fut`, and the types are its.
+        unsafe { JoinHandle::new(node) }
     }
 
     /// Spawns a task that stays on this worker, so that it need not be `Send`.
@@ -197,7 +198,8 @@ impl<'s, E, C> Scope<'s, E, C> {
             line: Location::caller().line(),
         };
         let node = task::spawn::<Fut, E>(self.cx.node(), init, |node| task(Cx::from_node(node)));
-        JoinHandle::new(node, read_outcome::<Fut>)
+        // SAFETY: the task's future is `Fut`, and the types are its.
+        unsafe { JoinHandle::new(node) }
     }
 
     /// Makes a child that may borrow from the body and is polled within it.
@@ -231,8 +233,8 @@ impl<'s, E, C> Scope<'s, E, C> {
         self.cx
             .node()
             .lock()
-            .extra
-            .get_or_insert_default()
+            .more
+            .extra_or_new()
             .finalizers
             .push(boxed);
         let node = self.cx.node();
@@ -244,7 +246,7 @@ impl<'s, E, C> Scope<'s, E, C> {
     /// Cancels the region: its body and everything in it.
     pub fn cancel(&self, kind: CancelKind) {
         let node = self.cx.node();
-        cancel::request(node, cancel::reason_now(node, kind));
+        cancel::request_now(node, kind);
     }
 }
 

@@ -1,212 +1,48 @@
-//! Tasks: one allocation each for context, state and future, later the outcome.
-//!
-//! # States
-//! A task's body is its future, then its outcome, then nothing.
-//! Only the owner of the `RUNNING` flag touches the future; after `COMPLETE`, only the owner of `TAKEN` touches the outcome.
-//!
-//! # Safety
-//! The private functions of the vtable take a header and the word of their caller that it is the header of a live allocation of the type that the table was made for, and that the caller owns the body at this moment: by `RUNNING` before completion, by `TAKEN` after it, by the last reference in `dealloc`.
+//! Tasks: how they are spawned, polled and ended.
 
-use std::cell::UnsafeCell;
 use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use asupersync_core::{
     Budget, CancelKind, CancelReason, CancelStage, ChildEnd, Decision, ErrOf, FailFast,
-    IntoOutcome, OkOf, Outcome, PanicPayload, Policy, Severity,
+    IntoOutcome, Outcome, PanicPayload, Policy, Severity,
 };
 
 use crate::cancel::{self, Asked};
+use crate::cell::{Cell, CellVtable, start};
 use crate::current;
 use crate::event::{Event, Name};
 use crate::extra::Failed;
 use crate::host::{Lane, Report, WorkerId};
 use crate::mutation::{Mutation, is_on, is_on_by_turns};
-use crate::node::{Header, Inner, Kind, NodeInit, NodeRef, Phase};
+use crate::node::{Header, Kind, Locked, NodeInit, NodeRef, Phase};
 use crate::obligation;
 use crate::state::{Claim, Queue, State};
-use crate::waker;
+use crate::waker::{self, Waiter, Who};
 
 /// What the kernel does with a node without knowing its future.
 pub(crate) struct Vtable {
     /// Polls the future; when ready, drops it and stores the outcome.
-    poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Poll<Severity>,
+    pub(crate) poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Poll<Severity>,
     /// Drops the future and stores an outcome in its place.
-    stop: unsafe fn(NonNull<Header>, CancelReason) -> Severity,
+    pub(crate) stop: unsafe fn(NonNull<Header>, CancelReason) -> Severity,
     /// Replaces the outcome by a panic.
-    fail: unsafe fn(NonNull<Header>, PanicPayload),
+    pub(crate) fail: unsafe fn(NonNull<Header>, PanicPayload),
     /// Whether the stored outcome is a cancellation by the task's own budget.
-    own_budget: unsafe fn(NonNull<Header>) -> bool,
+    pub(crate) own_budget: unsafe fn(NonNull<Header>) -> bool,
     /// Moves an outcome out; an error goes into the `Option<E>` behind the pointer, and is told without its value.
     ///
     /// An heir knows nothing of the error type of its region, and has no error: it writes nothing.
-    deliver: unsafe fn(NonNull<Header>, *mut ()) -> Outcome<(), ()>,
+    pub(crate) deliver: unsafe fn(NonNull<Header>, *mut ()) -> Outcome<(), ()>,
+    /// Moves the outcome to the place behind the pointer, which has the type of the future's outcomes and is not initialised.
+    pub(crate) read: unsafe fn(NonNull<Header>, *mut ()),
     /// Drops the outcome; gives back its panic, if it is one.
-    discard: unsafe fn(NonNull<Header>) -> Option<PanicPayload>,
+    pub(crate) discard: unsafe fn(NonNull<Header>) -> Option<PanicPayload>,
     /// Frees the allocation and gives back the parent.
     pub(crate) dealloc: unsafe fn(NonNull<Header>) -> Option<NodeRef>,
-}
-
-/// A task's allocation.
-#[repr(C)]
-struct Cell<Fut: Future<Output: IntoOutcome>> {
-    header: Header,
-    body: UnsafeCell<Body<Fut>>,
-}
-
-enum Body<Fut: Future<Output: IntoOutcome>> {
-    Future(Fut),
-    Outcome(Outcome<OkOf<Fut>, ErrOf<Fut>>),
-    Empty,
-}
-
-struct CellVtable<Fut, E>(PhantomData<(Fut, E)>);
-
-impl<Fut, E> CellVtable<Fut, E>
-where
-    Fut: Future<Output: IntoOutcome>,
-    ErrOf<Fut>: Into<E>,
-{
-    const VTABLE: &'static Vtable = &Vtable {
-        poll: poll::<Fut>,
-        stop: stop::<Fut>,
-        fail: fail::<Fut>,
-        own_budget: own_budget::<Fut>,
-        deliver: deliver::<Fut, E>,
-        discard: discard::<Fut>,
-        dealloc: dealloc::<Fut>,
-    };
-}
-
-/// The body behind a header.
-///
-/// # Safety
-/// `node` is the header of a live `Cell<Fut>`, and the caller owns the body at this moment.
-unsafe fn body<'a, Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> &'a mut Body<Fut> {
-    // SAFETY: `Cell` is `repr(C)` with the header first.
-    let cell = unsafe { node.cast::<Cell<Fut>>().as_ref() };
-    // SAFETY: ownership of the body, by the caller's promise.
-    unsafe { &mut *cell.body.get() }
-}
-
-unsafe fn poll<Fut: Future<Output: IntoOutcome>>(
-    node: NonNull<Header>,
-    task: &mut Context<'_>,
-) -> Poll<Severity> {
-    // SAFETY: the caller owns `RUNNING`.
-    let body = unsafe { body::<Fut>(node) };
-    let future = match body {
-        Body::Future(future) => future,
-        // Making the future panicked; the outcome stands already.
-        Body::Outcome(outcome) => return Poll::Ready(outcome.severity()),
-        Body::Empty => unreachable!("a task that is not complete has a body"),
-    };
-    // SAFETY: the future stays in its allocation until it is dropped there.
-    let future = unsafe { Pin::new_unchecked(future) };
-    let polled = catch_unwind(AssertUnwindSafe(|| {
-        future.poll(task).map(IntoOutcome::into_outcome)
-    }));
-    let outcome = match polled {
-        Ok(Poll::Pending) => return Poll::Pending,
-        Ok(Poll::Ready(outcome)) => outcome,
-        Err(payload) => Outcome::Panicked(PanicPayload::new(payload)),
-    };
-    Poll::Ready(store(body, outcome))
-}
-
-unsafe fn stop<Fut: Future<Output: IntoOutcome>>(
-    node: NonNull<Header>,
-    reason: CancelReason,
-) -> Severity {
-    // SAFETY: the caller owns `RUNNING`.
-    store(unsafe { body::<Fut>(node) }, Outcome::Cancelled(reason))
-}
-
-/// Drops the future and puts `outcome` in its place; a panic in the drop is worse than any outcome.
-fn store<Fut: Future<Output: IntoOutcome>>(
-    body: &mut Body<Fut>,
-    outcome: Outcome<OkOf<Fut>, ErrOf<Fut>>,
-) -> Severity {
-    let dropped = drop_in_place(body);
-    let outcome = match dropped {
-        Ok(()) => outcome,
-        Err(payload) => Outcome::Panicked(PanicPayload::new(payload)),
-    };
-    let severity = outcome.severity();
-    *body = Body::Outcome(outcome);
-    severity
-}
-
-/// Drops what the body holds, and leaves it empty also if the drop panics.
-fn drop_in_place<Fut: Future<Output: IntoOutcome>>(
-    body: &mut Body<Fut>,
-) -> std::thread::Result<()> {
-    let place = std::ptr::from_mut(body);
-    // SAFETY: the body is initialised; it is overwritten without being read again, also on a panic.
-    let dropped = catch_unwind(AssertUnwindSafe(|| unsafe { place.drop_in_place() }));
-    // SAFETY: the old value is gone; writing does not drop it again.
-    unsafe { place.write(Body::Empty) };
-    dropped
-}
-
-unsafe fn fail<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>, payload: PanicPayload) {
-    // SAFETY: the caller owns the outcome.
-    let body = unsafe { body::<Fut>(node) };
-    let _ = drop_in_place(body);
-    *body = Body::Outcome(Outcome::Panicked(payload));
-}
-
-unsafe fn own_budget<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> bool {
-    // SAFETY: the caller owns the outcome.
-    let body = unsafe { body::<Fut>(node) };
-    // SAFETY: whoever owns the outcome keeps the node alive.
-    let header = unsafe { node.as_ref() };
-    let Body::Outcome(Outcome::Cancelled(reason)) = body else {
-        return false;
-    };
-    let kinds = [
-        CancelKind::Deadline,
-        CancelKind::PollQuota,
-        CancelKind::CostBudget,
-    ];
-    kinds.contains(&reason.kind()) && reason.origin() == header.origin()
-}
-
-unsafe fn deliver<Fut, E>(node: NonNull<Header>, error: *mut ()) -> Outcome<(), ()>
-where
-    Fut: Future<Output: IntoOutcome>,
-    ErrOf<Fut>: Into<E>,
-{
-    // SAFETY: the caller owns the outcome.
-    let taken = std::mem::replace(unsafe { body::<Fut>(node) }, Body::Empty);
-    let Body::Outcome(outcome) = taken else {
-        return Outcome::Ok(());
-    };
-    outcome.map(drop).map_err(|own| {
-        // SAFETY: the place is the region's, and `E` its error type: tasks are spawned with it, and heirs have no error.
-        unsafe { *error.cast::<Option<E>>() = Some(own.into()) };
-    })
-}
-
-unsafe fn discard<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Option<PanicPayload> {
-    // SAFETY: the caller owns the outcome.
-    let body = unsafe { body::<Fut>(node) };
-    if let Body::Outcome(Outcome::Panicked(payload)) = body {
-        return Some(payload.clone());
-    }
-    drop_in_place(body).err().map(PanicPayload::new)
-}
-
-unsafe fn dealloc<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Option<NodeRef> {
-    // SAFETY: the last reference is gone, so the allocation is the caller's.
-    let mut cell = unsafe { Box::from_raw(node.cast::<Cell<Fut>>().as_ptr()) };
-    let parent = cell.header.take_parent();
-    let _ = drop_in_place(cell.body.get_mut());
-    parent
 }
 
 /// The table of nodes that are not tasks; `N` is their allocation.
@@ -219,11 +55,14 @@ impl<N> InlineVtable<N> {
         fail: |_, _| unreachable!("an inline node stores no outcome"),
         own_budget: |_| false,
         deliver: |_, _| Outcome::Ok(()),
+        read: |_, _| unreachable!("an inline node stores no outcome"),
         discard: |_| None,
         dealloc: dealloc_inline::<N>,
     };
 }
 
+/// # Safety
+/// `node` is the header at the beginning of a box of `N`, and its last reference is gone.
 unsafe fn dealloc_inline<N>(node: NonNull<Header>) -> Option<NodeRef> {
     let mut node = node;
     // SAFETY: the last reference is gone.
@@ -263,28 +102,27 @@ where
         budget.deadline = init.budget.and_then(|own| own.deadline).or(budget.deadline);
     }
     let own_deadline = budget.deadline.is_some() && budget.deadline != tail.budget.deadline;
-    let cell = Box::new(Cell::<Fut> {
-        header: Header::new(NodeInit {
-            // One reference for the scheduler, one for the caller.
-            state: State::new_scheduled(2, Queue::Plain),
-            vtable: CellVtable::<Fut, E>::VTABLE,
-            parent: Some(region.clone()),
-            kind: Kind::Task,
-            budget,
-            home: init.home,
-            shield: 0,
-        }),
-        body: UnsafeCell::new(Body::Empty),
-    });
+    let cell = Box::new(Cell::<Fut>::new(Header::new(NodeInit {
+        // One reference for the scheduler, one for the caller.
+        state: State::new_scheduled(2, Queue::Plain),
+        vtable: CellVtable::<Fut, E>::VTABLE,
+        parent: Some(region.clone()),
+        kind: Kind::Task,
+        poll_quota: budget.poll_quota,
+        home: init.home,
+    })));
     let raw = NonNull::from(Box::leak(cell)).cast::<Header>();
     // SAFETY: one of the two references that the state was made with.
     let node = unsafe { NodeRef::from_owned(raw) };
     let name = init.name.clone();
     if init.budget.is_some() || init.name.is_some() {
         let mut inner = node.lock();
-        let extra = inner.extra.get_or_insert_default();
+        let extra = inner.more.extra_or_new();
         extra.budget = init.budget.map(|_| budget);
         extra.name = init.name;
+    }
+    if init.budget.is_some() {
+        node.marks.set_budgeted();
     }
     start(&node, make);
     let born_cancelled = match admit(region, &node, init.cleanup) {
@@ -305,7 +143,7 @@ where
         cancel::arm_deadline(&node);
     }
     if let Some(asked) = born_cancelled {
-        cancel::request_inherited(&node, asked);
+        cancel::request_inherited(&node, &asked);
     }
     waker::enqueue(&node, Queue::Plain, Lane::Ready);
     node
@@ -326,18 +164,6 @@ fn record_spawn(node: &NodeRef, (site, line): (&'static str, u32), name: Option<
     }
 }
 
-/// Writes the future into its place; a panic while making it is the task's.
-fn start<Fut: Future<Output: IntoOutcome>>(node: &NodeRef, make: impl FnOnce(NodeRef) -> Fut) {
-    let context = node.clone();
-    let made = catch_unwind(AssertUnwindSafe(|| make(context)));
-    // SAFETY: the task is not linked and not queued, so the body is the caller's.
-    let body = unsafe { body::<Fut>(node.as_non_null()) };
-    *body = match made {
-        Ok(future) => Body::Future(future),
-        Err(payload) => Body::Outcome(Outcome::Panicked(PanicPayload::new(payload))),
-    };
-}
-
 enum Admission {
     Admitted { asked: Option<Asked> },
     Refused,
@@ -346,7 +172,8 @@ enum Admission {
 /// Links a task into its region, if the region still admits work.
 fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool) -> Admission {
     let mut inner = region.lock();
-    let admitted = match inner.phase {
+    let contents = inner.contents();
+    let admitted = match contents.phase {
         Phase::Open | Phase::Finalizing => true,
         Phase::Closing | Phase::Draining => cleanup,
         Phase::Closed => false,
@@ -354,10 +181,10 @@ fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool) -> Admission {
     if !admitted {
         return Admission::Refused;
     }
-    node.set_index(inner.next_index);
-    inner.next_index += 1;
-    inner.live += 1;
-    NodeRef::link(&mut inner, node);
+    node.set_index(contents.next_index);
+    contents.next_index += 1;
+    contents.live += 1;
+    inner.link(node);
     let asked = if cleanup {
         None
     } else {
@@ -392,18 +219,24 @@ fn release_scheduler(node: &NodeRef) {
 /// Dropping it instead ends the task: its future is dropped and its outcome is a cancellation.
 #[must_use = "a task that is not run is dropped"]
 pub struct Runnable {
-    node: NonNull<Header>,
-    queue: Queue,
+    /// The node's pointer, with the lowest bit set for a cancel lane: queues are as long as there are tasks.
+    word: NonNull<Header>,
 }
+
+const CANCEL_LANE: usize = 1;
+const _: () = assert!(align_of::<Header>() > CANCEL_LANE);
 
 // SAFETY: an entry stands for the scheduler's reference; see `NodeRef`.
 unsafe impl Send for Runnable {}
 
 impl Runnable {
     pub(crate) fn new(node: &NodeRef, queue: Queue) -> Self {
+        let lane = match queue {
+            Queue::Plain => 0,
+            Queue::Cancel => CANCEL_LANE,
+        };
         Self {
-            node: node.as_non_null(),
-            queue,
+            word: node.as_non_null().map_addr(|word| word | lane),
         }
     }
 
@@ -421,21 +254,31 @@ impl Runnable {
 
     /// Polls the task once, if it still wants to be polled.
     pub fn run(self) {
-        let (node, queue) = (self.node_ref(), self.queue);
+        let (node, queue) = (self.node_ref(), self.queue());
         std::mem::forget(self);
         run(&node, queue);
     }
 
-    pub(crate) fn node_ref(&self) -> std::mem::ManuallyDrop<NodeRef> {
+    pub(crate) fn node_ref(&self) -> ManuallyDrop<NodeRef> {
+        let node = self.word.as_ptr().map_addr(|word| word & !CANCEL_LANE);
+        let node = NonNull::new(node).expect("a node's pointer is not null");
         // SAFETY: the entry keeps the scheduler's reference alive; `ManuallyDrop` leaves the count.
-        std::mem::ManuallyDrop::new(unsafe { NodeRef::from_owned(self.node) })
+        ManuallyDrop::new(unsafe { NodeRef::from_owned(node) })
+    }
+
+    fn queue(&self) -> Queue {
+        if self.word.addr().get() & CANCEL_LANE == 0 {
+            Queue::Plain
+        } else {
+            Queue::Cancel
+        }
     }
 }
 
 impl Drop for Runnable {
     fn drop(&mut self) {
         let node = self.node_ref();
-        match node.state.claim(self.queue) {
+        match node.state.claim(self.queue()) {
             Claim::Run => {
                 let now = node.host().now();
                 let reason = CancelReason::new(CancelKind::Shutdown, node.origin(), now)
@@ -488,9 +331,7 @@ fn run(node: &NodeRef, queue: Queue) {
         Claim::Stale => return,
         Claim::StaleLast => return release_scheduler(node),
     }
-    if node.urgent.load(Ordering::Relaxed) {
-        node.urgent.store(false, Ordering::Release);
-    }
+    node.marks.clear_urgent();
     node.record(|| Event::TaskPolled {
         task: node.task_id(),
     });
@@ -554,7 +395,9 @@ fn finish(node: &NodeRef, severity: Severity) {
         });
     }
     let counts = counts_as_failure(node, severity);
-    node.failed.store(counts, Ordering::Relaxed);
+    if counts {
+        node.marks.set_failed();
+    }
     let completed = node.state.complete();
     let region = node.parent().expect("a task has a region");
     leave(region, node, severity, counts);
@@ -563,8 +406,8 @@ fn finish(node: &NodeRef, severity: Severity) {
     }
     if completed.has_waiter && !is_on(Mutation::JoinerIsNotWoken) {
         let waiter = node.lock().waiter.take();
-        if let Some(waiter) = waiter {
-            waker::wake_contained(waiter);
+        if let Some(Who::Waker(waker)) = waiter.map(Waiter::who) {
+            waker::wake_contained(waker);
         }
     }
     release_scheduler(node);
@@ -572,7 +415,7 @@ fn finish(node: &NodeRef, severity: Severity) {
 
 /// Drops an outcome that neither a handle nor the region will take, on the thread that may drop it.
 pub(crate) fn discard_unwanted(node: &NodeRef) {
-    if !node.failed.load(Ordering::Relaxed) && node.state.take() {
+    if !node.marks.is_failed() && node.state.take() {
         // SAFETY: `take` made the outcome the caller's, and the task is complete.
         unsafe { (node.vtable.discard)(node.as_non_null()) };
     }
@@ -598,8 +441,8 @@ fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
     }
     let (suppressed, waiter) = {
         let mut inner = region.lock();
-        NodeRef::unlink(&mut inner, node);
-        inner.child_cancelled |= severity == Severity::Cancelled;
+        inner.unlink(node);
+        inner.contents().child_cancelled |= severity == Severity::Cancelled;
         let suppressed = if failed && !is_on(Mutation::ErrorIsLost) {
             keep_failure(&mut inner, node, severity)
         } else {
@@ -648,20 +491,18 @@ pub(crate) fn release_live(region: &NodeRef) {
 }
 
 /// Counts one less; gives the waker of a region that waits for the last.
-fn one_less(inner: &mut Inner) -> Option<std::task::Waker> {
-    inner.live -= 1;
-    if inner.live == 0 && inner.phase > Phase::Open {
-        inner.waiter.clone()
-    } else {
-        None
-    }
+fn one_less(inner: &mut Locked<'_>) -> Option<std::task::Waker> {
+    let contents = inner.contents();
+    contents.live -= 1;
+    let is_last = contents.live == 0 && contents.phase > Phase::Open;
+    contents.waiter.as_ref().filter(|_| is_last).cloned()
 }
 
 /// Keeps a failed child until the region closes or its handle takes the outcome.
 ///
 /// Of those that nobody can join only the worst is kept, so that a region with endless failures stays small; the one that must go is given back.
-fn keep_failure(inner: &mut Inner, node: &NodeRef, severity: Severity) -> Option<Failed> {
-    let failed = &mut inner.extra.get_or_insert_default().failed;
+fn keep_failure(inner: &mut Locked<'_>, node: &NodeRef, severity: Severity) -> Option<Failed> {
+    let failed = &mut inner.more.extra_or_new().failed;
     let newcomer = Failed {
         node: node.clone(),
         severity,
@@ -721,24 +562,10 @@ pub(crate) unsafe fn deliver_end<E>(node: &NodeRef) -> Option<Outcome<(), E>> {
 ///
 /// # Safety
 /// The task is complete, its future's outcome is an `Outcome<T, E>`, and its outcome was not taken.
-pub(crate) unsafe fn take_outcome<T, E>(node: &NodeRef, read: ReadOutcome<T, E>) -> Outcome<T, E> {
+pub(crate) unsafe fn take_outcome<T, E>(node: &NodeRef) -> Outcome<T, E> {
+    let mut outcome = MaybeUninit::<Outcome<T, E>>::uninit();
     // SAFETY: by the caller's promise.
-    unsafe { read(node.as_non_null()) }
-}
-
-/// Reads an outcome out of a task whose future's type only the spawner knew.
-pub(crate) type ReadOutcome<T, E> = unsafe fn(NonNull<Header>) -> Outcome<T, E>;
-
-/// The [`ReadOutcome`] of tasks with future `Fut`.
-///
-/// # Safety
-/// `node` is a complete task with future `Fut`, and the caller owns its outcome.
-pub(crate) unsafe fn read_outcome<Fut: Future<Output: IntoOutcome>>(
-    node: NonNull<Header>,
-) -> Outcome<OkOf<Fut>, ErrOf<Fut>> {
-    // SAFETY: by the caller's promise.
-    match std::mem::replace(unsafe { body::<Fut>(node) }, Body::Empty) {
-        Body::Outcome(outcome) => outcome,
-        Body::Future(_) | Body::Empty => unreachable!("a complete task has an outcome until taken"),
-    }
+    unsafe { (node.vtable.read)(node.as_non_null(), outcome.as_mut_ptr().cast()) };
+    // SAFETY: `read` has written it.
+    unsafe { outcome.assume_init() }
 }

@@ -6,7 +6,6 @@
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use asupersync_core::{PanicPayload, Time};
@@ -41,7 +40,7 @@ pub(crate) fn schedule(node: &NodeRef) {
 
 /// The kind of queue that a task belongs into now.
 pub(crate) fn queue_of(node: &NodeRef) -> Queue {
-    if node.stage().is_some() || node.urgent.load(Ordering::Acquire) {
+    if node.stage().is_some() || node.marks.is_urgent() {
         Queue::Cancel
     } else {
         Queue::Plain
@@ -52,11 +51,14 @@ pub(crate) fn queue_of(node: &NodeRef) -> Queue {
 pub(crate) fn enqueue(node: &NodeRef, queue: Queue, plain: Lane) {
     let lane = match queue {
         Queue::Cancel => Lane::Cancel,
-        Queue::Plain if node.deadline() != Time::MAX => Lane::Timed {
-            deadline: node.deadline(),
-            priority: node.priority(),
-        },
-        Queue::Plain => plain,
+        Queue::Plain => {
+            let budget = node.budget();
+            let deadline = budget.deadline.filter(|deadline| *deadline != Time::MAX);
+            deadline.map_or(plain, |deadline| Lane::Timed {
+                deadline,
+                priority: budget.priority,
+            })
+        }
     };
     node.host()
         .schedule(Runnable::new(node, queue), lane, node.home());
@@ -89,6 +91,139 @@ pub(crate) fn with_task_waker<R>(node: &NodeRef, f: impl FnOnce(&Waker) -> R) ->
 pub(crate) fn alarm(node: &NodeRef) -> Waker {
     // SAFETY: as in `with_task_waker`; the reference counted here is the waker's.
     unsafe { Waker::from_raw(RawWaker::new(raw(node.clone()), &ALARM)) }
+}
+
+/// Whoever waits, in one word: a task, or somebody else under a number or in a box.
+///
+/// For lines with many entries: nearly always a task waits, polled with its own waker, and then half of a [`Waker`] says what the other half would.
+/// # Invariants
+/// - The two lowest bits are clear for a node's pointer, which has a counted reference; otherwise they say whether a box's pointer or a number is above them.
+/// # Examples
+/// ```
+/// use asupersync_kernel::{Waiter, Who};
+/// use std::task::Waker;
+/// // This one is no task's, so the line keeps it elsewhere, as its fourth.
+/// assert!(Waiter::task(Waker::noop().clone()).is_err());
+/// assert!(matches!(Waiter::number(4).who(), Who::Number(4)));
+/// ```
+#[derive(Debug)]
+pub struct Waiter(NonNull<()>);
+
+/// What a [`Waiter`] stands for.
+#[derive(Debug)]
+pub enum Who {
+    /// A task, or somebody in a box.
+    Waker(Waker),
+    /// Somebody whose waker the line keeps under this number.
+    Number(u32),
+}
+
+// SAFETY: it owns what a waker owns, and a waker may be sent.
+unsafe impl Send for Waiter {}
+// SAFETY: a shared one is only compared.
+unsafe impl Sync for Waiter {}
+
+impl Waiter {
+    /// A task that is polled with its own waker.
+    ///
+    /// # Errors
+    /// The waker, if it is not a task's own.
+    pub fn task(waker: Waker) -> Result<Self, Waker> {
+        if !is_task(&waker) {
+            return Err(waker);
+        }
+        let waker = ManuallyDrop::new(waker);
+        let node = NonNull::new(waker.data().cast_mut());
+        Ok(Self(node.expect("a waker's node is not null")))
+    }
+
+    /// Somebody else, whose waker is kept elsewhere.
+    ///
+    /// # Panics
+    /// If the number does not fit beside two bits, which it does while there are as many wakers.
+    #[must_use]
+    pub fn number(number: u32) -> Self {
+        let word = (number as usize).checked_mul(TAG + 1);
+        let word = word.expect("fewer wakers than this fit in memory") | NUMBER;
+        let word = std::ptr::without_provenance_mut(word);
+        Self(NonNull::new(word).expect("a tagged word is not zero"))
+    }
+
+    /// Anybody; allocates unless it is a task's own waker.
+    pub(crate) fn any(waker: Waker) -> Self {
+        Self::task(waker).unwrap_or_else(|waker| {
+            let boxed = NonNull::from(Box::leak(Box::new(waker))).cast();
+            Self(boxed.map_addr(|word| word | BOXED))
+        })
+    }
+
+    /// Whether it is the task or the one in the box that `waker` wakes; false for a number.
+    #[must_use]
+    pub fn will_wake(&self, waker: &Waker) -> bool {
+        match self.tag() {
+            // SAFETY: the box is this word's, and borrowed with it.
+            BOXED => unsafe { self.boxed().as_ref() }.will_wake(waker),
+            NUMBER => false,
+            _ => is_task(waker) && std::ptr::eq(waker.data(), self.0.as_ptr()),
+        }
+    }
+
+    /// The number under which the waker is kept elsewhere, if it is.
+    #[must_use]
+    pub fn as_number(&self) -> Option<u32> {
+        let number = self.0.addr().get() >> TAG_BITS;
+        // It was made from as many bits.
+        #[expect(clippy::cast_possible_truncation, reason = "a number is 32 bits wide")]
+        (self.tag() == NUMBER).then_some(number as u32)
+    }
+
+    /// Whom to wake.
+    #[must_use]
+    pub fn who(self) -> Who {
+        let this = ManuallyDrop::new(self);
+        if let Some(number) = this.as_number() {
+            return Who::Number(number);
+        }
+        Who::Waker(match this.tag() {
+            // SAFETY: the box was this word's, which is forgotten.
+            BOXED => *unsafe { Box::from_raw(this.boxed().as_ptr()) },
+            // SAFETY: a word that is not tagged is a node's pointer, whose reference the waker takes over.
+            _ => task_waker(unsafe { NodeRef::from_owned(this.0.cast()) }),
+        })
+    }
+
+    fn tag(&self) -> usize {
+        self.0.addr().get() & TAG
+    }
+
+    fn boxed(&self) -> NonNull<Waker> {
+        let pointer = self.0.as_ptr().map_addr(|word| word & !TAG).cast();
+        NonNull::new(pointer).expect("a box's pointer is not null")
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        drop(Self(self.0).who());
+    }
+}
+
+const TAG_BITS: u32 = 2;
+const TAG: usize = (1 << TAG_BITS) - 1;
+/// Set in the word for a box.
+const BOXED: usize = 0b01;
+/// Set in the word for a number.
+const NUMBER: usize = 0b10;
+const _: () = assert!(align_of::<Header>() > TAG && align_of::<Waker>() > TAG);
+
+/// A waker that takes the reference over.
+fn task_waker(node: NodeRef) -> Waker {
+    // SAFETY: the table's functions agree on what the pointer is: one counted reference.
+    unsafe { Waker::from_raw(RawWaker::new(raw(node), &TASK)) }
+}
+
+fn is_task(waker: &Waker) -> bool {
+    std::ptr::eq(waker.vtable(), &TASK)
 }
 
 static TASK: RawWakerVTable = RawWakerVTable::new(clone_task, wake_task, wake_task_by_ref, release);

@@ -91,8 +91,8 @@ impl LabNode {
         let disks: &LabDisks = cx.port().expect("a lab has disks");
         let ip = ip.into();
         let add = |host: Arc<LabHost>| {
-            let clock_resource = host.next_number();
-            let id = host.with_nodes(|book, _| book.add(ip, clock_resource))?;
+            let clock_number = host.next_number();
+            let id = host.with_nodes(|book, _| book.add(ip, clock_number))?;
             host.skew_clock(id);
             Some(id)
         };
@@ -256,11 +256,11 @@ struct Node {
     waiting: Vec<Waker>,
     paused_until: Time,
     clock: Clock,
-    clock_resource: u64,
+    clock_number: u64,
 }
 
 impl NodeBook {
-    fn add(&mut self, ip: IpAddr, clock_resource: u64) -> Option<NodeId> {
+    fn add(&mut self, ip: IpAddr, clock_number: u64) -> Option<NodeId> {
         let is_free = !ip.is_unspecified() && !ip.is_loopback() && !self.is_node(ip);
         let number = u32::try_from(self.0.len() + 1).ok().filter(|_| is_free)?;
         self.0.push(Node {
@@ -270,7 +270,7 @@ impl NodeBook {
             waiting: Vec::new(),
             paused_until: Time::ZERO,
             clock: Clock::TRUE,
-            clock_resource,
+            clock_number,
         });
         Some(NodeId(number))
     }
@@ -503,6 +503,8 @@ fn port<P: 'static>(host: &LabHost) -> Option<&P> {
 
 /// What the trace calls a crash.
 const CRASH: &str = "node.crash";
+/// What the trace says when a clock is set.
+const CLOCK_STEP: &str = "node.clock_step";
 /// What the trace says when something is started on a node that is down.
 const IS_DOWN: &str = "node.is_down";
 /// What is said to whatever goes on after it.

@@ -3,8 +3,11 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use asupersync_combinator::{join, race};
@@ -22,30 +25,32 @@ static EVERYWHERE: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static HERE: Cell<u64> = const { Cell::new(0) };
+    static BYTES_HERE: Cell<usize> = const { Cell::new(0) };
 }
 
-fn note() {
+fn note(bytes: usize) {
     EVERYWHERE.fetch_add(1, Ordering::Relaxed);
     // A thread that is past its locals counts elsewhere only.
     let _ = HERE.try_with(|count| count.set(count.get() + 1));
+    let _ = BYTES_HERE.try_with(|sum| sum.set(sum.get() + bytes));
 }
 
 // SAFETY: every call is forwarded unchanged to the system's allocator, which keeps the contract; counting does not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
+        note(layout.size());
         // SAFETY: the caller keeps the contract of `alloc`, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note();
+        note(layout.size());
         // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is the same.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        note();
+        note(bytes);
         // SAFETY: `pointer` came from the system's allocator through us, with this layout.
         unsafe { System.realloc(pointer, layout, bytes) }
     }
@@ -157,6 +162,41 @@ fn a_spawned_task_is_one_allocation() {
     });
 }
 
+/// What a task adds to its future is 88 bytes: eleven words.
+#[test]
+fn a_spawned_task_is_as_large_as_its_future_and_eleven_words() {
+    fn future_of<F: FnOnce(Cx) -> Fut, Fut: Future>(_: &F) -> usize {
+        size_of::<Fut>()
+    }
+    run(1, async |cx| {
+        cx.region(async |scope| {
+            let notify = Arc::new(Notify::new());
+            for round in 0..3 {
+                let notify = Arc::clone(&notify);
+                let task = async move |cx: Cx| {
+                    notify.notified(&cx).await?;
+                    End::Ok(())
+                };
+                let future = future_of(&task);
+                let before = (here(), BYTES_HERE.get());
+                let task = scope.spawn(task);
+                let spent = (here() - before.0, BYTES_HERE.get() - before.1);
+                // The first finds its queue without room.
+                if round > 0 {
+                    assert_eq!(spent, (1, future + 88));
+                }
+                scope.cx().yield_now().await?;
+                task.cancel();
+                assert!(task.join(scope.cx()).await.is_cancelled());
+            }
+            End::Ok(())
+        })
+        .await
+        .into_result()?;
+        Ok(())
+    });
+}
+
 /// What the flight recorder keeps of tasks, regions and obligations costs no memory but its own.
 #[test]
 fn flight_recording_allocates_nothing() {
@@ -228,6 +268,14 @@ fn yields_sleeps_and_checkpoints_allocate_nothing() {
     free_of_allocations("sleeps", async |cx| {
         for _ in 0..300 {
             cx.sleep(Duration::from_micros(20)).await?;
+        }
+        Ok(())
+    });
+    free_of_allocations("timers that are given up", async |cx| {
+        for _ in 0..300 {
+            let mut sleep = pin!(cx.sleep(Duration::from_secs(60)));
+            let waits = poll_fn(|task| Poll::Ready(sleep.as_mut().poll(task).is_pending()));
+            assert!(waits.await, "a minute has not passed");
         }
         Ok(())
     });

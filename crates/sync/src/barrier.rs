@@ -297,7 +297,7 @@ impl Arrival {
             drop(line);
             return Stage::Over(false);
         }
-        self.place.enter(&mut line, waker, 1);
+        self.place.enter(&mut line, waker, ());
         Stage::Waiting
     }
 

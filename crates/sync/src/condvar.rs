@@ -259,7 +259,7 @@ impl<'c, G> Future for Parked<'c, G> {
         }
         if let Some(guard) = this.guard.take() {
             let waker = task.waker().clone();
-            this.place.enter(&mut lock(&this.condvar.line), waker, 1);
+            this.place.enter(&mut lock(&this.condvar.line), waker, ());
             this.condvar.resource.trace("condvar.wait");
             // Given up once it is in line, and without the line's lock: that wakes the next owner.
             drop(guard);

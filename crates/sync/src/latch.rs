@@ -143,7 +143,7 @@ impl Latch {
             drop(line);
             return Poll::Ready(());
         }
-        place.enter(&mut line, waker, 1);
+        place.enter(&mut line, waker, ());
         Poll::Pending
     }
 }

@@ -57,6 +57,7 @@ mod semaphore;
 // tidy(contents-page): `Client` and `Server` say little without their family
 pub mod session;
 mod single_flight;
+mod slab;
 mod spot;
 mod thread;
 mod waiters;

@@ -84,7 +84,7 @@ impl InLine {
                     if let Some(place) = self.place.take() {
                         let _granted = list.remove(place);
                     }
-                    self.place = Some(list.enqueue(fresh, 1));
+                    self.place = Some(list.enqueue(fresh, ()));
                     return Poll::Pending;
                 }
             }
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn whoever_found_what_it_waited_for_is_out_of_the_line() {
-        let list = Mutex::new(WaitList::new());
+        let list = Mutex::new(WaitList::<()>::new());
         for is_granted in [false, true] {
             let mut line = InLine::new();
             let mut poll = |found: bool| {

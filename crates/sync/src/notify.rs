@@ -197,47 +197,78 @@ impl fmt::Debug for Notify {
     }
 }
 
-/// One wait on a [`Notify`], without its context.
-#[derive(Debug)]
-struct Wait {
-    calls: u64,
-    stage: Stage,
-}
+/// One wait on a [`Notify`], without its context: its stage in one word, since each waiting task has one.
+///
+/// The lowest bits tell the stage, as [`Stage`] has them; the calls that an unpolled one knows of leave these bits free.
+struct Wait(u64);
 
 #[derive(Debug)]
 enum Stage {
-    Unpolled,
+    Unpolled { calls: u64 },
     Queued(Place),
     Done,
 }
 
+const QUEUED: u64 = 1;
+const DONE: u64 = 2;
+const STAGE_BITS: u32 = MASK.count_ones();
+
 impl Wait {
     const fn new(state: u64) -> Self {
-        Self {
-            calls: state & !MASK,
-            stage: Stage::Unpolled,
+        Self(state & !MASK)
+    }
+
+    const fn is_done(&self) -> bool {
+        self.0 & MASK == DONE
+    }
+
+    fn stage(&self) -> Stage {
+        match self.0 & MASK {
+            QUEUED => {
+                let index = u32::try_from(self.0 >> STAGE_BITS);
+                Stage::Queued(Place::from_index(
+                    index.expect("it was made from as many bits"),
+                ))
+            }
+            DONE => Stage::Done,
+            _ => Stage::Unpolled { calls: self.0 },
+        }
+    }
+
+    fn queue(&mut self, place: Place) {
+        self.0 = u64::from(place.into_index()) << STAGE_BITS | QUEUED;
+    }
+
+    /// The wait has ended; its place, if it has one, is the caller's to give up.
+    fn end(&mut self) -> Option<Place> {
+        let stage = self.stage();
+        self.0 = DONE;
+        match stage {
+            Stage::Queued(place) => Some(place),
+            Stage::Unpolled { .. } | Stage::Done => None,
         }
     }
 
     fn poll(&mut self, notify: &Notify, waker: &Waker) -> Poll<()> {
-        match &self.stage {
+        match self.stage() {
             Stage::Done => Poll::Ready(()),
-            Stage::Unpolled => self.enter(notify, waker),
-            Stage::Queued(_) => self.look(notify, waker),
+            Stage::Unpolled { calls } => self.enter(notify, calls, waker),
+            Stage::Queued(place) => self.look(notify, &place, waker),
         }
     }
 
-    fn enter(&mut self, notify: &Notify, waker: &Waker) -> Poll<()> {
-        if self.is_called(notify) || notify.take() {
-            self.stage = Stage::Done;
+    fn enter(&mut self, notify: &Notify, calls: u64, waker: &Waker) -> Poll<()> {
+        let is_called = notify.state.load(Ordering::SeqCst) & !MASK != calls;
+        if is_called || notify.take() {
+            self.end();
             return Poll::Ready(());
         }
         let waker = waker.clone();
         let mut waiters = lock(&notify.waiters);
         let mut state = notify.state.load(Ordering::SeqCst);
         loop {
-            if state & !MASK != self.calls || (state & MASK == NOTIFIED && notify.take()) {
-                self.stage = Stage::Done;
+            if state & !MASK != calls || (state & MASK == NOTIFIED && notify.take()) {
+                self.end();
                 drop(waiters);
                 return Poll::Ready(());
             }
@@ -257,16 +288,13 @@ impl Wait {
                 Err(seen) => state = seen,
             }
         }
-        self.stage = Stage::Queued(waiters.enqueue(waker, 1));
+        self.queue(waiters.enqueue(waker, ()));
         Poll::Pending
     }
 
-    fn look(&mut self, notify: &Notify, waker: &Waker) -> Poll<()> {
+    fn look(&mut self, notify: &Notify, place: &Place, waker: &Waker) -> Poll<()> {
         let mut spare = None;
         loop {
-            let Stage::Queued(place) = &self.stage else {
-                return Poll::Ready(());
-            };
             let mut waiters = lock(&notify.waiters);
             match waiters.stand(place, waker) {
                 Stand::Queued => return Poll::Pending,
@@ -283,7 +311,7 @@ impl Wait {
                     }
                 },
                 Stand::Granted(_) => {
-                    if let Stage::Queued(place) = std::mem::replace(&mut self.stage, Stage::Done) {
+                    if let Some(place) = self.end() {
                         waiters.remove(place);
                     }
                     return Poll::Ready(());
@@ -292,13 +320,9 @@ impl Wait {
         }
     }
 
-    fn is_called(&self, notify: &Notify) -> bool {
-        notify.state.load(Ordering::SeqCst) & !MASK != self.calls
-    }
-
     /// Leaves the line and passes on what was not used.
     fn leave(&mut self, notify: &Notify) {
-        let Stage::Queued(place) = std::mem::replace(&mut self.stage, Stage::Done) else {
+        let Some(place) = self.end() else {
             return;
         };
         notify.resource.trace("notify.leave");
@@ -345,7 +369,7 @@ impl Future for Notified<'_> {
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        if matches!(this.wait.stage, Stage::Done) {
+        if this.wait.is_done() {
             return Poll::Ready(Ok(()));
         }
         if let Poll::Ready(cancelled) = this.cancel.poll(task) {

@@ -249,7 +249,7 @@ impl<K: Ord, V: Clone, E: Clone> Call<'_, K, V, E> {
                 let old = match &self.part {
                     Part::InLine(place) => flight.waiting.replace_waker(place, fresh),
                     Part::Follows | Part::Leads | Part::Done => {
-                        self.part = Part::InLine(flight.waiting.enqueue(fresh, 1));
+                        self.part = Part::InLine(flight.waiting.enqueue(fresh, ()));
                         None
                     }
                 };

@@ -26,27 +26,27 @@ impl Spot {
     }
 
     /// Gets in line behind the others, under their lock.
-    pub(crate) fn enter(&mut self, line: &mut WaitList, waker: Waker, need: u32) {
+    pub(crate) fn enter<N: Copy>(&mut self, line: &mut WaitList<N>, waker: Waker, need: N) {
         self.place = Some(line.enqueue(waker, need));
     }
 
     /// Ready with what was granted, which also ends the place; for a waiter that is in line.
     ///
     /// `line_of` finds the line in what its lock guards.
-    pub(crate) fn look<L>(
+    pub(crate) fn look<L, N: Copy>(
         &mut self,
         guarded: &Mutex<L>,
-        line_of: impl Fn(&mut L) -> &mut WaitList,
+        line_of: impl Fn(&mut L) -> &mut WaitList<N>,
         waker: &Waker,
     ) -> Poll<Grant> {
         self.look_and(guarded, line_of, waker, |_| ())
     }
 
     /// Like [`look`](Self::look); what was granted has an effect under the same lock, once the place has ended.
-    pub(crate) fn look_and<L>(
+    pub(crate) fn look_and<L, N: Copy>(
         &mut self,
         guarded: &Mutex<L>,
-        line_of: impl Fn(&mut L) -> &mut WaitList,
+        line_of: impl Fn(&mut L) -> &mut WaitList<N>,
         waker: &Waker,
         granted: impl Fn(&mut L),
     ) -> Poll<Grant> {
@@ -88,7 +88,10 @@ impl Spot {
     }
 
     /// Leaves the line, under its lock: what was granted and not seen, and the waker to drop without the lock.
-    pub(crate) fn leave(&mut self, line: &mut WaitList) -> (Option<Grant>, Option<Waker>) {
+    pub(crate) fn leave<N: Copy>(
+        &mut self,
+        line: &mut WaitList<N>,
+    ) -> (Option<Grant>, Option<Waker>) {
         match self.place.take() {
             Some(place) => line.remove(place),
             None => (None, None),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use asupersync_core::Time;
 use asupersync_kernel::{Event, Subject};
 
-use super::{LabNode, NodeId, Place};
+use super::{CLOCK_STEP, LabNode, NodeId, Place};
 use crate::faults::{Faults, PARTS, part_of};
 use crate::host::LabHost;
 
@@ -125,7 +125,7 @@ impl LabNode {
         let resource = host.with_nodes(|book, _| {
             let node = book.get(self.id);
             change(&mut node.clock, now);
-            node.clock_resource
+            node.clock_number
         });
         host.injected(None, CLOCK_STEP);
         tell(&host, resource, "clock.set");
@@ -149,7 +149,7 @@ impl LabHost {
         let place = self.place();
         let found = self.with_nodes(|book, _| {
             let node = book.node(place.node)?;
-            Some((node.clock, node.clock_resource))
+            Some((node.clock, node.clock_number))
         });
         let Some((clock, resource)) = found else {
             return Clock::TRUE.read(start, now);
@@ -192,8 +192,6 @@ fn part_of_step(max: Duration, way: u32) -> i128 {
 
 /// How many ways there are to be wrong.
 const WAYS: u32 = 2 * PARTS;
-/// What the trace says when a clock is set.
-const CLOCK_STEP: &str = "node.clock_step";
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ pub(super) const OWNED: u64 = 1;
 
 struct Lines {
     /// Who waits for a slot.
-    senders: WaitList,
+    senders: WaitList<u32>,
     /// Who waits for the end of the receiver.
     closed: WaitList,
 }
@@ -480,7 +480,7 @@ impl AwaitClosed {
         let old = match &self.place {
             Some(place) => lines.closed.replace_waker(place, waker),
             None => {
-                self.place = Some(lines.closed.enqueue(waker, 1));
+                self.place = Some(lines.closed.enqueue(waker, ()));
                 None
             }
         };

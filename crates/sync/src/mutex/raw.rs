@@ -190,7 +190,7 @@ impl Seize {
             drop(waiters);
             return Poll::Ready(());
         }
-        self.place = Some(waiters.enqueue(waker, 1));
+        self.place = Some(waiters.enqueue(waker, ()));
         Poll::Pending
     }
 

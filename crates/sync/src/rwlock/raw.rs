@@ -102,7 +102,7 @@ impl Mode {
 
 #[derive(Debug)]
 struct Lines {
-    line: WaitList,
+    line: WaitList<u32>,
     /// At most one waits to upgrade, as there is one upgradable reader.
     upgrader: WaitList,
 }
@@ -417,7 +417,7 @@ impl Upgrade {
                 drop(lines);
                 return Poll::Ready(());
             }
-            self.place.enter(&mut lines.upgrader, waker, 0);
+            self.place.enter(&mut lines.upgrader, waker, ());
             return Poll::Pending;
         }
         let looked = self.place.look_and(

@@ -45,7 +45,7 @@ pub(crate) struct Operations {
 #[derive(Debug)]
 pub(crate) struct Counter {
     state: AtomicU64,
-    waiters: Mutex<WaitList>,
+    waiters: Mutex<WaitList<u32>>,
     pub(crate) resource: Resource,
     operations: &'static Operations,
 }
@@ -182,7 +182,7 @@ impl Counter {
     }
 
     /// Gives permits to the first in line while they last.
-    fn serve(&self, waiters: &mut WaitList, wakers: &mut Wakers) {
+    fn serve(&self, waiters: &mut WaitList<u32>, wakers: &mut Wakers) {
         while let Some(need) = waiters.front_need() {
             if !self.take_locked(need) {
                 return;

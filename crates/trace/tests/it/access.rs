@@ -67,9 +67,7 @@ fn operations() -> BTreeSet<String> {
                 .iter()
                 .any(|word| code.contains(word))
             {
-                // What happens to a node is a fault, and is done to no resource.
-                let names = names(&code).filter(|name| !name.starts_with("node."));
-                found.extend(names.map(str::to_owned));
+                found.extend(names(&code).map(str::to_owned));
             }
         }
     }
