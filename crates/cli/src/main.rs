@@ -1,6 +1,9 @@
 //! The `asupersync` command.
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod out;
+
 mod lab;
 mod raptorq;
 

@@ -350,6 +350,17 @@ pub enum Event {
         /// How many the counter had free after that.
         free: u64,
     },
+    /// Messages went into a channel or came out of it.
+    ///
+    /// Of a watch, `held` counts the versions that were published, and those of a receiver that it has seen.
+    MessagesMoved {
+        /// The channel: a number given by the host when the resource was first used.
+        resource: u64,
+        /// How many went in, or came out if it is negative.
+        change: i64,
+        /// How many the channel held after that, by its own account.
+        held: u64,
+    },
     /// An operation of a channel, a lock or a socket.
     Operation {
         /// Who.

@@ -39,8 +39,8 @@ mutations! {
     EndToldTwice = "end-told-twice",
     /// Dropping an obligation's guard settles nothing.
     GuardSettlesNothing = "guard-settles-nothing",
-    /// A settlement is told twice.
-    SettlementToldTwice = "settlement-told-twice",
+    /// What is settled stays in its holder's list, and is settled again when the holder ends.
+    SettledIsKept = "settled-is-kept",
     /// A cancelled node loses its future at once when its cleanup is spent, without the grace.
     GraceIsSkipped = "grace-is-skipped",
     /// A request is not handed on to the oldest child.
@@ -61,14 +61,56 @@ mutations! {
     JoinerIsNotWoken = "joiner-is-not-woken",
     /// A request does not wake the task that it asks.
     RequestDoesNotWake = "request-does-not-wake",
+    /// A notification is handed to a waiter, and nobody wakes it.
+    NotifyIsSilent = "notify-is-silent",
+    /// A watch publishes a value and wakes none of its receivers.
+    WatchIsSilent = "watch-is-silent",
+    /// A broadcast is sent, and no receiver is woken.
+    BroadcastIsSilent = "broadcast-is-silent",
+    /// A value is offered in a rendezvous, and the receiver that waits is not woken.
+    OfferIsSilent = "offer-is-silent",
+    /// A value is taken in a rendezvous, and its sender is not woken.
+    TakingIsSilent = "taking-is-silent",
+    /// The last to come to a barrier wakes none of the others.
+    BarrierIsSilent = "barrier-is-silent",
+    /// A condition variable hands its notification to a waiter, and nobody wakes it.
+    CondvarIsSilent = "condvar-is-silent",
+    /// A latch opens, and wakes nobody.
+    LatchIsSilent = "latch-is-silent",
+    /// A semaphore hands permits to the first in line, and nobody wakes it.
+    SemaphoreIsSilent = "semaphore-is-silent",
+    /// A reader-writer lock lets somebody in, and nobody wakes it.
+    RwLockIsSilent = "rwlock-is-silent",
+    /// An answer is sent, and its caller is not woken.
+    AnswerIsSilent = "answer-is-silent",
     /// A task that found nothing to do is polled once more without a wake.
     PolledUnwoken = "polled-unwoken",
     /// A channel drops the message before the one that it gives.
     MessageIsDropped = "message-is-dropped",
+    /// A one-shot channel loses the value that was sent.
+    ValueIsLost = "value-is-lost",
+    /// A receiver of a broadcast passes over the message after the one that it gives.
+    MessageIsSkipped = "message-is-skipped",
+    /// A receiver of a broadcast says that it missed one message fewer than it did.
+    LagIsUnderstated = "lag-is-understated",
+    /// What a rendezvous has given to a receiver that leaves is gone with it.
+    HandOverIsDropped = "hand-over-is-dropped",
+    /// A server is told that its answer was sent, and the caller that there is none.
+    AnswerIsLost = "answer-is-lost",
+    /// A watch publishes a value under the version of the one before.
+    VersionIsRepeated = "version-is-repeated",
+    /// A receiver of a watch does not remember which version it has seen.
+    VersionIsForgotten = "version-is-forgotten",
     /// A semaphore forgets a permit that is returned.
     PermitIsForgotten = "permit-is-forgotten",
     /// A lock goes to the last in line.
     LastInLineIsFirst = "last-in-line-is-first",
+    /// Who comes to a semaphore takes what is free although others wait.
+    PermitsGoToTheQuick = "permits-go-to-the-quick",
+    /// A reader goes past a writer that waits.
+    WriterIsOvertaken = "writer-is-overtaken",
+    /// Of several readers first in line only one is let in.
+    ReadersGoOneByOne = "readers-go-one-by-one",
     /// A lock whose guard is dropped stays locked.
     LockIsKept = "lock-is-kept",
     /// The host takes the newest of the runnable tasks, again and again.

@@ -251,11 +251,13 @@ impl Obligation {
         }
         if let Some(full) = self.detail.as_box_mut() {
             gauge(&full.holder, -1);
-            if let Some(record) = full.take_record() {
-                tell_settled(&full.holder, record.id, settlement);
-                if is_on(Mutation::SettlementToldTwice) {
-                    tell_settled(&full.holder, record.id, settlement);
-                }
+            let settled = if is_on(Mutation::SettledIsKept) {
+                full.place.take().map(|(_, id)| id)
+            } else {
+                full.take_record().map(|record| record.id)
+            };
+            if let Some(id) = settled {
+                tell_settled(&full.holder, id, settlement);
             }
         }
         Ok(())
@@ -442,11 +444,26 @@ pub(crate) fn settle_leaks(node: &NodeRef) -> Option<PanicPayload> {
     if open > 0 {
         return respond(node, open);
     }
+    if is_on(Mutation::SettledIsKept) {
+        settle_kept(node);
+    }
     if is_kept {
         // SAFETY: `close` has just kept this reference, and nobody is left who would let it go.
         drop(unsafe { NodeRef::from_owned(node.as_non_null()) });
     }
     None
+}
+
+/// Settles what stands in the list of a holder that owes nothing: there is something only under a mutation.
+fn settle_kept(node: &NodeRef) {
+    let kept: Vec<Record> = {
+        let mut inner = node.lock();
+        let extra = inner.more.extra_mut();
+        extra.map_or_else(Vec::new, |extra| extra.owed.take_all().collect())
+    };
+    for record in kept {
+        tell_settled(node, record.id, Settlement::Leaked);
+    }
 }
 
 /// Ends a node's account; what is open then keeps the node until the last has heard of it.

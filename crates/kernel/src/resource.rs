@@ -49,6 +49,19 @@ impl Resource {
         }
     }
 
+    /// As [`trace`](Self::trace), of an operation whose name has to be found out; nobody asks for it while the host does not record.
+    #[inline]
+    pub fn trace_with(&self, operation: impl FnOnce() -> &'static str) {
+        let told = current::with(|node, _| {
+            if node.region().record_operations {
+                self.record(node, operation());
+            }
+        });
+        if told.is_none() {
+            self.note_untraced();
+        }
+    }
+
     /// Records that the context being polled did `operation` on this counter, if it has a name, and with that took or returned permits; `free` says how many are left.
     ///
     /// Cost: as [`trace`](Self::trace).
@@ -61,7 +74,35 @@ impl Resource {
     ) {
         let told = current::with(|node, _| {
             if node.region().record_operations {
-                self.record_permits(node, operation, change, free);
+                self.record_moved(node, operation, |resource| Event::PermitsMoved {
+                    resource,
+                    change,
+                    free: free(),
+                });
+            }
+        });
+        if told.is_none() {
+            self.note_untraced();
+        }
+    }
+
+    /// Records that the context being polled did `operation` on this channel, if it has a name, and with that put messages in or took some out; `held` counts what is in it now.
+    ///
+    /// Cost: as [`trace`](Self::trace); `held` is asked for only by a host that records everything.
+    #[inline]
+    pub fn trace_messages(
+        &self,
+        operation: Option<&'static str>,
+        change: i64,
+        held: impl FnOnce() -> u64,
+    ) {
+        let told = current::with(|node, _| {
+            if node.region().record_operations {
+                self.record_moved(node, operation, |resource| Event::MessagesMoved {
+                    resource,
+                    change,
+                    held: held(),
+                });
             }
         });
         if told.is_none() {
@@ -70,23 +111,19 @@ impl Resource {
     }
 
     #[cold]
-    fn record_permits(
+    fn record_moved(
         &self,
         node: &Header,
         operation: Option<&'static str>,
-        change: i64,
-        free: impl FnOnce() -> u64,
+        moved: impl FnOnce(u64) -> Event,
     ) {
         if let Some(operation) = operation {
             self.record(node, operation);
         }
         if node.region().record {
             self.tell_untraced(node);
-            node.host().record(Event::PermitsMoved {
-                resource: self.number(|| node.host().next_number()),
-                change,
-                free: free(),
-            });
+            let resource = self.number(|| node.host().next_number());
+            node.host().record(moved(resource));
         }
     }
 

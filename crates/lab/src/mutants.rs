@@ -17,6 +17,10 @@ use asupersync_trace::Trace;
 
 use crate::{LabConfig, LabReport, LabRuntime, Law, Violation, check_determinism};
 
+mod channels;
+mod locks;
+mod waits;
+
 /// What came of one defect.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MutantRow {
@@ -106,7 +110,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant::new(Mutation::RegionSkipsFinalizing, Law::RegionTree, slow_child),
     Mutant::new(Mutation::EndToldTwice, Law::TaskEnd, slow_child),
     Mutant::new(Mutation::GuardSettlesNothing, Law::ObligationLeak, dropped_guard),
-    Mutant::new(Mutation::SettlementToldTwice, Law::ObligationLinearity, committed),
+    Mutant::new(Mutation::SettledIsKept, Law::ObligationLinearity, committed),
     Mutant::new(Mutation::GraceIsSkipped, Law::CancelOrder, stubborn),
     Mutant::new(Mutation::ChildIsNotAsked, Law::CancelPropagation, failing_body),
     Mutant::new(Mutation::MaskHoldsForEver, Law::MaskBounds, busy_behind_a_mask),
@@ -117,10 +121,31 @@ const MUTANTS: &[Mutant] = &[
     Mutant::new(Mutation::LosersAreLeft, Law::LoserDrained, racers),
     Mutant::new(Mutation::JoinerIsNotWoken, Law::LostWake, joiner),
     Mutant::new(Mutation::RequestDoesNotWake, Law::LostWake, asked_while_waiting),
+    Mutant::new(Mutation::NotifyIsSilent, Law::LostWake, waits::notified),
+    Mutant::new(Mutation::WatchIsSilent, Law::LostWake, waits::watched),
+    Mutant::new(Mutation::BroadcastIsSilent, Law::LostWake, waits::broadcast),
+    Mutant::new(Mutation::OfferIsSilent, Law::LostWake, waits::offered),
+    Mutant::new(Mutation::TakingIsSilent, Law::LostWake, waits::taken),
+    Mutant::new(Mutation::BarrierIsSilent, Law::LostWake, waits::met),
+    Mutant::new(Mutation::CondvarIsSilent, Law::LostWake, waits::signalled),
+    Mutant::new(Mutation::LatchIsSilent, Law::LostWake, waits::opened),
+    Mutant::new(Mutation::SemaphoreIsSilent, Law::LostWake, waits::admitted),
+    Mutant::new(Mutation::RwLockIsSilent, Law::LostWake, waits::let_in),
+    Mutant::new(Mutation::AnswerIsSilent, Law::LostWake, waits::answered),
     Mutant::new(Mutation::PolledUnwoken, Law::DuplicateWake, slow_child),
     Mutant::new(Mutation::MessageIsDropped, Law::ChannelConservation, messages),
+    Mutant::new(Mutation::ValueIsLost, Law::ChannelConservation, channels::one_value),
+    Mutant::new(Mutation::MessageIsSkipped, Law::ChannelConservation, channels::news),
+    Mutant::new(Mutation::LagIsUnderstated, Law::ChannelConservation, channels::news),
+    Mutant::new(Mutation::HandOverIsDropped, Law::ChannelConservation, channels::given_and_left),
+    Mutant::new(Mutation::AnswerIsLost, Law::ChannelConservation, channels::questions),
+    Mutant::new(Mutation::VersionIsRepeated, Law::ChannelConservation, channels::changes),
+    Mutant::new(Mutation::VersionIsForgotten, Law::ChannelConservation, channels::changes),
     Mutant::new(Mutation::PermitIsForgotten, Law::PermitConservation, permits),
     Mutant::new(Mutation::LastInLineIsFirst, Law::LockFairness, line),
+    Mutant::new(Mutation::PermitsGoToTheQuick, Law::LockFairness, locks::two_at_once),
+    Mutant::new(Mutation::WriterIsOvertaken, Law::LockFairness, locks::writer_between_readers),
+    Mutant::new(Mutation::ReadersGoOneByOne, Law::LockFairness, locks::readers_behind_a_writer),
     Mutant::new(Mutation::LockIsKept, Law::Futurelock, line),
     Mutant::new(Mutation::NewestGoesFirst, Law::Starvation, patient),
     Mutant::new(Mutation::JobOnAThread, Law::ForeignThread, job),
@@ -138,6 +163,25 @@ fn lab(seed: u64) -> LabRuntime {
 /// What a run broke.
 fn found<T, E>(report: LabReport<T, E>) -> Vec<Violation> {
     report.violations
+}
+
+/// A task, and a body that does its part a moment later and waits for the task.
+fn beside<F, Fut>(seed: u64, task: F, body: impl AsyncFnOnce(Cx)) -> Vec<Violation>
+where
+    F: FnOnce(Cx) -> Fut + Send + 'static,
+    Fut: Future<Output = Unit> + Send + 'static,
+{
+    found(lab(seed).run(async move |cx: Cx| {
+        let _ = cx
+            .region(async move |scope| {
+                drop(scope.spawn(task));
+                scope.cx().sleep(MOMENT).await?;
+                body(scope.cx().clone()).await;
+                Unit::Ok(())
+            })
+            .await;
+        Unit::Ok(())
+    }))
 }
 
 const MOMENT: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use asupersync_kernel::{Event, Subject};
+use asupersync_kernel::{Event, Name, Subject};
 use asupersync_trace::{Trace, TraceEvent};
 
 mod budgets;
@@ -21,6 +21,7 @@ mod locks;
 mod obligations;
 mod regions;
 mod tasks;
+mod waits;
 mod wakes;
 
 pub use futurelock::{Futurelock, idle_holders, stalled_holders};
@@ -30,6 +31,7 @@ use channels::Channels;
 use ledger::{Due, Ledger};
 use locks::Locks;
 use obligations::Obligations;
+use waits::Waits;
 
 /// A broken law.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,7 +86,8 @@ pub(crate) fn check_stalled(events: &[TraceEvent], holders: &[Futurelock]) -> Ve
                 .iter()
                 .any(|lock| lock.holder == Subject::Task(task))
         };
-        let granted = oracles.locks.granted().filter(|(task, _)| !is_named(*task));
+        let granted = oracles.locks.granted().chain(oracles.waits.told());
+        let granted = granted.filter(|(task, _)| !is_named(*task));
         wakes::stalled(&mut oracles.ledger, granted);
         std::mem::take(&mut oracles.ledger.found)
     })
@@ -117,6 +120,7 @@ struct Oracles {
     obligations: Obligations,
     channels: Channels,
     locks: Locks,
+    waits: Waits,
 }
 
 impl Oracles {
@@ -125,6 +129,7 @@ impl Oracles {
         self.obligations.clear();
         self.channels.clear();
         self.locks.clear();
+        self.waits.clear();
     }
 
     fn read(&mut self, events: &[TraceEvent]) {
@@ -154,11 +159,21 @@ impl Oracles {
             | Event::WakeMerged { .. }
             | Event::TaskAwaited { .. }
             | Event::FaultInjected { .. } => wakes::see(ledger, step, event),
-            Event::Operation { .. } => {
-                self.channels.see(ledger, event);
-                self.locks.see(ledger, step, event);
-            }
-            Event::PermitsMoved { .. } => self.locks.see(ledger, step, event),
+            Event::Operation {
+                subject,
+                resource,
+                name,
+            } => self.operate(step, *subject, *resource, name),
+            Event::PermitsMoved {
+                resource,
+                change,
+                free,
+            } => self.locks.moved(ledger, *resource, *change, *free),
+            Event::MessagesMoved {
+                resource,
+                change,
+                held,
+            } => self.channels.moved(ledger, *resource, *change, *held),
             Event::TaskSpawned { .. } => {
                 tasks::see(ledger, event);
                 wakes::see(ledger, step, event);
@@ -173,6 +188,43 @@ impl Oracles {
             Event::BudgetNarrowed { .. } | Event::CostSpent { .. } => budgets::see(ledger, event),
             Event::FailureTaken { .. } | Event::EndSuppressed { .. } => errors::see(ledger, event),
             _ => regions::see(ledger, event),
+        }
+    }
+
+    /// Hands an operation to the oracles of its kind of resource.
+    fn operate(&mut self, step: u64, subject: Option<Subject>, resource: u64, name: &Name) {
+        let ledger = &mut self.ledger;
+        // The most frequent first, without a search for the dot.
+        if let Some(verb) = name.strip_prefix("mpsc.") {
+            return self.channels.queue(ledger, resource, verb);
+        }
+        let (Some((kind, verb)), Some(subject)) = (name.split_once('.'), subject) else {
+            return;
+        };
+        match kind {
+            "mutex" => {
+                let operation = (verb, true);
+                self.locks.see(ledger, step, resource, subject, operation);
+            }
+            "semaphore" | "rwlock" | "pool" | "once_cell" => {
+                let operation = (verb, false);
+                self.locks.see(ledger, step, resource, subject, operation);
+            }
+            "session" => {
+                self.channels.call(ledger, resource, Some(subject), verb);
+                let operation = (kind, verb);
+                self.waits.see(ledger, step, resource, subject, operation);
+            }
+            "notify" | "condvar" | "watch" | "broadcast" | "rendezvous" | "barrier" | "latch" => {
+                let operation = (kind, verb);
+                self.waits.see(ledger, step, resource, subject, operation);
+            }
+            "resource" => {
+                self.channels.untraced(resource);
+                self.locks.untraced(resource);
+                self.waits.untraced(resource);
+            }
+            _ => {}
         }
     }
 
@@ -206,6 +258,7 @@ impl Oracles {
         tasks::end(&mut self.ledger);
         regions::end(&mut self.ledger);
         self.obligations.end(&mut self.ledger);
+        self.channels.end(&mut self.ledger);
         errors::end(&mut self.ledger);
     }
 }

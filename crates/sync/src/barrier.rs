@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use asupersync_core::Cancelled;
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{CancelWait, Cx, Resource};
 
 use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
@@ -140,7 +141,9 @@ impl Barrier {
             };
             (came, released)
         };
-        wakers.wake();
+        if !is_on(Mutation::BarrierIsSilent) {
+            wakers.wake();
+        }
         came
     }
 
@@ -364,10 +367,10 @@ impl Future for BarrierWait<'_> {
             return Poll::Ready(Err(cancelled));
         }
         let met = this.arrival.poll(this.barrier, task.waker());
-        this.barrier.resource.trace(if met.is_ready() {
-            "barrier.pass"
-        } else {
-            "barrier.wait"
+        this.barrier.resource.trace(match &met {
+            Poll::Ready(met) if met.is_leader() => "barrier.lead",
+            Poll::Ready(_) => "barrier.pass",
+            Poll::Pending => "barrier.wait",
         });
         met.map(Ok)
     }

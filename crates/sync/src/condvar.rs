@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use asupersync_core::Cancelled;
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{CancelWait, Cx, Resource, wake_contained};
 
 use crate::mutex::{LockError, MutexGuard, OwnedMutexGuard};
@@ -167,6 +168,7 @@ impl Condvar {
 
     fn hand_on(&self) {
         let next = lock(&self.line).grant_front(Grant::One);
+        let next = next.filter(|_| !is_on(Mutation::CondvarIsSilent));
         next.into_iter().for_each(wake_contained);
     }
 }
@@ -201,7 +203,7 @@ impl Notification<'_> {
 impl Drop for Notification<'_> {
     fn drop(&mut self) {
         if self.is_own {
-            self.condvar.hand_on();
+            self.condvar.notify_one();
         }
     }
 }

@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use asupersync_core::Cancelled;
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{CancelWait, Cx, Resource};
 
 use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
@@ -65,7 +66,6 @@ impl Latch {
 
     /// Counts `events` events; says whether they opened the latch.
     pub fn count_down_by(&self, events: u64) -> bool {
-        self.resource.trace("latch.count_down");
         let mut count = self.count.load(Ordering::Relaxed);
         loop {
             let left = count.saturating_sub(events);
@@ -73,13 +73,19 @@ impl Latch {
                 .count
                 .compare_exchange_weak(count, left, Ordering::AcqRel, Ordering::Relaxed)
             {
-                Ok(_) if left > 0 || count == 0 => return false,
+                Ok(_) if left > 0 || count == 0 => {
+                    self.resource.trace("latch.count_down");
+                    return false;
+                }
                 Ok(_) => break,
                 Err(seen) => count = seen,
             }
         }
+        self.resource.trace("latch.open");
         let wakers = lock(&self.line).grant_all(Grant::All);
-        wakers.wake();
+        if !is_on(Mutation::LatchIsSilent) {
+            wakers.wake();
+        }
         true
     }
 

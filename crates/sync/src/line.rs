@@ -7,6 +7,8 @@
 
 use std::task::{Poll, Waker};
 
+use asupersync_kernel::Resource;
+
 use crate::primitive::{Mutex, lock};
 use crate::waiters::{Place, Stand, WaitList};
 
@@ -14,11 +16,34 @@ use crate::waiters::{Place, Stand, WaitList};
 #[derive(Debug)]
 pub(crate) struct InLine {
     place: Option<Place>,
+    /// A trace knows of the wait, and not of its end.
+    is_told: bool,
 }
 
 impl InLine {
     pub(crate) const fn new() -> Self {
-        Self { place: None }
+        Self {
+            place: None,
+            is_told: false,
+        }
+    }
+
+    /// Tells that it waits.
+    pub(crate) fn tell(&mut self, resource: &Resource, operation: &'static str) {
+        resource.trace(operation);
+        self.is_told = true;
+    }
+
+    /// The caller tells how the wait has ended.
+    pub(crate) const fn end(&mut self) {
+        self.is_told = false;
+    }
+
+    /// Tells that it goes away, if it told that it waits.
+    pub(crate) fn tell_left(&mut self, resource: &Resource, operation: &'static str) {
+        if std::mem::take(&mut self.is_told) {
+            resource.trace(operation);
+        }
     }
 
     /// Ready with what `check` finds; otherwise in line behind the same lock.
@@ -70,6 +95,7 @@ impl InLine {
 
     /// Forgets a place that is known to be gone, without a look.
     pub(crate) fn forget_released(&mut self) {
+        self.is_told = false;
         self.place = None;
     }
 

@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use asupersync_core::Cancelled;
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{CancelWait, Cx, Resource};
 
 use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
@@ -109,6 +110,7 @@ impl Notify {
         let waker = self.hand_on(&mut lock(&self.waiters), choose);
         waker
             .into_iter()
+            .filter(|_| !is_on(Mutation::NotifyIsSilent))
             .for_each(asupersync_kernel::wake_contained);
     }
 
@@ -357,7 +359,7 @@ impl Notified<'_> {
     /// Takes the place in line now, without waiting; true if there is a notification already.
     pub fn enable(self: Pin<&mut Self>) -> bool {
         let this = self.get_mut();
-        this.notify.resource.trace("notify.wait");
+        this.notify.resource.trace("notify.enable");
         this.wait.poll(this.notify, Waker::noop()).is_ready()
     }
 }

@@ -247,7 +247,7 @@ impl<T> Drop for Leader<'_, T> {
 
 static OPERATIONS: Operations = Operations {
     grant: "once_cell.grant",
-    release: "once_cell.release",
+    give_back: "once_cell.give_back",
     leave: "once_cell.leave",
 };
 

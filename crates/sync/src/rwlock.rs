@@ -273,26 +273,28 @@ impl<T: ?Sized> RwLock<T> {
         if !self.raw.try_take(mode) {
             return Err(TryLockError::Locked);
         }
-        self.raw.admitted(mode).map_err(|_| TryLockError::Poisoned)
+        self.raw
+            .admitted(mode, false)
+            .map_err(|_| TryLockError::Poisoned)
     }
 
     fn take_blocking(&self, mode: Mode) -> Result<(), LockError> {
         let mut seize = Seize::new(mode);
         thread::wait(|task| seize.poll(&self.raw, task.waker()));
-        self.raw.admitted(mode)
+        self.raw.admitted(mode, false)
     }
 }
 
 impl Raw {
     /// What the new holder is told; a poisoned lock is let go again.
     #[inline]
-    fn admitted(&self, mode: Mode) -> Result<(), LockError> {
+    fn admitted(&self, mode: Mode, was_in_line: bool) -> Result<(), LockError> {
         if self.is_poisoned() {
-            self.resource.trace("rwlock.unlock");
+            self.resource.trace("rwlock.give_back");
             self.release(mode);
             return Err(LockError::Poisoned);
         }
-        self.resource.trace(mode.operation());
+        self.resource.trace(mode.operation(was_in_line));
         Ok(())
     }
 }

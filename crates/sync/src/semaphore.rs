@@ -273,7 +273,7 @@ const RELEASE: &str = "semaphore.release";
 
 static OPERATIONS: Operations = Operations {
     grant: "semaphore.grant",
-    release: "semaphore.release",
+    give_back: "semaphore.give_back",
     leave: "semaphore.leave",
 };
 

@@ -2,9 +2,9 @@
 //!
 //! # What it reads
 //! Operations on locks and permits, by the end of their name:
-//! - `wait` and `leave` for the line;
+//! - `wait`, `wait_read`, `wait_upgradable` and `leave` for the line;
 //! - `lock`, `acquire`, `read`, `write`, `upgradable` for getting the thing itself, `unlock` and `release` for giving it up;
-//! - `grant` when it is handed to the first in line;
+//! - `grant` when it is handed to the first in line, `give_back` when that one does not use it;
 //! - `upgrade` for a reader that waits for the others to go, `promote` when they have, `upgraded` and `keep` when it goes on with or without what it waited for.
 //!
 //! # Invariants
@@ -90,12 +90,15 @@ impl Holds {
             return;
         };
         match verb {
-            "wait" => self.line(resource, kind).wait(moment, subject, false),
+            "wait" | "wait_read" | "wait_upgradable" => {
+                self.line(resource, kind).wait(moment, subject, false)
+            }
             "lock" | "acquire" | "read" | "write" | "upgradable" => {
                 self.line(resource, kind).take(moment, subject);
             }
             "grant" => self.line(resource, kind).grant(moment, false),
             "leave" => self.change(resource, |line| line.leave(subject)),
+            "give_back" => self.change(resource, |line| line.give_back(subject)),
             "unlock" | "release" => self.change(resource, |line| line.give_up(subject)),
             // Who upgrades keeps nobody from moving but through those it waits for.
             "upgrade" => self.change(resource, |line| {
@@ -238,6 +241,16 @@ impl Line {
         }
     }
 
+    /// What was handed over is not used; who drops a waiter may be another than who waited.
+    fn give_back(&mut self, waiter: Subject) {
+        let mut held = self.held.iter();
+        let own = held.position(|held| held.is_granted && held.holder == waiter);
+        let index = own.or_else(|| self.held.iter().rposition(|held| held.is_granted));
+        if let Some(index) = index {
+            self.held.remove(index);
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.held.is_empty() && self.waiting.is_empty() && self.early == 0
     }
@@ -327,6 +340,22 @@ mod tests {
             .map(|hold| (hold.holder, hold.waiter))
             .collect();
         assert_eq!(found, [(task(1), task(0))]);
+    }
+
+    #[test]
+    fn what_was_handed_over_and_not_used_is_held_by_nobody_whoever_gives_it_back() {
+        let line = [
+            (0, "mutex.lock"),
+            (1, "mutex.wait"),
+            (0, "mutex.unlock"),
+            (0, "mutex.grant"),
+        ];
+        for leaver in [1, 2] {
+            let holds = after(&[&line[..], &[(leaver, "mutex.give_back")]].concat());
+            assert!(holds.is_empty());
+        }
+        let others = after(&[(0, "semaphore.acquire"), (1, "semaphore.give_back")]);
+        assert_eq!(others.len(), 1, "what is used is not given back by others");
     }
 
     #[test]

@@ -27,11 +27,11 @@ pub(crate) fn run(options: &RunOptions) -> Result<(), CommandError> {
     let strategy: Strategy = options.strategy.parse()?;
     let config = program.config().seed(options.seed).strategy(strategy);
     let report = LabRuntime::new(config).run(options.twin.body(program));
-    println!("{}", Timeline::of(&report.trace, report.trace.events.len()));
-    println!("schedule: {}", report.schedule);
+    say!("{}", Timeline::of(&report.trace, report.trace.events.len()));
+    say!("schedule: {}", report.schedule);
     match Finding::of(&report) {
-        Some(finding) => println!("{}: {finding}", options.twin.name(program)),
-        None => println!(
+        Some(finding) => say!("{}: {finding}", options.twin.name(program)),
+        None => say!(
             "{}: clean after {} steps",
             options.twin.name(program),
             report.steps
@@ -91,12 +91,12 @@ pub(crate) fn explore(options: &ExploreOptions) -> Result<(), CommandError> {
         })?;
     }
     if options.json {
-        println!("{}", json(&report));
+        say!("{}", json(&report));
     } else {
         if let Some(failure) = &report.failure {
-            println!("{}", failure.causes());
+            say!("{}", failure.causes());
         }
-        println!("{report}");
+        say!("{report}");
     }
     match report.failure {
         Some(_) => Err(CommandError::Found { count: 1 }),

@@ -26,27 +26,27 @@ pub(crate) fn run(options: &Options) -> Result<(), CommandError> {
     }
     if options.json {
         let law = |law: &Law| serde_json::json!({ "law": law.name(), "says": law.sentence() });
-        println!(
+        say!(
             "{}",
             Law::ALL.iter().map(law).collect::<serde_json::Value>()
         );
         return Ok(());
     }
     for law in Law::ALL {
-        println!("{:22} {}", law.name(), law.sentence());
+        say!("{:22} {}", law.name(), law.sentence());
     }
-    println!("oracles: {} laws", Law::ALL.len());
+    say!("oracles: {} laws", Law::ALL.len());
     Ok(())
 }
 
 fn mutate(options: &Options) -> Result<(), CommandError> {
     let rows = run_mutants(options.seeds);
     if options.json {
-        println!("{}", rows.iter().map(json).collect::<serde_json::Value>());
+        say!("{}", rows.iter().map(json).collect::<serde_json::Value>());
     } else {
-        println!("{:22} {:24} {:>6}  also fires", "law", "defect", "seeds");
+        say!("{:22} {:24} {:>6}  also fires", "law", "defect", "seeds");
         for row in &rows {
-            println!("{}", line(row));
+            say!("{}", line(row));
         }
     }
     let silent = rows.iter().filter(|row| !row.is_paid()).count();
@@ -58,7 +58,7 @@ fn mutate(options: &Options) -> Result<(), CommandError> {
         } else {
             "NOT all fire"
         };
-        println!(
+        say!(
             "oracles: {} mutations of {} of {} laws, {word}, {alarms} false alarms",
             rows.len(),
             laws.len(),

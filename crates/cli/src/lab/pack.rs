@@ -25,14 +25,14 @@ pub(crate) fn replay(options: &ReplayOptions) -> Result<(), CommandError> {
     let (program, twin) = twin(&pack.program)?;
     let config = program.config().seed(pack.seed);
     let run = replayed(&config, pack.schedule.clone(), twin.body(program));
-    println!("{}", run.timeline().causes());
+    say!("{}", run.timeline().causes());
     match &run.finding {
-        Some(finding) => println!("{}: {finding}", pack.program),
-        None => println!("{}: clean", pack.program),
+        Some(finding) => say!("{}: {finding}", pack.program),
+        None => say!("{}: clean", pack.program),
     }
     match run.prefix().divergence(&pack.trace) {
-        None => println!("replay: the trace is the recorded one, event for event"),
-        Some(divergence) => println!("replay: the program has changed: {divergence}"),
+        None => say!("replay: the trace is the recorded one, event for event"),
+        Some(divergence) => say!("replay: the program has changed: {divergence}"),
     }
     match run.finding {
         Some(_) => Ok(()),
@@ -72,8 +72,8 @@ pub(crate) fn minimize(options: &MinimizeOptions) -> Result<(), CommandError> {
             path: out.clone(),
             source,
         })?;
-    println!("{}", failure.causes());
-    println!(
+    say!("{}", failure.causes());
+    say!(
         "minimize: {} decisions before, {} after, in {} runs",
         before.decisions(),
         failure.run.schedule.decisions(),

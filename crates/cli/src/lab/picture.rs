@@ -111,7 +111,7 @@ fn class_of(row: &Row) -> &'static str {
         "bad"
     } else if any(|did| did.starts_with("asks ")) {
         "cancel"
-    } else if any(|did| did.contains(".wait ") || did.starts_with("waits")) {
+    } else if any(|did| did.contains(".wait") || did.starts_with("waits")) {
         "wait"
     } else {
         "poll"

@@ -83,7 +83,7 @@ pub(crate) struct DiffOptions {
 pub(crate) fn diff(options: &DiffOptions) -> Result<(), CommandError> {
     let (left, right) = (Opened::open(&options.left)?, Opened::open(&options.right)?);
     let Some(divergence) = left.trace.divergence(&right.trace) else {
-        println!(
+        say!(
             "diff: the traces are equal, {} events",
             left.trace.events.len()
         );
@@ -91,16 +91,16 @@ pub(crate) fn diff(options: &DiffOptions) -> Result<(), CommandError> {
     };
     let from = divergence.index.saturating_sub(CONTEXT_EVENTS);
     for traced in &left.trace.events[from..divergence.index] {
-        println!("  {traced}");
+        say!("  {traced}");
     }
     let end = || "the end".to_owned();
     let text = |event: &Option<TraceEvent>| event.as_ref().map_or_else(end, ToString::to_string);
-    println!(
+    say!(
         "- {}\n+ {}",
         text(&divergence.left),
         text(&divergence.right)
     );
-    println!("diff: the traces part at event {}", divergence.index);
+    say!("diff: the traces part at event {}", divergence.index);
     Ok(())
 }
 
@@ -140,11 +140,11 @@ pub(crate) fn show(options: &ShowOptions) -> Result<(), CommandError> {
     if let Some(path) = &options.json {
         write(path, format!("{:#}\n", json_of(&opened, &timeline)))?;
     }
-    println!("{timeline}");
-    println!("at the end:\n{}", opened.structure);
-    println!("{}: {}", opened.program, opened.finding);
+    say!("{timeline}");
+    say!("at the end:\n{}", opened.structure);
+    say!("{}: {}", opened.program, opened.finding);
     if let Some(replay) = &opened.replay {
-        println!("replay: {replay}");
+        say!("replay: {replay}");
     }
     Ok(())
 }

@@ -64,9 +64,12 @@ pub(crate) fn run(options: &Options) -> Result<(), CommandError> {
     let portfolio = strategies(&options.strategies)?;
     let rows = measured(&chosen, &portfolio, options);
     if options.json {
-        println!("{}", json(&rows, &portfolio));
+        say!("{}", json(&rows, &portfolio));
     } else {
-        print!("{}", table(&rows, &portfolio, options.markdown));
+        crate::out::write(format_args!(
+            "{}",
+            table(&rows, &portfolio, options.markdown)
+        ));
     }
     let missed = rows.iter().filter(|row| row.found.is_none()).count();
     let reported = rows.iter().filter(|row| row.reported.is_some()).count();
@@ -83,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<(), CommandError> {
             options.schedules,
             rows.len(),
         );
-        println!("{}{last}", if options.markdown { "\n" } else { "" });
+        say!("{}{last}", if options.markdown { "\n" } else { "" });
     }
     if missed + reported > 0 {
         return Err(CommandError::Zoo { missed, reported });

@@ -23,15 +23,19 @@ pub(crate) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), CommandError> {
-    println!(
+    say!(
         "{} loops, {}-octet symbols, median of {}",
         Backend::chosen(),
         options.symbol_size,
         options.runs
     );
-    println!(
+    say!(
         "{:>6} {:>12} {:>14} {:>14} {:>10}",
-        "K", "plan", "encode", "decode", "inactive"
+        "K",
+        "plan",
+        "encode",
+        "decode",
+        "inactive"
     );
     for &k in &options.k {
         let shape = BlockShape::single(k, options.symbol_size)?;
@@ -54,7 +58,7 @@ pub(super) fn run(options: &Options) -> Result<(), CommandError> {
             decoder.decode(None).map(|()| decoder.into_block())
         });
         let rate = |ns: u64| format!("{:.0} MB/s", shape.len() as f64 * 1e3 / ns as f64);
-        println!(
+        say!(
             "{k:>6} {:>9} us {:>14} {:>14} {:>10}",
             plan_ns / 1000,
             rate(encode_ns),

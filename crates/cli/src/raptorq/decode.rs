@@ -70,9 +70,12 @@ pub(super) fn run(options: &Options) -> Result<(), CommandError> {
         loss,
         options.memory_mib,
     )?;
-    println!(
+    say!(
         "recovered from {} packets ({} dropped, {} rejected); {} source symbols computed",
-        summary.used, summary.dropped, summary.rejected, summary.computed,
+        summary.used,
+        summary.dropped,
+        summary.rejected,
+        summary.computed,
     );
     Ok(())
 }

@@ -47,7 +47,7 @@ pub(super) fn run(options: &Options) -> Result<(), CommandError> {
     };
     let bar = progress(len, "sending");
     let mut recovered = vec![0; object.len()];
-    println!(
+    say!(
         "{len} octets, {} packets lost of each hundred",
         options.drop_percent
     );
@@ -69,7 +69,7 @@ pub(super) fn run(options: &Options) -> Result<(), CommandError> {
         }
         let symbols = block.shape().symbols();
         let received = sent - lost;
-        println!(
+        say!(
             "block {number}: {symbols} symbols, {sent} sent, {lost} lost, recovered from {received}"
         );
         while let Some(block) = decoder.take_block() {
@@ -81,6 +81,6 @@ pub(super) fn run(options: &Options) -> Result<(), CommandError> {
     if recovered != object {
         return Err(CommandError::Differs);
     }
-    println!("the file came through whole");
+    say!("the file came through whole");
     Ok(())
 }

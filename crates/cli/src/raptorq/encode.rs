@@ -83,6 +83,6 @@ pub(super) fn run(options: &Options) -> Result<(), CommandError> {
     let output = output.into_inner().map_err(IntoInnerError::into_error);
     about(output, "write", &options.output)?.finish()?;
     bar.finish_and_clear();
-    println!("{packets} packets in {} blocks", oti.fields().source_blocks);
+    say!("{packets} packets in {} blocks", oti.fields().source_blocks);
     Ok(())
 }

@@ -190,18 +190,19 @@ pub(super) fn info(options: &InfoOptions) -> Result<(), CommandError> {
             None => foreign += 1,
         }
     }
-    println!("object          {} octets", fields.transfer_length);
-    println!(
+    say!("object          {} octets", fields.transfer_length);
+    say!(
         "symbols         {} of {} octets",
         header.oti.symbols(),
         fields.symbol_size
     );
-    println!("source blocks   {}", fields.source_blocks);
-    println!(
+    say!("source blocks   {}", fields.source_blocks);
+    say!(
         "sub-blocks      {}, aligned to {}",
-        fields.sub_blocks, fields.alignment
+        fields.sub_blocks,
+        fields.alignment
     );
-    println!(
+    say!(
         "sealed          {}",
         if header.is_sealed { "yes" } else { "no" }
     );
@@ -209,13 +210,13 @@ pub(super) fn info(options: &InfoOptions) -> Result<(), CommandError> {
         let Some(shape) = BlockShape::of(&header.oti, number) else {
             continue;
         };
-        println!(
+        say!(
             "block {number:<3}       {count} packets for {} symbols",
             shape.symbols()
         );
     }
     if foreign > 0 {
-        println!("{foreign} packets name a block that the object does not have");
+        say!("{foreign} packets name a block that the object does not have");
     }
     Ok(())
 }

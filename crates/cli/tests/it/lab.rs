@@ -178,3 +178,19 @@ fn what_is_wrong_is_said() {
         assert!(complaint.contains(message), "{complaint}");
     }
 }
+
+#[test]
+fn a_reader_that_goes_ends_the_command_quietly() {
+    for arguments in [&["oracles"][..], &["run", "account"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_asupersync"))
+            .arg("lab")
+            .args(arguments)
+            .stdout(writer)
+            .output()
+            .expect("the command can be started");
+        assert_eq!(output.status.code(), Some(141), "{output:?}");
+        assert_eq!(output.stderr, b"", "{output:?}");
+    }
+}

@@ -55,7 +55,7 @@ laws! {
     LoserDrained = "loser-drained": "A combinator returns when its losers have ended.",
     LostWake = "lost-wake": "Whoever waits for something that has come is polled.",
     DuplicateWake = "duplicate-wake": "Nobody is polled without a wake, or queued twice for what one poll serves.",
-    ChannelConservation = "channel-conservation": "What goes into a channel comes out of it: no message more, and at its end none fewer.",
+    ChannelConservation = "channel-conservation": "What goes into a channel comes out of it: no message more, and at its end none fewer; a call is answered once.",
     PermitConservation = "permit-conservation": "The free permits of a counter change by what is taken and returned, and by nothing else.",
     LockFairness = "lock-fairness": "A lock goes to the first in line, and nobody overtakes.",
     Futurelock = "futurelock": "Nobody holds what others wait for without being polled.",

@@ -175,3 +175,77 @@ fn a_finalizer_that_outlives_its_region_is_seen() {
         events.remove(ended);
     });
 }
+
+/// A clean trace in which somebody does this to one call of a session, before the program ends.
+fn call(operations: &[&'static str]) -> BTreeSet<Law> {
+    broken(|events| {
+        let end = position(events, child_ends);
+        let like = events[end].clone();
+        for operation in operations.iter().rev() {
+            let mut traced = like.clone();
+            traced.event = Event::Operation {
+                subject: Some(Subject::Region(RegionId::new(0))),
+                resource: 1 << 40,
+                name: (*operation).into(),
+            };
+            events.insert(end, traced);
+        }
+    })
+}
+
+#[test]
+fn a_call_is_taken_once_and_answered_or_given_up_once() {
+    let legal: [&[&'static str]; 6] = [
+        &[
+            "session.call",
+            "session.take",
+            "session.answer",
+            "session.end",
+        ],
+        &[
+            "session.call",
+            "session.take",
+            "session.give_up",
+            "session.end",
+        ],
+        &["session.call", "session.take", "session.leave"],
+        &["session.call", "session.refuse", "session.end"],
+        &["session.call", "session.leave"],
+        &["session.call"],
+    ];
+    for operations in legal {
+        assert_eq!(call(operations), BTreeSet::new(), "{operations:?}");
+    }
+    let illegal: [&[&'static str]; 6] = [
+        &[
+            "session.call",
+            "session.take",
+            "session.take",
+            "session.answer",
+        ],
+        &[
+            "session.call",
+            "session.take",
+            "session.answer",
+            "session.answer",
+        ],
+        &[
+            "session.call",
+            "session.take",
+            "session.answer",
+            "session.give_up",
+        ],
+        &[
+            "session.call",
+            "session.take",
+            "session.give_up",
+            "session.answer",
+        ],
+        &["session.call", "session.answer", "session.end"],
+        &["session.call", "session.take"],
+    ];
+    for operations in illegal {
+        let expected = BTreeSet::from([Law::ChannelConservation]);
+        assert_eq!(call(operations), expected, "{operations:?}");
+    }
+}

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use asupersync_kernel::Resource;
+use asupersync_kernel::mutation::{Mutation, is_on};
 
 use super::error::SendFailure;
 use crate::primitive::{AtomicU64, Mutex, Ordering, Padded, lock};
@@ -70,6 +71,13 @@ impl<T> State<T> {
     /// Whether nobody wants a message.
     pub(super) fn is_unheard(&self) -> bool {
         self.is_closed || self.receivers.is_empty()
+    }
+
+    /// How many messages the receivers have not gone past, each counted for each receiver.
+    fn unseen(&self) -> u64 {
+        let seen = self.receivers.iter();
+        let seen = seen.map(|seen| seen.0.load(Ordering::Acquire));
+        seen.map(|seen| self.sent.saturating_sub(seen)).sum()
     }
 
     /// One receiver goes past the blocks from `from` to `to`.
@@ -192,10 +200,22 @@ impl<T> Chan<T> {
         let freed = state.free(overwritten);
         let wakers = state.waiting.release_all();
         drop(state);
-        self.resource.trace("broadcast.send");
-        wakers.wake();
+        self.tell_moved(
+            "broadcast.send",
+            i64::try_from(receivers).unwrap_or(i64::MAX),
+        );
+        if !is_on(Mutation::BroadcastIsSilent) {
+            wakers.wake();
+        }
         drop(freed);
         Ok(receivers)
+    }
+
+    /// Tells that messages went in, one for each receiver, or came out for one of them.
+    #[inline]
+    fn tell_moved(&self, operation: impl Into<Option<&'static str>>, change: i64) {
+        self.resource
+            .trace_messages(operation.into(), change, || lock(&self.state).unseen());
     }
 
     /// The block that the message at `position`, the next to be sent, goes into.
@@ -301,19 +321,22 @@ impl<T> Chan<T> {
 
     pub(super) fn unsubscribe(&self, cursor: &mut Cursor<T>) {
         let mut freed = Freed::none();
-        let wakers = {
+        let (unseen, wakers) = {
             let mut state = lock(&self.state);
             state
                 .receivers
                 .retain(|seen| !Arc::ptr_eq(seen, &cursor.seen));
+            let unseen = state.sent - cursor.next;
             freed.0.append(&mut state.pass(cursor.passed, u64::MAX).0);
             let is_last = state.receivers.is_empty();
-            is_last.then(|| {
+            let wakers = is_last.then(|| {
                 let left = state.blocks.drain(..);
                 freed.0.extend(left.map(|kept| kept.block));
                 state.gone.grant_all(Grant::All)
-            })
+            });
+            (unseen, wakers)
         };
+        self.tell_moved(None, -signed(unseen));
         if let Some(wakers) = wakers {
             wakers.wake();
         }
@@ -339,6 +362,7 @@ impl<T> Chan<T> {
             is_last.then(|| state.waiting.grant_all(Grant::Closed))
         };
         if let Some(wakers) = wakers {
+            self.resource.trace("broadcast.close");
             wakers.wake();
         }
     }
@@ -384,15 +408,16 @@ impl<T: Clone> Chan<T> {
         let oldest = self.oldest(sent);
         if cursor.next < oldest {
             let missed = cursor.skip_to(oldest);
-            self.resource.trace("broadcast.lag");
+            self.tell_moved("broadcast.lag", -signed(missed));
             return Some(Found::Lagged(missed));
         }
         let message = block.slot(cursor.next).get();
         // The program's code; a panic leaves the message for the next call.
         let message = message.expect("what was sent fills its slot").clone();
-        cursor.advance(cursor.next + 1);
+        let skips = is_on(Mutation::MessageIsSkipped) && cursor.next + 1 < sent;
+        cursor.advance(cursor.next + 1 + u64::from(skips));
         cursor.is_hot = true;
-        self.resource.trace("broadcast.recv");
+        self.tell_moved("broadcast.recv", -1);
         Some(Found::Message(message))
     }
 
@@ -404,10 +429,13 @@ impl<T: Clone> Chan<T> {
                 found.expect("the look has found the message, and the cursor has its block")
             }
             Looked::Lagged(missed) => {
-                self.resource.trace("broadcast.lag");
+                self.tell_moved("broadcast.lag", -signed(*missed));
                 Found::Lagged(*missed)
             }
-            Looked::Closed => Found::Closed,
+            Looked::Closed => {
+                self.resource.trace("broadcast.end");
+                Found::Closed
+            }
         }
     }
 
@@ -427,6 +455,10 @@ impl<T: Clone> Chan<T> {
             Found::Closed => None,
         }
     }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 impl<T> Cursor<T> {
@@ -456,6 +488,6 @@ impl<T> Cursor<T> {
     fn skip_to(&mut self, oldest: u64) -> u64 {
         let missed = oldest - self.next;
         self.advance(oldest);
-        missed
+        missed - u64::from(is_on(Mutation::LagIsUnderstated))
     }
 }

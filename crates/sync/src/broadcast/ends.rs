@@ -328,7 +328,7 @@ impl<T: Clone> Receiver<T> {
             wait.forget_released();
             return Poll::Ready(found);
         }
-        chan.resource.trace("broadcast.wait");
+        wait.tell(&chan.resource, "broadcast.wait");
         if chan.is_drained(cursor) && cursor.cools_down() {
             task.waker().wake_by_ref();
             return Poll::Pending;
@@ -341,7 +341,10 @@ impl<T: Clone> Receiver<T> {
             |state| chan.look(state, cursor, &mut freed),
         );
         drop(freed);
-        looked.map(|looked| chan.found(cursor, &looked))
+        looked.map(|looked| {
+            wait.end();
+            chan.found(cursor, &looked)
+        })
     }
 
     fn poll_next(&mut self, wait: &mut InLine, task: &Context<'_>) -> Poll<Result<T, RecvError>> {
@@ -454,8 +457,9 @@ impl<T: Clone> Future for Recv<'_, T> {
 
 impl<T> Drop for Recv<'_, T> {
     fn drop(&mut self) {
-        let state = &self.receiver.chan.state;
-        self.wait.leave(state, |state| &mut state.waiting);
+        let chan = &self.receiver.chan;
+        self.wait.tell_left(&chan.resource, "broadcast.leave");
+        self.wait.leave(&chan.state, |state| &mut state.waiting);
     }
 }
 
@@ -487,8 +491,9 @@ impl<T: Clone> Future for RecvMany<'_, T> {
 
 impl<T> Drop for RecvMany<'_, T> {
     fn drop(&mut self) {
-        let state = &self.receiver.chan.state;
-        self.wait.leave(state, |state| &mut state.waiting);
+        let chan = &self.receiver.chan;
+        self.wait.tell_left(&chan.resource, "broadcast.leave");
+        self.wait.leave(&chan.state, |state| &mut state.waiting);
     }
 }
 

@@ -28,7 +28,7 @@ impl Head {
     #[inline]
     pub(super) fn admit(&self) -> Result<(), LockError> {
         if self.raw.is_poisoned() {
-            self.raw.resource.trace("mutex.unlock");
+            self.raw.resource.trace("mutex.give_back");
             self.raw.unlock();
             return Err(LockError::Poisoned);
         }

@@ -236,7 +236,7 @@ impl Seize {
             let (grant, old) = waiters.remove(place);
             let next = match grant {
                 Some(_) => {
-                    raw.resource.trace("mutex.unlock");
+                    raw.resource.trace("mutex.give_back");
                     raw.pass_on(&mut waiters)
                 }
                 None => {

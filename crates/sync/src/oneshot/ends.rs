@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{Resource, wake_contained};
 
 use crate::primitive::{AtomicU32, Ordering, UnsafeCell};
@@ -112,7 +113,10 @@ impl<T> Tx<T> {
             .value
             .with_mut(|place| unsafe { *place = Some(value) });
         if self.complete() {
-            self.0.resource.trace("oneshot.send");
+            // The cell is the receiver's now, which says what it finds there.
+            self.0
+                .resource
+                .trace_messages(Some("oneshot.send"), 1, || 1);
             return Ok(());
         }
         // SAFETY: `CLOSED` came first, so the receiver will not look at the cell.
@@ -175,12 +179,21 @@ impl<T> Rx<T> {
     pub(super) fn look(&mut self) -> Look<T> {
         let state = self.0.state.load(Ordering::Acquire);
         let found = self.found(state);
-        self.0.resource.trace(if matches!(found, Look::Value(_)) {
-            "oneshot.recv"
+        if matches!(found, Look::Value(_)) {
+            self.tell_taken(Some("oneshot.recv"), 1);
         } else {
-            "oneshot.look"
-        });
+            self.0.resource.trace("oneshot.look");
+        }
         found
+    }
+
+    /// Tells that the value was taken out, or that the cell is left with nothing taken, and what is in it now; for a receiver that saw `COMPLETE`.
+    fn tell_taken(&self, operation: Option<&'static str>, taken: i64) {
+        self.0.resource.trace_messages(operation, -taken, || {
+            // SAFETY: `COMPLETE` gave the cell to the receiver, and this is its only end.
+            let is_left = self.0.value.with(|place| unsafe { &*place }.is_some());
+            u64::from(is_left)
+        });
     }
 
     pub(super) fn poll(&mut self, waker: &Waker) -> Poll<Option<T>> {
@@ -207,7 +220,10 @@ impl<T> Rx<T> {
     fn found(&mut self, state: u32) -> Look<T> {
         if state & COMPLETE != 0 {
             // SAFETY: `COMPLETE` gave the cell to the receiver, which is borrowed exclusively.
-            let value = self.0.value.with_mut(|place| unsafe { &mut *place }.take());
+            let mut value = self.0.value.with_mut(|place| unsafe { &mut *place }.take());
+            if is_on(Mutation::ValueIsLost) {
+                value = None;
+            }
             return value.map_or(Look::Closed, Look::Value);
         }
         if state & CLOSED != 0 {
@@ -233,7 +249,11 @@ impl<T> Drop for Rx<T> {
         self.close();
         // A value that came first is dropped with the end that it was sent to, not with the sender.
         let state = self.0.state.load(Ordering::Acquire);
-        drop(self.found(state));
+        let left = self.found(state);
+        if state & COMPLETE != 0 {
+            self.tell_taken(None, i64::from(matches!(left, Look::Value(_))));
+        }
+        drop(left);
     }
 }
 

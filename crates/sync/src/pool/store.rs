@@ -342,6 +342,6 @@ mod loom_tests {
 
 static OPERATIONS: Operations = Operations {
     grant: "pool.grant",
-    release: "pool.release",
+    give_back: "pool.give_back",
     leave: "pool.leave",
 };

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::task::{Poll, Waker};
 
+use asupersync_kernel::mutation::{Mutation, is_on};
 use asupersync_kernel::{Recover, Resource};
 
 use crate::primitive::{Mutex, lock};
@@ -121,7 +122,8 @@ impl<T> State<T> {
     /// Lets a bound receiver go on waiting; what it was given is returned.
     fn unbind(&mut self, ticket: u64, stays: bool) -> Option<Waker> {
         let Bound { value, waker } = self.bound.remove(&ticket)?;
-        self.returned.extend(value);
+        self.returned
+            .extend(value.filter(|_| !is_on(Mutation::HandOverIsDropped)));
         if stays {
             self.receivers.insert(ticket, waker);
             return None;
@@ -131,6 +133,13 @@ impl<T> State<T> {
 
     fn is_over(&self) -> bool {
         self.sender_handles == 0 || self.is_closed
+    }
+
+    /// How many values were brought and neither received nor taken back.
+    fn held(&self) -> u64 {
+        let offered = self.senders.values().filter(|bid| bid.value.is_some());
+        let given = self.bound.values().filter(|bound| bound.value.is_some());
+        (offered.count() + given.count() + self.returned.len()) as u64
     }
 
     /// Wakes everybody to see the end.
@@ -173,12 +182,25 @@ impl<T> Meeting<T> {
         }
         let ticket = state.ticket();
         let waker = Some(waker);
+        let is_offer = value.is_some();
         state.senders.insert(ticket, Bid { value, waker });
         state.turn(&mut wakers);
         drop(state);
-        self.resource.trace("rendezvous.wait");
-        wakers.wake();
+        if is_offer {
+            self.tell_moved("rendezvous.offer", 1);
+        } else {
+            self.resource.trace("rendezvous.bid");
+        }
+        if !is_on(Mutation::OfferIsSilent) {
+            wakers.wake();
+        }
         Ok(Ticket(ticket))
+    }
+
+    /// Tells that values went in, or came out.
+    fn tell_moved(&self, operation: impl Into<Option<&'static str>>, change: i64) {
+        self.resource
+            .trace_messages(operation.into(), change, || lock(&self.state).held());
     }
 
     /// How a sender in line stands.
@@ -215,7 +237,6 @@ impl<T> Meeting<T> {
 
     /// A sender leaves: with its value, if nobody took it; otherwise says that it was taken.
     pub(super) fn leave_sender(&self, ticket: Ticket) -> Result<(), Option<T>> {
-        self.resource.trace("rendezvous.leave");
         let mut wakers = Wakers::default();
         let mut state = lock(&self.state);
         let settled = state.settled.remove(&ticket.0);
@@ -225,10 +246,16 @@ impl<T> Meeting<T> {
         }
         state.turn(&mut wakers);
         drop(state);
+        let value = bid.and_then(|bid| bid.value);
+        if value.is_some() {
+            self.tell_moved("rendezvous.take_back", -1);
+        } else {
+            self.resource.trace("rendezvous.leave");
+        }
         wakers.wake();
         match settled {
             Some(Settled::Taken) => Ok(()),
-            Some(Settled::Bound(_)) | None => Err(bid.and_then(|bid| bid.value)),
+            Some(Settled::Bound(_)) | None => Err(value),
         }
     }
 
@@ -251,7 +278,7 @@ impl<T> Meeting<T> {
         let value = Some(value);
         state.bound.insert(ticket, Bound { value, waker });
         drop(state);
-        self.resource.trace("rendezvous.send");
+        self.tell_moved("rendezvous.send", 1);
         woken
             .into_iter()
             .for_each(asupersync_kernel::wake_contained);
@@ -272,7 +299,7 @@ impl<T> Meeting<T> {
         bound.value = Some(value);
         let waker = bound.waker.take();
         drop(state);
-        self.resource.trace("rendezvous.send");
+        self.tell_moved("rendezvous.give", 1);
         waker
             .into_iter()
             .for_each(asupersync_kernel::wake_contained);
@@ -300,15 +327,17 @@ impl<T> Meeting<T> {
         loop {
             let mut wakers = Wakers::default();
             let mut state = lock(&self.state);
+            let senders = state.senders.len();
             if let Some(end) = state.look(place, &mut wakers) {
+                let is_offer = state.senders.len() < senders;
                 let own = place.take();
                 let old = own.and_then(|own| state.receivers.remove(&own.0).flatten());
                 state.turn(&mut wakers);
                 drop(state);
-                if end.is_some() {
-                    self.resource.trace("rendezvous.recv");
+                self.tell_received(end.is_some(), is_offer);
+                if !(is_offer && is_on(Mutation::TakingIsSilent)) {
+                    wakers.wake();
                 }
-                wakers.wake();
                 drop(old);
                 return Poll::Ready(end);
             }
@@ -343,14 +372,25 @@ impl<T> Meeting<T> {
     pub(super) fn try_recv(&self) -> Option<Option<T>> {
         let mut wakers = Wakers::default();
         let mut state = lock(&self.state);
+        let senders = state.senders.len();
         let end = state.look(&None, &mut wakers);
+        let is_offer = state.senders.len() < senders;
         state.turn(&mut wakers);
         drop(state);
-        if matches!(end, Some(Some(_))) {
-            self.resource.trace("rendezvous.recv");
+        if let Some(end) = &end {
+            self.tell_received(end.is_some(), is_offer);
         }
         wakers.wake();
         end
+    }
+
+    /// Tells what a receiver got: a value that a sender waits with, one that was given to it or returned, or the end.
+    fn tell_received(&self, is_value: bool, is_offer: bool) {
+        match (is_value, is_offer) {
+            (true, true) => self.tell_moved("rendezvous.take", -1),
+            (true, false) => self.tell_moved("rendezvous.recv", -1),
+            (false, _) => self.resource.trace("rendezvous.end"),
+        }
     }
 
     /// A receiver leaves its line; what it was given goes to the next.
@@ -358,13 +398,13 @@ impl<T> Meeting<T> {
         let Some(Ticket(ticket)) = place.take() else {
             return;
         };
-        self.resource.trace("rendezvous.leave");
         let mut wakers = Wakers::default();
         let mut state = lock(&self.state);
         let bound = state.unbind(ticket, false);
         let old = state.receivers.remove(&ticket);
         state.turn(&mut wakers);
         drop(state);
+        self.tell_moved("rendezvous.leave", 0);
         wakers.wake();
         drop((bound, old));
     }
@@ -382,12 +422,17 @@ impl<T> Meeting<T> {
 
     pub(super) fn remove_sender(&self) {
         let mut wakers = Wakers::default();
-        {
+        let is_last = {
             let mut state = lock(&self.state);
             state.sender_handles -= 1;
-            if state.sender_handles == 0 {
+            let is_last = state.sender_handles == 0;
+            if is_last {
                 state.end(&mut wakers);
             }
+            is_last
+        };
+        if is_last {
+            self.resource.trace("rendezvous.close");
         }
         wakers.wake();
     }
@@ -405,6 +450,8 @@ impl<T> Meeting<T> {
         if is_last {
             self.close();
             let returned = std::mem::take(&mut lock(&self.state).returned);
+            let count = i64::try_from(returned.len()).unwrap_or(i64::MAX);
+            self.tell_moved(None, -count);
             drop(returned);
         }
     }

@@ -17,6 +17,7 @@
 use std::task::{Poll, Waker};
 
 use asupersync_kernel::Resource;
+use asupersync_kernel::mutation::{Mutation, is_on};
 
 use crate::primitive::{AtomicU64, Mutex, Ordering, lock};
 use crate::spot::Spot;
@@ -77,12 +78,24 @@ impl Mode {
         }
     }
 
-    /// The name under which taking it is recorded.
-    pub(super) const fn operation(self) -> &'static str {
+    /// The name under which taking it is recorded, whether it was free or handed over in line.
+    ///
+    /// Who has it handed over changes what others find, so a reader says which it was.
+    pub(super) const fn operation(self, was_in_line: bool) -> &'static str {
         match self {
+            Self::Read if was_in_line => "rwlock.acquire",
             Self::Read => "rwlock.read",
             Self::Upgradable => "rwlock.upgradable",
             Self::Write => "rwlock.write",
+        }
+    }
+
+    /// The name under which waiting for it is recorded.
+    pub(super) const fn wait(self) -> &'static str {
+        match self {
+            Self::Read => "rwlock.wait_read",
+            Self::Upgradable => "rwlock.wait_upgradable",
+            Self::Write => "rwlock.wait",
         }
     }
 }
@@ -142,7 +155,19 @@ impl Raw {
     /// Takes the lock if that overtakes nobody.
     #[inline]
     pub(super) fn try_take(&self, mode: Mode) -> bool {
-        self.admit(mode, mode.barred_by() | WAITERS)
+        let overtakes = mode == Mode::Read && is_on(Mutation::WriterIsOvertaken);
+        let line = if overtakes { 0 } else { WAITERS };
+        self.admit(mode, mode.barred_by() | line)
+    }
+
+    /// The name under which letting go is recorded; a reader beside whom nobody waits lets nobody in, in whatever order readers come and go.
+    pub(super) fn unlock_operation(&self, mode: Mode) -> &'static str {
+        let waits = self.state.load(Ordering::Relaxed) & (WAITERS | UPGRADING) != 0;
+        if mode == Mode::Read && !waits {
+            "rwlock.release"
+        } else {
+            "rwlock.unlock"
+        }
     }
 
     fn try_take_for_a_moment(&self, mode: Mode) -> bool {
@@ -204,7 +229,9 @@ impl Raw {
         }
         let mut wakers = Wakers::default();
         self.serve(&mut lock(&self.lines), &mut wakers);
-        wakers.wake();
+        if !is_on(Mutation::RwLockIsSilent) {
+            wakers.wake();
+        }
     }
 
     /// From writer to reader or upgradable reader, letting others read.
@@ -267,6 +294,9 @@ impl Raw {
             wakers.push(lines.line.grant_front(Grant::One));
             self.state.fetch_or(HANDED, Ordering::AcqRel);
             self.resource.trace("rwlock.grant");
+            if mode == Mode::Read && !lines.line.is_empty() && is_on(Mutation::ReadersGoOneByOne) {
+                return;
+            }
         }
         self.state.fetch_and(!WAITERS, Ordering::AcqRel);
     }
@@ -344,7 +374,7 @@ impl Seize {
             let mut lines = lock(&raw.lines);
             let (grant, old) = self.place.leave(&mut lines.line);
             if grant.is_some() {
-                raw.resource.trace("rwlock.unlock");
+                raw.resource.trace("rwlock.give_back");
                 raw.has_seen(&lines);
                 raw.state.fetch_sub(self.mode.share(), Ordering::AcqRel);
             } else {

@@ -44,16 +44,18 @@ impl<'a, L: ?Sized, G> RwLockWait<'a, L, G> {
             self.leave();
             return Poll::Ready(Err(cancelled.into()));
         }
+        let was_in_line = self.seize.is_in_line();
         let seized = self.seize.poll(self.raw, task.waker());
+        let mode = self.seize.mode();
         if seized.is_pending() {
             // Who comes back has no place that somebody could hand it.
             self.raw.resource.trace(if self.seize.is_in_line() {
-                "rwlock.wait"
+                mode.wait()
             } else {
                 "rwlock.look"
             });
         }
-        seized.map(|()| self.raw.admitted(self.seize.mode()))
+        seized.map(|()| self.raw.admitted(mode, was_in_line))
     }
 
     fn leave(&mut self) {
@@ -73,7 +75,7 @@ impl<L: ?Sized, G> Future for RwLockWait<'_, L, G> {
         let is_free =
             !this.seize.is_in_line() && CancelWait::check().is_none() && this.raw.try_take(mode);
         let taken = if is_free {
-            Poll::Ready(this.raw.admitted(mode))
+            Poll::Ready(this.raw.admitted(mode, false))
         } else {
             this.poll_slow(task)
         };
@@ -170,7 +172,7 @@ impl<L: HasRaw> Drop for Hold<L> {
         if self.mode == Mode::Write && !self.was_panicking && std::thread::panicking() {
             raw.poison();
         }
-        raw.resource.trace("rwlock.unlock");
+        raw.resource.trace_with(|| raw.unlock_operation(self.mode));
         raw.release(self.mode);
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Operations {
     /// The first in line was given what it waits for.
     pub(crate) grant: &'static str,
     /// It left the line and gave that back.
-    pub(crate) release: &'static str,
+    pub(crate) give_back: &'static str,
     /// It left the line with nothing.
     pub(crate) leave: &'static str,
 }
@@ -90,7 +90,8 @@ impl Counter {
                 return Err(Refusal::Closed);
             }
             let taken = u64::from(need) * ONE;
-            if state & WAITERS != 0 || state < taken {
+            let is_first = state & WAITERS == 0 || is_on(Mutation::PermitsGoToTheQuick);
+            if !is_first || state / ONE < u64::from(need) {
                 return Err(Refusal::Short);
             }
             let next = state - taken;
@@ -162,7 +163,9 @@ impl Counter {
     fn serve_line(&self) {
         let mut wakers = Wakers::default();
         self.serve(&mut lock(&self.waiters), &mut wakers);
-        wakers.wake();
+        if !is_on(Mutation::SemaphoreIsSilent) {
+            wakers.wake();
+        }
     }
 
     /// Gives nothing out any more; says whether that is new.
@@ -324,7 +327,7 @@ impl Take {
             let mut waiters = lock(&counter.waiters);
             let (grant, old) = waiters.remove(place);
             if grant == Some(Grant::One) {
-                counter.resource.trace(counter.operations.release);
+                counter.resource.trace(counter.operations.give_back);
                 counter
                     .state
                     .fetch_add(u64::from(self.need) * ONE, Ordering::SeqCst);
@@ -350,7 +353,7 @@ mod loom_tests {
 
     static OPERATIONS: Operations = Operations {
         grant: "grant",
-        release: "release",
+        give_back: "give_back",
         leave: "leave",
     };
 

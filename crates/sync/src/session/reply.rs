@@ -123,7 +123,7 @@ impl<Req, Resp> Drop for Reply<Req, Resp> {
 impl<Req, Resp> fmt::Debug for Reply<Req, Resp> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply")
-            .field("is_wanted", &self.is_wanted())
+            .field("is_wanted", &self.exchange().is_open())
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use asupersync_core::Cancelled;
-use asupersync_kernel::{CancelWait, Cx};
+use asupersync_kernel::mutation::{Mutation, is_on};
+use asupersync_kernel::{CancelWait, Cx, Resource};
 
 use super::error::{RecvError, SendError};
 use super::shared::{Ref, Shared};
@@ -35,11 +36,7 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     let sender = Sender {
         shared: Arc::clone(&shared),
     };
-    let receiver = Receiver {
-        shared,
-        seen: 0,
-        is_hot: false,
-    };
+    let receiver = Receiver::at(shared, 0);
     (sender, receiver)
 }
 
@@ -88,11 +85,7 @@ impl<T> Sender<T> {
     /// A receiver that has seen the latest value.
     #[must_use]
     pub fn subscribe(&self) -> Receiver<T> {
-        Receiver {
-            seen: self.shared.subscribe(),
-            is_hot: false,
-            shared: Arc::clone(&self.shared),
-        }
+        Receiver::at(Arc::clone(&self.shared), self.shared.subscribe())
     }
 
     /// Ends the watch for all senders: receivers see the latest value, then end.
@@ -194,9 +187,20 @@ pub struct Receiver<T> {
     seen: u64,
     /// It has seen a change since it last gave others their turn.
     is_hot: bool,
+    /// What it has seen, for a host that records.
+    own: Resource,
 }
 
 impl<T> Receiver<T> {
+    const fn at(shared: Arc<Shared<T>>, seen: u64) -> Self {
+        Self {
+            shared,
+            seen,
+            is_hot: false,
+            own: Resource::new(),
+        }
+    }
+
     /// The latest value; does not mark it as seen.
     #[must_use]
     pub fn borrow(&self) -> Ref<T> {
@@ -207,8 +211,9 @@ impl<T> Receiver<T> {
     /// The latest value, which is then seen: [`changed`](Self::changed) waits for a later one.
     pub fn borrow_and_update(&mut self) -> Ref<T> {
         let (value, version) = self.shared.latest();
-        let has_changed = std::mem::replace(&mut self.seen, version) != version;
-        Ref::new(value, has_changed)
+        let before = std::mem::replace(&mut self.seen, version);
+        self.tell_seen(None, before, version);
+        Ref::new(value, before != version)
     }
 
     /// Whether there is a value that was not seen.
@@ -294,11 +299,13 @@ impl<T> Receiver<T> {
     pub fn mark_changed(&mut self) {
         // Versions count from 0 and do not come round.
         self.seen = self.shared.version().wrapping_sub(1);
+        self.own = Resource::new();
     }
 
     /// Makes the latest value one that was seen.
     pub fn mark_unchanged(&mut self) {
         self.seen = self.shared.version();
+        self.own = Resource::new();
     }
 
     /// Whether nothing more will be published.
@@ -313,7 +320,36 @@ impl<T> Receiver<T> {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
+    /// Tells that it went from one version to another, which is the latest that was published.
+    fn tell_seen(&self, operation: Option<&'static str>, from: u64, to: u64) {
+        self.shared.resource.trace_messages(operation, 0, || to);
+        let change = to.wrapping_sub(from).cast_signed();
+        self.own.trace_messages(None, change, || to);
+    }
+
     fn poll_changed(
+        &mut self,
+        wait: &mut InLine,
+        task: &Context<'_>,
+    ) -> Poll<Result<(), RecvError>> {
+        let from = self.seen;
+        let polled = self.poll_version(wait, task);
+        match polled {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                self.tell_seen(Some("watch.changed"), from, self.seen);
+                if is_on(Mutation::VersionIsForgotten) {
+                    self.seen = from;
+                }
+            }
+            Poll::Ready(Err(_)) => self.shared.resource.trace("watch.end"),
+        }
+        wait.end();
+        polled
+    }
+
+    /// Ready with a version that was not seen, which then is.
+    fn poll_version(
         &mut self,
         wait: &mut InLine,
         task: &Context<'_>,
@@ -322,6 +358,7 @@ impl<T> Receiver<T> {
             shared,
             seen,
             is_hot,
+            ..
         } = self;
         let version = shared.version();
         if version != *seen {
@@ -329,12 +366,11 @@ impl<T> Receiver<T> {
             *is_hot = true;
             // Who was in line then was released by the send that made this so.
             wait.forget_released();
-            shared.resource.trace("watch.changed");
             return Poll::Ready(Ok(()));
         }
         // Once after each change: while a sender is busy, it then has nobody to wake.
-        shared.resource.trace("watch.wait");
         if std::mem::take(is_hot) {
+            wait.tell(&shared.resource, "watch.wait");
             task.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -351,8 +387,8 @@ impl<T> Receiver<T> {
                 }
             },
         );
-        if matches!(end, Poll::Ready(Ok(()))) {
-            shared.resource.trace("watch.changed");
+        if end.is_pending() {
+            wait.tell(&shared.resource, "watch.wait");
         }
         end
     }
@@ -361,11 +397,7 @@ impl<T> Receiver<T> {
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         self.shared.add_receiver();
-        Self {
-            shared: Arc::clone(&self.shared),
-            seen: self.seen,
-            is_hot: false,
-        }
+        Self::at(Arc::clone(&self.shared), self.seen)
     }
 }
 
@@ -416,8 +448,9 @@ impl<T> Future for Changed<'_, T> {
 
 impl<T> Drop for Changed<'_, T> {
     fn drop(&mut self) {
-        let state = &self.receiver.shared.state;
-        self.wait.leave(state, |state| &mut state.waiting);
+        let shared = &self.receiver.shared;
+        self.wait.tell_left(&shared.resource, "watch.leave");
+        self.wait.leave(&shared.state, |state| &mut state.waiting);
     }
 }
 
@@ -465,8 +498,9 @@ impl<T, F: FnMut(&T) -> bool> Future for WaitFor<'_, T, F> {
 
 impl<T, F> Drop for WaitFor<'_, T, F> {
     fn drop(&mut self) {
-        let state = &self.receiver.shared.state;
-        self.wait.leave(state, |state| &mut state.waiting);
+        let shared = &self.receiver.shared;
+        self.wait.tell_left(&shared.resource, "watch.leave");
+        self.wait.leave(&shared.state, |state| &mut state.waiting);
     }
 }
 

@@ -9,6 +9,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use asupersync_kernel::Resource;
+use asupersync_kernel::mutation::{Mutation, is_on};
 
 use crate::primitive::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, lock};
 use crate::waiters::{Grant, WaitList, Wakers};
@@ -93,7 +94,9 @@ pub(super) struct Published<T> {
 impl<T> Published<T> {
     /// Wakes the receivers, and gives the value that was there before.
     pub(super) fn finish(self) -> Arc<T> {
-        self.wakers.wake();
+        if !is_on(Mutation::WatchIsSilent) {
+            self.wakers.wake();
+        }
         self.old
     }
 }
@@ -177,6 +180,7 @@ impl<T> Shared<T> {
             is_last.then(|| state.waiting.grant_all(Grant::Closed))
         };
         if let Some(wakers) = wakers {
+            self.resource.trace("watch.close");
             wakers.wake();
         }
     }
@@ -207,11 +211,14 @@ impl<T> Writing<'_, T> {
     pub(super) fn publish(&self, value: Arc<T>) -> Published<T> {
         let mut state = lock(&self.shared.state);
         let old = std::mem::replace(&mut state.value, value);
-        state.version += 1;
-        self.shared.version.store(state.version, Ordering::Release);
+        state.version += u64::from(!is_on(Mutation::VersionIsRepeated));
+        let version = state.version;
+        self.shared.version.store(version, Ordering::Release);
         let wakers = state.waiting.release_all();
         drop(state);
-        self.shared.resource.trace("watch.send");
+        self.shared
+            .resource
+            .trace_messages(Some("watch.send"), 1, || version);
         Published { old, wakers }
     }
 }

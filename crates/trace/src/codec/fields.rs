@@ -190,6 +190,16 @@ fn put_account_fields(out: &mut Output<'_>, event: &Event) -> Option<()> {
             put_difference(out.bytes, &mut none, change.cast_unsigned());
             put_varint(out.bytes, *free);
         }
+        Event::MessagesMoved {
+            resource,
+            change,
+            held,
+        } => {
+            put_difference(out.bytes, &mut out.last.resource, *resource);
+            let mut none = 0;
+            put_difference(out.bytes, &mut none, change.cast_unsigned());
+            put_varint(out.bytes, *held);
+        }
         _ => return None,
     }
     Some(())
@@ -288,6 +298,7 @@ const fn tag_of(event: &Event) -> Option<u8> {
         Event::CancelUnchanged { .. } => 36,
         Event::EventsOverwritten { .. } => 37,
         Event::HostJobQueued { .. } => 38,
+        Event::MessagesMoved { .. } => 39,
         _ => return None,
     })
 }
@@ -426,7 +437,7 @@ pub(super) fn get_event(
         5..=13 => task_event(tag, from)?,
         24..=26 => later_task_event(tag, from)?,
         16..=23 | 27..=30 | 36 | 38 => other_event(tag, from)?,
-        31..=35 | 37 => account_event(tag, from)?,
+        31..=35 | 37 | 39 => account_event(tag, from)?,
         _ => return Err(from.input.malformed("the tag of an event")),
     })
 }
@@ -496,6 +507,11 @@ fn account_event(tag: u8, from: &mut Source<'_, '_>) -> Result<Event, DecodeErro
         34 => Event::FailureTaken { task: from.task()? },
         37 => Event::EventsOverwritten {
             count: from.input.varint()?,
+        },
+        39 => Event::MessagesMoved {
+            resource: from.input.difference(&mut from.last.resource)?,
+            change: from.input.difference(&mut 0)?.cast_signed(),
+            held: from.input.varint()?,
         },
         _ => Event::PermitsMoved {
             resource: from.input.difference(&mut from.last.resource)?,

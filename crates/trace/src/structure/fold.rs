@@ -242,7 +242,9 @@ impl Fold {
             return;
         };
         let own = |(waiter, at, _): &(Subject, u64, String)| *waiter == subject && *at == resource;
-        let waits = matches!(verb, "wait" | "upgrade") || name.as_str() == "oneshot.look";
+        let waits = verb.starts_with("wait")
+            || matches!(verb, "upgrade" | "offer" | "bid")
+            || name.as_str() == "oneshot.look";
         match verb {
             _ if waits => {
                 if let Subject::Task(task) = subject {

@@ -149,11 +149,16 @@ fn event(kind: u8, a: u64, b: u32, choice: u8, text: &str) -> Event {
             name: Name::shared(text),
         },
         37 => Event::EventsOverwritten { count: a },
+        38 => Event::MessagesMoved {
+            resource: a,
+            change: a.cast_signed(),
+            held: u64::from(b),
+        },
         _ => Event::HostJobQueued { job: a },
     }
 }
 
-const KINDS: u8 = 39;
+const KINDS: u8 = 40;
 /// Those that version 2 began with; what came later has a pin of its own.
 const PINNED_KINDS: u8 = 37;
 
@@ -226,21 +231,28 @@ fn version_2_is_what_it_was() {
     );
 }
 
-/// What was added to version 2 since: a count of overwritten events, and a job of no region.
+/// What was added to version 2 since: a count of overwritten events, a job of no region, and messages that moved.
 #[test]
 fn later_events_of_version_2_are_what_they_were() {
-    // No names, one event: the time and the step zigzagged, the tag, the figure as a varint.
-    let pins = [
-        (Event::EventsOverwritten { count: 300 }, 37),
-        (Event::HostJobQueued { job: 300 }, 38),
+    let moved = Event::MessagesMoved {
+        resource: 300,
+        change: -2,
+        held: 300,
+    };
+    // No names, one event: the time and the step zigzagged, the tag, the figures as varints.
+    let pins: [(Event, &[u8]); 3] = [
+        (Event::EventsOverwritten { count: 300 }, &[37, 0xac, 0x02]),
+        (Event::HostJobQueued { job: 300 }, &[38, 0xac, 0x02]),
+        // The resource and the change are signed.
+        (moved, &[39, 0xd8, 0x04, 3, 0xac, 0x02]),
     ];
-    for (event, tag) in pins {
+    for (event, fields) in pins {
         let at = Time::from_nanos(5);
         let trace = Trace {
             events: vec![TraceEvent { at, step: 0, event }],
         };
         let bytes = trace.encode().unwrap();
-        let body = [0, 1, 10, 0, tag, 0xac, 0x02];
+        let body = [&[0, 1, 10, 0], fields].concat();
         assert_eq!(bytes[bytes.len() - body.len()..], body);
         assert_eq!(Trace::decode(&bytes), Ok(trace));
     }
