@@ -13,6 +13,7 @@ use asupersync_trace::{Trace, TraceEvent};
 mod budgets;
 mod cancellation;
 mod channels;
+mod count;
 mod errors;
 mod futurelock;
 mod law;
@@ -133,11 +134,25 @@ impl Oracles {
     }
 
     fn read(&mut self, events: &[TraceEvent]) {
+        for traced in events {
+            if let Event::Operation { resource, name, .. } = &traced.event
+                && **name == *UNTRACED
+            {
+                self.is_partial(*resource);
+            }
+        }
         for (index, traced) in events.iter().enumerate() {
             self.ledger.index = index;
             self.see(traced.step, &traced.event);
         }
         self.ledger.index = events.len();
+    }
+
+    /// Something was done to the resource outside every task, it is not known when: nothing is told of it before or after.
+    fn is_partial(&mut self, resource: u64) {
+        self.channels.is_partial(resource);
+        self.locks.is_partial(resource);
+        self.waits.is_partial(resource);
     }
 
     fn see(&mut self, step: u64, event: &Event) {
@@ -219,11 +234,6 @@ impl Oracles {
                 let operation = (kind, verb);
                 self.waits.see(ledger, step, resource, subject, operation);
             }
-            "resource" => {
-                self.channels.untraced(resource);
-                self.locks.untraced(resource);
-                self.waits.untraced(resource);
-            }
             _ => {}
         }
     }
@@ -262,6 +272,9 @@ impl Oracles {
         errors::end(&mut self.ledger);
     }
 }
+
+/// What a resource says of itself once something was done to it outside every task.
+const UNTRACED: &str = "resource.untraced";
 
 #[cfg(test)]
 mod tests;

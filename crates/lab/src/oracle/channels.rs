@@ -4,6 +4,7 @@
 
 use asupersync_kernel::Subject;
 
+use super::count::Count;
 use super::law::Law;
 use super::ledger::{Book, Ledger};
 
@@ -29,7 +30,7 @@ struct Call {
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     queues: Book<u64, Channel>,
-    held: Book<u64, Option<u64>>,
+    held: Book<u64, Count>,
     calls: Book<u64, Call>,
 }
 
@@ -41,9 +42,9 @@ impl Channels {
     }
 
     /// Something was done to the resource outside every task.
-    pub(super) fn untraced(&mut self, resource: u64) {
+    pub(super) fn is_partial(&mut self, resource: u64) {
         self.queues.entry(resource, Channel::default).is_partial = true;
-        *self.held.entry(resource, || None) = None;
+        *self.held.entry(resource, Count::default) = Count::Partial;
         self.calls
             .entry(resource, || Call::new(resource))
             .is_partial = true;
@@ -70,10 +71,8 @@ impl Channels {
 
     /// Messages went in or came out of a channel that says what it holds.
     pub(super) fn moved(&mut self, ledger: &mut Ledger, resource: u64, change: i64, held: u64) {
-        let known = self.held.entry(resource, || None);
-        let before = known.replace(held);
-        let expected = before.map(|before| before.wrapping_add_signed(change));
-        if let Some(expected) = expected.filter(|expected| *expected != held) {
+        let count = self.held.entry(resource, Count::default);
+        if let Some(expected) = count.contradicts(change, held) {
             let message = format!(
                 "channel {resource} holds {held} messages after {change:+}, and should hold {expected}"
             );

@@ -6,6 +6,7 @@
 use asupersync_core::TaskId;
 use asupersync_kernel::Subject;
 
+use super::count::Count;
 use super::law::Law;
 use super::ledger::{Book, Ledger};
 use super::wakes;
@@ -42,7 +43,7 @@ struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Locks {
     lines: Book<u64, Line>,
-    free: Book<u64, Option<u64>>,
+    free: Book<u64, Count>,
 }
 
 impl Locks {
@@ -52,16 +53,14 @@ impl Locks {
     }
 
     /// Something was done to the resource outside every task.
-    pub(super) fn untraced(&mut self, resource: u64) {
-        *self.free.entry(resource, || None) = None;
+    pub(super) fn is_partial(&mut self, resource: u64) {
+        *self.free.entry(resource, Count::default) = Count::Partial;
         self.lines.entry(resource, Line::default).is_blurred = true;
     }
 
     pub(super) fn moved(&mut self, ledger: &mut Ledger, resource: u64, change: i64, free: u64) {
-        let known = self.free.entry(resource, || None);
-        let before = known.replace(free);
-        let expected = before.map(|before| before.wrapping_add_signed(change));
-        if let Some(expected) = expected.filter(|expected| *expected != free) {
+        let count = self.free.entry(resource, Count::default);
+        if let Some(expected) = count.contradicts(change, free) {
             let message = format!(
                 "counter {resource} has {free} permits free after {change:+}, and should have {expected}"
             );

@@ -176,8 +176,8 @@ fn a_finalizer_that_outlives_its_region_is_seen() {
     });
 }
 
-/// A clean trace in which somebody does this to one call of a session, before the program ends.
-fn call(operations: &[&'static str]) -> BTreeSet<Law> {
+/// The laws broken in a clean trace in which somebody does this to one resource, before the program ends.
+fn operated(operations: &[&'static str]) -> BTreeSet<Law> {
     broken(|events| {
         let end = position(events, child_ends);
         let like = events[end].clone();
@@ -214,7 +214,7 @@ fn a_call_is_taken_once_and_answered_or_given_up_once() {
         &["session.call"],
     ];
     for operations in legal {
-        assert_eq!(call(operations), BTreeSet::new(), "{operations:?}");
+        assert_eq!(operated(operations), BTreeSet::new(), "{operations:?}");
     }
     let illegal: [&[&'static str]; 6] = [
         &[
@@ -246,6 +246,14 @@ fn a_call_is_taken_once_and_answered_or_given_up_once() {
     ];
     for operations in illegal {
         let expected = BTreeSet::from([Law::ChannelConservation]);
-        assert_eq!(call(operations), expected, "{operations:?}");
+        assert_eq!(operated(operations), expected, "{operations:?}");
     }
+}
+
+/// Another thread's message was received before its sender came to say so.
+#[test]
+fn a_resource_that_was_used_outside_every_task_is_not_judged_at_all() {
+    let conservation = BTreeSet::from([Law::ChannelConservation]);
+    assert_eq!(operated(&["mpsc.recv"]), conservation);
+    assert_eq!(operated(&["mpsc.recv", UNTRACED]), BTreeSet::new());
 }

@@ -179,10 +179,10 @@ impl<T> Rx<T> {
     pub(super) fn look(&mut self) -> Look<T> {
         let state = self.0.state.load(Ordering::Acquire);
         let found = self.found(state);
-        if matches!(found, Look::Value(_)) {
-            self.tell_taken(Some("oneshot.recv"), 1);
-        } else {
-            self.0.resource.trace("oneshot.look");
+        match found {
+            Look::Value(_) => self.tell_taken(Some("oneshot.recv"), 1),
+            Look::Closed if state & COMPLETE != 0 => self.tell_taken(Some("oneshot.look"), 0),
+            Look::Closed | Look::Empty => self.0.resource.trace("oneshot.look"),
         }
         found
     }
@@ -250,8 +250,8 @@ impl<T> Drop for Rx<T> {
         // A value that came first is dropped with the end that it was sent to, not with the sender.
         let state = self.0.state.load(Ordering::Acquire);
         let left = self.found(state);
-        if state & COMPLETE != 0 {
-            self.tell_taken(None, i64::from(matches!(left, Look::Value(_))));
+        if matches!(left, Look::Value(_)) {
+            self.tell_taken(None, 1);
         }
         drop(left);
     }
