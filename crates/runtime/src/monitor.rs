@@ -13,7 +13,7 @@
 //! Locks that are taken outside of every task, and any cure: what is found is reported, once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -242,13 +242,15 @@ impl Monitor {
 
     /// Makes suspects of those who keep others waiting, and says since when each is not polled.
     fn watch(&self, now: Time, pairs: &[Hold]) -> BTreeMap<TaskId, Time> {
+        let polled_now = self.polled_now();
         let mut suspects = lock(&self.suspects);
         let mut next = BTreeMap::new();
         for hold in pairs {
             let Subject::Task(holder) = hold.holder else {
                 continue;
             };
-            let known = suspects.get(&holder).filter(|known| !known.was_polled);
+            let known = suspects.get(&holder);
+            let known = known.filter(|known| !known.was_polled && !polled_now.contains(&holder));
             let since = known.map_or(now, |known| known.since);
             let was_polled = false;
             next.insert(holder, Suspect { since, was_polled });
@@ -259,6 +261,20 @@ impl Monitor {
         since
             .map(|(task, suspect)| (*task, suspect.since))
             .collect()
+    }
+
+    /// The tasks in a poll; one that lasts is no futurelock, even if it began before anybody was suspected.
+    fn polled_now(&self) -> BTreeSet<TaskId> {
+        let task_of = |polls: &Polls| {
+            let count = polls.count.load(Ordering::Acquire);
+            let region = RegionId::new(polls.region.load(Ordering::Relaxed));
+            let task = TaskId::new(region, polls.index.load(Ordering::Relaxed));
+            // Both belong together if no other poll has begun meanwhile.
+            fence(Ordering::Acquire);
+            let is_same = polls.count.load(Ordering::Relaxed) == count;
+            (count % 2 == 1 && is_same).then_some(task)
+        };
+        self.workers.iter().filter_map(task_of).collect()
     }
 
     /// A task's name and what it owes.
@@ -347,6 +363,18 @@ mod tests {
             monitor.poll_ended(0);
             assert_eq!(monitor.futurelocks(at(now), &mut memory), []);
         }
+    }
+
+    #[test]
+    fn a_holder_in_a_poll_that_lasts_is_not_suspected_until_that_has_ended() {
+        let (monitor, mut memory) = contended();
+        monitor.poll_begins(0, task(0));
+        for now in (1..500).step_by(5) {
+            assert_eq!(monitor.futurelocks(at(now), &mut memory), []);
+        }
+        monitor.poll_ended(0);
+        let counts = [500, 510, 530].map(|now| monitor.futurelocks(at(now), &mut memory).len());
+        assert_eq!(counts, [0, 0, 1]);
     }
 
     #[test]

@@ -258,13 +258,9 @@ impl<'a> Waiting<'a> {
             return Poll::Ready(Err(cancelled.into()));
         }
         let seized = self.seize.poll(&self.head.raw, task.waker());
-        if seized.is_pending() {
+        if seized.is_pending() && !self.seize.is_in_line() {
             // Who comes back has no place that somebody could hand it.
-            self.head.raw.resource.trace(if self.seize.is_in_line() {
-                "mutex.wait"
-            } else {
-                "mutex.look"
-            });
+            self.head.raw.resource.trace("mutex.look");
         }
         seized.map(|()| self.head.admit())
     }

@@ -246,6 +246,7 @@ impl<T> Drop for Leader<'_, T> {
 }
 
 static OPERATIONS: Operations = Operations {
+    wait: "once_cell.wait",
     grant: "once_cell.grant",
     give_back: "once_cell.give_back",
     leave: "once_cell.leave",
@@ -276,10 +277,7 @@ impl<'a, T> Future for Lead<'a, T> {
             return Poll::Ready(Err(cancelled));
         }
         match this.take.poll(&this.cell.leadership, task.waker()) {
-            Poll::Pending => {
-                this.cell.leadership.resource.trace("once_cell.wait");
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => Poll::Ready(Ok(Some(this.cell.leader()))),
             Poll::Ready(Err(_)) => {
                 this.cell.leadership.resource.trace("once_cell.leave");

@@ -564,10 +564,7 @@ impl<M: Manager> Future for WaitForPlace<'_, M> {
             return Poll::Ready(Err(cancelled.into()));
         }
         match this.take.poll(&this.shared.store.permits, task.waker()) {
-            Poll::Pending => {
-                this.shared.store.permits.resource.trace("pool.wait");
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => Poll::Ready(Ok(Lent::new(this.shared))),
             Poll::Ready(Err(_)) => {
                 this.shared.store.permits.resource.trace("pool.leave");

@@ -272,6 +272,7 @@ const ACQUIRE: &str = "semaphore.acquire";
 const RELEASE: &str = "semaphore.release";
 
 static OPERATIONS: Operations = Operations {
+    wait: "semaphore.wait",
     grant: "semaphore.grant",
     give_back: "semaphore.give_back",
     leave: "semaphore.leave",
@@ -349,10 +350,7 @@ impl<'a, C> Waiting<'a, C> {
             return Poll::Ready(Err(cancelled.into()));
         }
         match self.take.poll(&self.shared.counter, task.waker()) {
-            Poll::Pending => {
-                self.shared.counter.resource.trace("semaphore.wait");
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
             Poll::Ready(Err(_)) => {
                 self.shared.counter.resource.trace("semaphore.leave");
                 Poll::Ready(Err(AcquireError::Closed))

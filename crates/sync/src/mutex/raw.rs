@@ -191,6 +191,8 @@ impl Seize {
             return Poll::Ready(());
         }
         self.place = Some(waiters.enqueue(waker, ()));
+        // Under the line's lock, as a grant is, so that they are told in the order in which they happen.
+        raw.resource.trace("mutex.wait");
         Poll::Pending
     }
 
@@ -202,10 +204,14 @@ impl Seize {
                 return Poll::Pending;
             };
             match waiters.stand(place, waker) {
-                Stand::Queued => return Poll::Pending,
+                Stand::Queued => {
+                    raw.resource.trace("mutex.wait");
+                    return Poll::Pending;
+                }
                 Stand::OtherWaker => match spare.take() {
                     Some(waker) => {
                         let old = waiters.replace_waker(place, waker);
+                        raw.resource.trace("mutex.wait");
                         drop(waiters);
                         drop(old);
                         return Poll::Pending;

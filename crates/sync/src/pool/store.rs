@@ -341,6 +341,7 @@ mod loom_tests {
 }
 
 static OPERATIONS: Operations = Operations {
+    wait: "pool.wait",
     grant: "pool.grant",
     give_back: "pool.give_back",
     leave: "pool.leave",

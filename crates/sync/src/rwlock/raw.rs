@@ -361,6 +361,8 @@ impl Seize {
             return Poll::Ready(());
         }
         self.place.enter(&mut lines.line, waker, self.mode.need());
+        // Under the line's lock, as a grant is, so that they are told in the order in which they happen.
+        raw.resource.trace(self.mode.wait());
         Poll::Pending
     }
 

@@ -47,13 +47,11 @@ impl<'a, L: ?Sized, G> RwLockWait<'a, L, G> {
         let was_in_line = self.seize.is_in_line();
         let seized = self.seize.poll(self.raw, task.waker());
         let mode = self.seize.mode();
-        if seized.is_pending() {
+        if seized.is_pending() && was_in_line {
+            self.raw.resource.trace(mode.wait());
+        } else if seized.is_pending() && !self.seize.is_in_line() {
             // Who comes back has no place that somebody could hand it.
-            self.raw.resource.trace(if self.seize.is_in_line() {
-                mode.wait()
-            } else {
-                "rwlock.look"
-            });
+            self.raw.resource.trace("rwlock.look");
         }
         seized.map(|()| self.raw.admitted(mode, was_in_line))
     }

@@ -34,6 +34,8 @@ pub(crate) enum Refusal {
 /// What is traced of a counter's line, under the name of the primitive that has it.
 #[derive(Debug)]
 pub(crate) struct Operations {
+    /// Somebody stands in line; told under the line's lock, as a grant is, so that both are told in the order in which they happen.
+    pub(crate) wait: &'static str,
     /// The first in line was given what it waits for.
     pub(crate) grant: &'static str,
     /// It left the line and gave that back.
@@ -266,6 +268,7 @@ impl Take {
         match end {
             None => {
                 self.place = Some(waiters.enqueue(waker, self.need));
+                counter.resource.trace(counter.operations.wait);
                 Poll::Pending
             }
             Some(end) => {
@@ -286,10 +289,14 @@ impl Take {
                 return Poll::Pending;
             };
             match waiters.stand(place, waker) {
-                Stand::Queued => return Poll::Pending,
+                Stand::Queued => {
+                    counter.resource.trace(counter.operations.wait);
+                    return Poll::Pending;
+                }
                 Stand::OtherWaker => match spare.take() {
                     Some(waker) => {
                         let old = waiters.replace_waker(place, waker);
+                        counter.resource.trace(counter.operations.wait);
                         drop(waiters);
                         drop(old);
                         return Poll::Pending;
@@ -352,6 +359,7 @@ mod loom_tests {
     use loom::thread;
 
     static OPERATIONS: Operations = Operations {
+        wait: "wait",
         grant: "grant",
         give_back: "give_back",
         leave: "leave",
