@@ -133,14 +133,27 @@ impl Oracles {
         self.waits.clear();
     }
 
+    /// Reads a run; again, if something was found, without the resources of which not all is told.
     fn read(&mut self, events: &[TraceEvent]) {
-        for traced in events {
-            if let Event::Operation { resource, name, .. } = &traced.event
-                && **name == *UNTRACED
-            {
-                self.is_partial(*resource);
-            }
+        self.see_all(events);
+        if self.ledger.found.is_empty() {
+            return;
         }
+        let untraced = |traced: &TraceEvent| match &traced.event {
+            Event::Operation { resource, name, .. } if **name == *UNTRACED => Some(*resource),
+            _ => None,
+        };
+        let partial: Vec<u64> = events.iter().filter_map(untraced).collect();
+        if !partial.is_empty() {
+            self.clear();
+            partial
+                .into_iter()
+                .for_each(|resource| self.is_partial(resource));
+            self.see_all(events);
+        }
+    }
+
+    fn see_all(&mut self, events: &[TraceEvent]) {
         for (index, traced) in events.iter().enumerate() {
             self.ledger.index = index;
             self.see(traced.step, &traced.event);
@@ -148,7 +161,7 @@ impl Oracles {
         self.ledger.index = events.len();
     }
 
-    /// Something was done to the resource outside every task, it is not known when: nothing is told of it before or after.
+    /// Something was done to the resource outside every task, it is not known when: nothing is told of it from here on.
     fn is_partial(&mut self, resource: u64) {
         self.channels.is_partial(resource);
         self.locks.is_partial(resource);
@@ -234,6 +247,7 @@ impl Oracles {
                 let operation = (kind, verb);
                 self.waits.see(ledger, step, resource, subject, operation);
             }
+            "resource" => self.is_partial(resource),
             _ => {}
         }
     }
