@@ -34,6 +34,7 @@ use crate::host::LabHost;
 use crate::lab::wake_all;
 use crate::net::LabNet;
 use clock::Clock;
+pub(crate) use pause::PAUSE;
 
 /// A simulated machine with a name, an address and a disk.
 ///
@@ -368,7 +369,7 @@ impl LabHost {
 
     /// Asks what happens to a node after a step of its own, if it is one: it crashes, stands still, or its clock is set.
     pub(crate) fn may_strike(&self, faults: &Faults, place: Place, subject: Option<Subject>) {
-        if !self.may_crash(faults, place, subject) {
+        if self.is_alive(place) && !self.may_crash(faults, place, subject) {
             self.may_pause(faults, place, subject);
             self.may_step_clock(faults, place, subject);
         }

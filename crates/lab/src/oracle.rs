@@ -66,9 +66,7 @@ pub fn check_laws(trace: &Trace) -> Vec<Violation> {
 /// As [`check_laws`], of a run whose schedule gives everybody a chance at each step.
 pub(crate) fn check_finished(trace: &Trace, is_fair: bool) -> Vec<Violation> {
     ORACLES.with_borrow_mut(|oracles| {
-        oracles.clear();
-        oracles.ledger.is_fair = is_fair;
-        oracles.read(&trace.events);
+        oracles.read(&trace.events, is_fair);
         oracles.end();
         std::mem::take(&mut oracles.ledger.found)
     })
@@ -79,8 +77,7 @@ pub(crate) fn check_finished(trace: &Trace, is_fair: bool) -> Vec<Violation> {
 /// Of the holders of a futurelock more is known than that they were not polled after a grant.
 pub(crate) fn check_stalled(events: &[TraceEvent], holders: &[Futurelock]) -> Vec<Violation> {
     ORACLES.with_borrow_mut(|oracles| {
-        oracles.clear();
-        oracles.read(events);
+        oracles.read(events, false);
         oracles.finish_step();
         let is_named = |task| {
             holders
@@ -134,8 +131,8 @@ impl Oracles {
     }
 
     /// Reads a run; again, if something was found, without the resources of which not all is told.
-    fn read(&mut self, events: &[TraceEvent]) {
-        self.see_all(events);
+    fn read(&mut self, events: &[TraceEvent], is_fair: bool) {
+        self.see_all(events, is_fair, &[]);
         if self.ledger.found.is_empty() {
             return;
         }
@@ -145,15 +142,16 @@ impl Oracles {
         };
         let partial: Vec<u64> = events.iter().filter_map(untraced).collect();
         if !partial.is_empty() {
-            self.clear();
-            partial
-                .into_iter()
-                .for_each(|resource| self.is_partial(resource));
-            self.see_all(events);
+            self.see_all(events, is_fair, &partial);
         }
     }
 
-    fn see_all(&mut self, events: &[TraceEvent]) {
+    fn see_all(&mut self, events: &[TraceEvent], is_fair: bool, partial: &[u64]) {
+        self.clear();
+        self.ledger.is_fair = is_fair;
+        for resource in partial {
+            self.set_partial(*resource);
+        }
         for (index, traced) in events.iter().enumerate() {
             self.ledger.index = index;
             self.see(traced.step, &traced.event);
@@ -162,10 +160,10 @@ impl Oracles {
     }
 
     /// Something was done to the resource outside every task, it is not known when: nothing is told of it from here on.
-    fn is_partial(&mut self, resource: u64) {
-        self.channels.is_partial(resource);
-        self.locks.is_partial(resource);
-        self.waits.is_partial(resource);
+    fn set_partial(&mut self, resource: u64) {
+        self.channels.set_partial(resource);
+        self.locks.set_partial(resource);
+        self.waits.set_partial(resource);
     }
 
     fn see(&mut self, step: u64, event: &Event) {
@@ -247,7 +245,7 @@ impl Oracles {
                 let operation = (kind, verb);
                 self.waits.see(ledger, step, resource, subject, operation);
             }
-            "resource" => self.is_partial(resource),
+            "resource" => self.set_partial(resource),
             _ => {}
         }
     }

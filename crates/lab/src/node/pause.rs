@@ -13,7 +13,7 @@ impl LabNode {
     /// It stands still for so long, from the end of the step that is running: nothing of it is polled, and its time goes on.
     ///
     /// What is sent to it waits in its buffers, and what it slept for is over when it goes on.
-    /// A crash ends it; a second call prolongs it if that is longer.
+    /// A crash ends it; a second call prolongs it if that is longer, and one on a node that is down does nothing.
     ///
     /// # Examples
     /// ```
@@ -43,7 +43,9 @@ impl LabNode {
             return;
         };
         let place = host.with_nodes(|book, _| book.place(self.id));
-        host.pause(place, time, None);
+        if host.is_alive(place) {
+            host.pause(place, time, None);
+        }
     }
 }
 
@@ -83,4 +85,4 @@ impl super::NodeBook {
 }
 
 /// What the trace says when a node stands still.
-const PAUSE: &str = "node.pause";
+pub(crate) const PAUSE: &str = "node.pause";

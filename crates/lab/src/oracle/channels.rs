@@ -42,7 +42,7 @@ impl Channels {
     }
 
     /// Something was done to the resource outside every task.
-    pub(super) fn is_partial(&mut self, resource: u64) {
+    pub(super) fn set_partial(&mut self, resource: u64) {
         self.queues.entry(resource, Channel::default).is_partial = true;
         *self.held.entry(resource, Count::default) = Count::Partial;
         self.calls

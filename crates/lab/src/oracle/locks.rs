@@ -53,7 +53,7 @@ impl Locks {
     }
 
     /// Something was done to the resource outside every task.
-    pub(super) fn is_partial(&mut self, resource: u64) {
+    pub(super) fn set_partial(&mut self, resource: u64) {
         *self.free.entry(resource, Count::default) = Count::Partial;
         self.lines.entry(resource, Line::default).is_blurred = true;
     }

@@ -256,4 +256,33 @@ fn a_resource_that_was_used_outside_every_task_is_not_judged_at_all() {
     let conservation = BTreeSet::from([Law::ChannelConservation]);
     assert_eq!(operated(&["mpsc.recv"]), conservation);
     assert_eq!(operated(&["mpsc.recv", UNTRACED]), BTreeSet::new());
+    // It is fair as it was before, when it is read again.
+    let mut trace = clean();
+    let place = position(&trace.events, child_ends);
+    let like = trace.events[place].clone();
+    for name in ["mpsc.recv", UNTRACED] {
+        let event = Event::Operation {
+            subject: Some(Subject::Region(RegionId::new(0))),
+            resource: 1 << 40,
+            name: name.into(),
+        };
+        trace.events.insert(
+            place,
+            TraceEvent {
+                event,
+                ..like.clone()
+            },
+        );
+    }
+    let is_poll = |traced: &TraceEvent| matches!(traced.event, Event::TaskPolled { .. });
+    let last = trace.events.iter().rposition(is_poll);
+    for traced in &mut trace.events[last.expect("it is polled")..] {
+        traced.step += 1_000_000;
+    }
+    let laws = |is_fair| -> BTreeSet<Law> {
+        let found = check_finished(&trace, is_fair).into_iter();
+        found.map(|violation| violation.law).collect()
+    };
+    assert_eq!(laws(false), BTreeSet::new());
+    assert_eq!(laws(true), BTreeSet::from([Law::Starvation]));
 }

@@ -59,7 +59,7 @@ impl Waits {
     }
 
     /// Something was done to the resource outside every task.
-    pub(super) fn is_partial(&mut self, resource: u64) {
+    pub(super) fn set_partial(&mut self, resource: u64) {
         self.lines.entry(resource, Line::default).is_blurred = true;
     }
 

@@ -5,6 +5,7 @@ use asupersync_kernel::{Event, Subject};
 
 use super::law::Law;
 use super::ledger::Ledger;
+use crate::node::PAUSE;
 
 pub(super) fn see(ledger: &mut Ledger, step: u64, event: &Event) {
     match event {
@@ -18,8 +19,8 @@ pub(super) fn see(ledger: &mut Ledger, step: u64, event: &Event) {
             let joiner = ledger.current.filter(|_| !ended);
             ledger.task(*task).joiner = joiner;
         }
-        // Those of the network keep nobody from running who can.
-        Event::FaultInjected { fault, .. } if fault.starts_with("chaos.") => {
+        // Those of the network keep nobody from running who can; a node that stands still does.
+        Event::FaultInjected { fault, .. } if fault.starts_with("chaos.") || **fault == *PAUSE => {
             ledger.is_delayed = true;
         }
         _ => {}

@@ -352,3 +352,73 @@ fn a_pause_by_call_proves_nothing() {
     report.assert_clean();
     assert!(!report.is_exhausted, "{report}");
 }
+
+#[test]
+fn a_node_that_is_down_does_not_stand_still_later() {
+    let report = LabRuntime::new(LabConfig::default()).run(async |cx: Cx| {
+        let node = LabNode::new(&cx, "node", ONE);
+        cx.region(async |scope: Scope<'_, Cancelled>| -> End {
+            let cx = scope.cx();
+            node.crash();
+            node.wait_down(cx).await?;
+            node.pause(SECOND);
+            node.restart();
+            let next = node.start(&scope, async |cx: Cx| Ok::<_, Cancelled>(cx.now()));
+            assert_eq!(next.join(cx).await.ok(), Some(Time::ZERO));
+            Ok(())
+        })
+        .await
+    });
+    is_ok(&report);
+}
+
+/// What still runs of a node after its crash is the kernel's, and its next life has nothing to do with it.
+#[test]
+fn the_rest_of_a_life_that_has_ended_stops_no_node() {
+    let faults = Faults::none().pause(1.0, SECOND).clock_step(1.0, SECOND);
+    let config = LabConfig::default().faults(faults.at_most(1_000));
+    let report = LabRuntime::new(config).run(async |cx: Cx| {
+        let node = LabNode::new(&cx, "node", ONE);
+        cx.region(async |scope: Scope<'_, Cancelled>| -> End {
+            node.start(&scope, async |cx: Cx| {
+                cx.region(async |scope: Scope<'_, Cancelled>| -> End {
+                    scope.defer(async |cx: Cx| {
+                        let _ = cx.yield_now().await;
+                    });
+                    scope.cx().sleep(SECOND * 60).await
+                })
+                .await
+            });
+            scope.cx().sleep(SECOND).await?;
+            node.crash();
+            node.wait_down(scope.cx()).await
+        })
+        .await
+    });
+    is_ok(&report);
+    let faults = report.trace.iter().filter_map(|event| match event {
+        Event::FaultInjected { fault, .. } => Some(fault.to_string()),
+        _ => None,
+    });
+    let faults: Vec<_> = faults.collect();
+    assert!(faults.len() > 1);
+    assert_eq!(faults.last().map(String::as_str), Some("node.crash"));
+}
+
+/// Others may take any number of steps meanwhile.
+#[test]
+fn who_waits_on_a_node_that_stands_still_is_not_starved() {
+    let report = LabRuntime::new(LabConfig::default()).run(async |cx: Cx| {
+        let node = LabNode::new(&cx, "node", ONE);
+        cx.region(async |scope: Scope<'_, Cancelled>| -> End {
+            node.start(&scope, async |_: Cx| Ok::<_, Cancelled>(()));
+            node.pause(SECOND);
+            for _ in 0..11_000 {
+                scope.cx().yield_now().await?;
+            }
+            Ok(())
+        })
+        .await
+    });
+    is_ok(&report);
+}
