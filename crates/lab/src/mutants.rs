@@ -11,7 +11,7 @@ use std::time::Duration;
 use asupersync_combinator::race;
 use asupersync_core::{Budget, CancelKind, Cancelled, ObligationKind, Outcome, Time};
 use asupersync_kernel::mutation::{Mutation, with};
-use asupersync_kernel::{Cx, JoinHandle, Obligation, RegionOptions, SpawnOptions};
+use asupersync_kernel::{Cx, JoinHandle, Obligation, RegionOptions, Scope, SpawnOptions};
 use asupersync_sync::{Mutex, Semaphore, mpsc};
 use asupersync_trace::Trace;
 
@@ -160,6 +160,14 @@ fn lab(seed: u64) -> LabRuntime {
     LabRuntime::new(LabConfig::default().seed(seed))
 }
 
+/// What a run broke whose root opens one region and does this there.
+fn in_region(seed: u64, body: impl AsyncFnOnce(Scope<'_, Cancelled>) -> Unit) -> Vec<Violation> {
+    found(lab(seed).run(async |cx: Cx| {
+        let _ = cx.region(async |scope| body(scope).await).await;
+        Unit::Ok(())
+    }))
+}
+
 /// What a run broke.
 fn found<T, E>(report: LabReport<T, E>) -> Vec<Violation> {
     report.violations
@@ -188,15 +196,10 @@ const MOMENT: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(3600);
 
 fn task_left_behind(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
-        let _ = cx
-            .region(async |scope| {
-                drop(scope.spawn(async |cx: Cx| cx.sleep(LONG).await));
-                Unit::Ok(())
-            })
-            .await;
+    in_region(seed, async |scope| {
+        drop(scope.spawn(async |cx: Cx| cx.sleep(LONG).await));
         Unit::Ok(())
-    }))
+    })
 }
 
 fn slow_child(seed: u64) -> Vec<Violation> {
@@ -228,54 +231,39 @@ fn committed(seed: u64) -> Vec<Violation> {
 
 /// A task whose cleanup waits for longer than it may.
 fn stubborn(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
-        let _ = cx
-            .region(async |scope| {
-                let task = scope.spawn(async |cx: Cx| cx.shield(cx.sleep(LONG)).await);
-                scope.cx().sleep(MOMENT).await?;
-                task.cancel();
-                let _ = task.join(scope.cx()).await;
-                Unit::Ok(())
-            })
-            .await;
+    in_region(seed, async |scope| {
+        let task = scope.spawn(async |cx: Cx| cx.shield(cx.sleep(LONG)).await);
+        scope.cx().sleep(MOMENT).await?;
+        task.cancel();
+        let _ = task.join(scope.cx()).await;
         Unit::Ok(())
-    }))
+    })
 }
 
 fn failing_body(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
-        let _ = cx
-            .region(async |scope| {
-                for _ in 0..2 {
-                    drop(scope.spawn(async |cx: Cx| cx.sleep(LONG).await.map_err(|_| fmt::Error)));
-                }
-                let _ = scope.cx().sleep(MOMENT).await;
-                Err::<(), _>(fmt::Error)
-            })
-            .await;
-        Unit::Ok(())
-    }))
+    in_region(seed, async |scope| {
+        for _ in 0..2 {
+            drop(scope.spawn(async |cx: Cx| cx.sleep(LONG).await.map_err(|_| fmt::Error)));
+        }
+        let _ = scope.cx().sleep(MOMENT).await;
+        Err::<(), _>(fmt::Error)
+    })
 }
 
 /// A task that goes on behind a mask for more polls than any cleanup has.
 fn busy_behind_a_mask(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
-        let _ = cx
-            .region(async |scope| {
-                let task = scope.spawn(async |cx: Cx| {
-                    let _mask = cx.mask();
-                    for _ in 0..2000 {
-                        cx.yield_now().await?;
-                    }
-                    Unit::Ok(())
-                });
-                scope.cx().yield_now().await?;
-                task.cancel_with(CancelKind::Shutdown);
-                Unit::Ok(())
-            })
-            .await;
+    in_region(seed, async |scope| {
+        let task = scope.spawn(async |cx: Cx| {
+            let _mask = cx.mask();
+            for _ in 0..2000 {
+                cx.yield_now().await?;
+            }
+            Unit::Ok(())
+        });
+        scope.cx().yield_now().await?;
+        task.cancel_with(CancelKind::Shutdown);
         Unit::Ok(())
-    }))
+    })
 }
 
 fn late_child(seed: u64) -> Vec<Violation> {
@@ -294,22 +282,17 @@ fn late_child(seed: u64) -> Vec<Violation> {
 }
 
 fn many_polls(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
-        let _ = cx
-            .region(async |scope| {
-                let few = SpawnOptions::new().budget(Budget::new().with_poll_quota(5));
-                let task = scope.spawn_with(few, async |cx: Cx| {
-                    for _ in 0..20 {
-                        cx.yield_now().await?;
-                    }
-                    Unit::Ok(())
-                });
-                let _ = task.join(scope.cx()).await;
-                Unit::Ok(())
-            })
-            .await;
+    in_region(seed, async |scope| {
+        let few = SpawnOptions::new().budget(Budget::new().with_poll_quota(5));
+        let task = scope.spawn_with(few, async |cx: Cx| {
+            for _ in 0..20 {
+                cx.yield_now().await?;
+            }
+            Unit::Ok(())
+        });
+        let _ = task.join(scope.cx()).await;
         Unit::Ok(())
-    }))
+    })
 }
 
 fn spender(seed: u64) -> Vec<Violation> {
@@ -329,15 +312,10 @@ fn spender(seed: u64) -> Vec<Violation> {
 }
 
 fn finalizers(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
-        let _ = cx
-            .region(async |scope| {
-                scope.defer(async |cx: Cx| drop(cx.sleep(MOMENT).await));
-                Unit::Ok(())
-            })
-            .await;
+    in_region(seed, async |scope| {
+        scope.defer(async |cx: Cx| drop(cx.sleep(MOMENT).await));
         Unit::Ok(())
-    }))
+    })
 }
 
 fn racers(seed: u64) -> Vec<Violation> {
@@ -356,16 +334,11 @@ fn racers(seed: u64) -> Vec<Violation> {
 }
 
 fn joiner(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
-        let _ = cx
-            .region(async |scope| {
-                let task = scope.spawn(async |cx: Cx| cx.sleep(MOMENT).await);
-                let _ = task.join(scope.cx()).await;
-                Unit::Ok(())
-            })
-            .await;
+    in_region(seed, async |scope| {
+        let task = scope.spawn(async |cx: Cx| cx.sleep(MOMENT).await);
+        let _ = task.join(scope.cx()).await;
         Unit::Ok(())
-    }))
+    })
 }
 
 fn asked_while_waiting(seed: u64) -> Vec<Violation> {
@@ -388,23 +361,18 @@ fn asked_while_waiting(seed: u64) -> Vec<Violation> {
 }
 
 fn messages(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
+    in_region(seed, async |scope| {
         let (sender, mut receiver) = mpsc::channel::<u32>(4);
-        let _ = cx
-            .region(async |scope| {
-                drop(scope.spawn(async move |cx: Cx| {
-                    while receiver.recv(&cx).await.is_ok() {}
-                    Unit::Ok(())
-                }));
-                for message in 0..4 {
-                    let _ = sender.send(scope.cx(), message).await;
-                }
-                drop(sender);
-                Unit::Ok(())
-            })
-            .await;
+        drop(scope.spawn(async move |cx: Cx| {
+            while receiver.recv(&cx).await.is_ok() {}
+            Unit::Ok(())
+        }));
+        for message in 0..4 {
+            let _ = sender.send(scope.cx(), message).await;
+        }
+        drop(sender);
         Unit::Ok(())
-    }))
+    })
 }
 
 fn permits(seed: u64) -> Vec<Violation> {
@@ -418,45 +386,35 @@ fn permits(seed: u64) -> Vec<Violation> {
 }
 
 fn line(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
+    in_region(seed, async |scope| {
         let lock = Arc::new(Mutex::new(0_u32));
-        let _ = cx
-            .region(async |scope| {
-                for _ in 0..4 {
-                    let lock = Arc::clone(&lock);
-                    drop(scope.spawn(async move |cx: Cx| {
-                        if let Ok(mut held) = lock.lock(&cx).await {
-                            *held += 1;
-                            cx.yield_now().await?;
-                        }
-                        Unit::Ok(())
-                    }));
+        for _ in 0..4 {
+            let lock = Arc::clone(&lock);
+            drop(scope.spawn(async move |cx: Cx| {
+                if let Ok(mut held) = lock.lock(&cx).await {
+                    *held += 1;
+                    cx.yield_now().await?;
                 }
                 Unit::Ok(())
-            })
-            .await;
+            }));
+        }
         Unit::Ok(())
-    }))
+    })
 }
 
 /// One task yields all the time, another waits for its turn.
 fn patient(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
-        let _ = cx
-            .region(async |scope| {
-                for _ in 0..2 {
-                    drop(scope.spawn(async |cx: Cx| {
-                        for _ in 0..12_000 {
-                            cx.yield_now().await?;
-                        }
-                        Unit::Ok(())
-                    }));
+    in_region(seed, async |scope| {
+        for _ in 0..2 {
+            drop(scope.spawn(async |cx: Cx| {
+                for _ in 0..12_000 {
+                    cx.yield_now().await?;
                 }
                 Unit::Ok(())
-            })
-            .await;
+            }));
+        }
         Unit::Ok(())
-    }))
+    })
 }
 
 fn job(seed: u64) -> Vec<Violation> {

@@ -8,7 +8,7 @@ use asupersync_sync::{
     watch,
 };
 
-use super::{MOMENT, Unit, beside, found, lab};
+use super::{MOMENT, Unit, beside, in_region};
 use crate::Violation;
 
 pub(super) fn notified(seed: u64) -> Vec<Violation> {
@@ -109,43 +109,33 @@ pub(super) fn opened(seed: u64) -> Vec<Violation> {
 }
 
 pub(super) fn admitted(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
+    in_region(seed, async |scope| {
         let semaphore = Arc::new(Semaphore::new(1));
-        let _ = cx
-            .region(async |scope| {
-                let held = semaphore.acquire(scope.cx()).await;
-                let own = Arc::clone(&semaphore);
-                drop(scope.spawn(async move |cx: Cx| {
-                    drop(own.acquire(&cx).await);
-                    Unit::Ok(())
-                }));
-                scope.cx().sleep(MOMENT).await?;
-                drop(held);
-                Unit::Ok(())
-            })
-            .await;
+        let held = semaphore.acquire(scope.cx()).await;
+        let own = Arc::clone(&semaphore);
+        drop(scope.spawn(async move |cx: Cx| {
+            drop(own.acquire(&cx).await);
+            Unit::Ok(())
+        }));
+        scope.cx().sleep(MOMENT).await?;
+        drop(held);
         Unit::Ok(())
-    }))
+    })
 }
 
 pub(super) fn let_in(seed: u64) -> Vec<Violation> {
-    found(lab(seed).run(async |cx: Cx| {
+    in_region(seed, async |scope| {
         let lock = Arc::new(RwLock::new(0_u32));
-        let _ = cx
-            .region(async |scope| {
-                let held = lock.write(scope.cx()).await;
-                let own = Arc::clone(&lock);
-                drop(scope.spawn(async move |cx: Cx| {
-                    drop(own.read(&cx).await);
-                    Unit::Ok(())
-                }));
-                scope.cx().sleep(MOMENT).await?;
-                drop(held);
-                Unit::Ok(())
-            })
-            .await;
+        let held = lock.write(scope.cx()).await;
+        let own = Arc::clone(&lock);
+        drop(scope.spawn(async move |cx: Cx| {
+            drop(own.read(&cx).await);
+            Unit::Ok(())
+        }));
+        scope.cx().sleep(MOMENT).await?;
+        drop(held);
         Unit::Ok(())
-    }))
+    })
 }
 
 /// The caller waits while the server thinks.
