@@ -241,13 +241,17 @@ fn stubborn(seed: u64) -> Vec<Violation> {
 }
 
 fn failing_body(seed: u64) -> Vec<Violation> {
-    in_region(seed, async |scope| {
-        for _ in 0..2 {
-            drop(scope.spawn(async |cx: Cx| cx.sleep(LONG).await.map_err(|_| fmt::Error)));
-        }
-        let _ = scope.cx().sleep(MOMENT).await;
-        Err::<(), _>(fmt::Error)
-    })
+    found(lab(seed).run(async |cx: Cx| {
+        let body = async |scope: Scope<'_, fmt::Error>| {
+            for _ in 0..2 {
+                drop(scope.spawn(async |cx: Cx| cx.sleep(LONG).await.map_err(|_| fmt::Error)));
+            }
+            let _ = scope.cx().sleep(MOMENT).await;
+            Err::<(), _>(fmt::Error)
+        };
+        let _ = cx.region(body).await;
+        Unit::Ok(())
+    }))
 }
 
 /// A task that goes on behind a mask for more polls than any cleanup has.
