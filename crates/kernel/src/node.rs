@@ -253,7 +253,12 @@ impl Header {
         }
         // SAFETY: nodes that are no tasks are made only by `NodeRef::new_region` and `NodeRef::new_fiber`,
         // with an `InlineNode` first, whose first field is the header; all are `#[repr(C)]` and never moved.
-        Some(unsafe { &*std::ptr::from_ref(self).cast::<InlineNode>() })
+        Some(unsafe { &*self.allocation::<InlineNode>() })
+    }
+
+    /// The allocation that begins with this header; a reference to the header alone does not reach what follows it.
+    fn allocation<T>(&self) -> *const T {
+        std::ptr::with_exposed_provenance(std::ptr::from_ref(self).addr())
     }
 
     pub(crate) fn depth(&self) -> Depth {
@@ -299,7 +304,7 @@ impl Header {
             if node.is_region() {
                 // SAFETY: nodes of kind `Region` are made only by `NodeRef::new_region`, as the first
                 // part of a `#[repr(C)]` `RegionNode`, and are never moved.
-                return unsafe { &(*std::ptr::from_ref(node).cast::<RegionNode>()).tail };
+                return unsafe { &(*node.allocation::<RegionNode>()).tail };
             }
             node = node.parent().expect("only a region has no parent");
         }
@@ -386,18 +391,24 @@ impl NodeRef {
             init.kind == Kind::Region,
             "a region's tail belongs to a region"
         );
-        let node = Box::new(RegionNode {
+        Self::leak(Box::new(RegionNode {
             inline: InlineNode::new(init, shield),
             tail,
-        });
-        Self(NonNull::from(Box::leak(node)).cast())
+        }))
     }
 
     /// Makes a fiber's node with one reference; `shield` is the deepest that holds where it is opened.
     pub(crate) fn new_fiber(init: NodeInit, shield: Depth) -> Self {
         debug_assert!(init.kind == Kind::Fiber, "an inline node that is no region");
-        let node = Box::new(InlineNode::new(init, shield));
-        Self(NonNull::from(Box::leak(node)).cast())
+        Self::leak(Box::new(InlineNode::new(init, shield)))
+    }
+
+    /// `node` begins with a header.
+    fn leak<T>(node: Box<T>) -> Self {
+        let node = NonNull::from(Box::leak(node));
+        // For `Header::allocation`.
+        node.expose_provenance();
+        Self(node.cast())
     }
 
     /// # Safety
