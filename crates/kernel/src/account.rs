@@ -81,6 +81,17 @@ impl Account {
         }
     }
 
+    /// As [`close`](Self::close), where nothing is open and nobody else can change that.
+    #[inline]
+    pub(crate) fn close_alone(&self) -> Closing {
+        debug_assert!(self.is_clear(), "nothing is open");
+        self.afar.store(CLOSED, Ordering::Release);
+        Closing {
+            open: 0,
+            is_kept: false,
+        }
+    }
+
     /// One of those that were open at the end has heard of it; true for the last.
     pub(crate) fn heard(&self) -> bool {
         let before = self.afar.fetch_sub(1, Ordering::AcqRel);

@@ -468,9 +468,21 @@ fn settle_kept(node: &NodeRef) {
 
 /// Ends a node's account; what is open then keeps the node until the last has heard of it.
 fn close(node: &NodeRef) -> Closing {
+    if is_out_of_reach(node) {
+        return node.obligations.close_alone();
+    }
     node.obligations.close(|| {
         let _ = node.clone().into_raw();
     })
+}
+
+/// Whether the node owes nothing and nobody is left who could make it owe something: that takes a context, which holds a reference.
+///
+/// Whoever settles what is open may hold one for a moment, so the second look tells.
+fn is_out_of_reach(node: &NodeRef) -> bool {
+    node.state.is_known_to_owners_only()
+        && node.obligations.is_clear()
+        && node.state.is_known_to_owners_only()
 }
 
 /// For a node whose last reference was released: whether something open keeps it.
