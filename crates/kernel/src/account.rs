@@ -50,6 +50,22 @@ impl Account {
         self.change_afar(-1)
     }
 
+    /// One more, for the poller of a holder whose account is open.
+    #[inline]
+    pub(crate) fn add_own(&self) {
+        self.change_own(1);
+    }
+
+    /// One less, for the poller of the holder; false if the account is closed.
+    #[inline]
+    pub(crate) fn remove_own(&self) -> bool {
+        let is_open = !self.is_closed();
+        if is_open {
+            self.change_own(-1);
+        }
+        is_open
+    }
+
     /// Ends the account; what was open, or nothing if it was closed before.
     ///
     /// If something is open, `keep` is called before anybody can hear of the end.

@@ -157,6 +157,14 @@ pub(crate) struct RegionTail {
     pub(crate) details_obligations: bool,
 }
 
+impl RegionTail {
+    /// Whether operations are no events, and obligations only counted.
+    #[inline]
+    pub(crate) const fn is_quiet(&self) -> bool {
+        !self.record_operations && !self.details_obligations
+    }
+}
+
 /// The host of a program.
 ///
 /// # Invariants

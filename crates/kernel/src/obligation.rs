@@ -168,6 +168,34 @@ impl Obligation {
         }
     }
 
+    /// One that is only counted, by the poller of a holder whose account is open.
+    #[inline]
+    pub(crate) fn counted(holder: &NodeRef) -> Self {
+        holder.obligations.add_own();
+        Self {
+            holder: holder.as_non_null(),
+            detail: Tagged::NOTHING,
+        }
+    }
+
+    /// Settles as [`commit`](Self::commit) does, if nobody is told of it and the holder is what this thread polls.
+    ///
+    /// Whoever does so need not tell what it does either: see [`Quiet`](crate::Quiet).
+    /// # Errors
+    /// Itself, not settled, if there is more to do.
+    #[inline]
+    pub fn commit_quietly(self) -> Result<(), Self> {
+        let is_quiet = self.detail.is_nothing()
+            && current::is_polling(self.holder)
+            // SAFETY: what is polled is alive.
+            && unsafe { self.holder.as_ref() }.region().is_quiet();
+        if is_quiet && self.account().remove_own() {
+            std::mem::forget(self);
+            return Ok(());
+        }
+        Err(self)
+    }
+
     /// Settles the obligation: its effect took place.
     ///
     /// # Errors

@@ -158,8 +158,7 @@ impl Semaphore {
         cx: &Cx<C>,
         count: u32,
     ) -> Result<SemaphorePermit<'_>, TryAcquireError> {
-        self.shared.try_take(count)?;
-        let held = Held::new(cx, &self.shared, count, Location::caller());
+        let held = Shared::try_hold(&self.shared, cx, count, Location::caller())?;
         Ok(SemaphorePermit::new(&self.shared, held))
     }
 
@@ -185,8 +184,7 @@ impl Semaphore {
         cx: &Cx<C>,
         count: u32,
     ) -> Result<OwnedSemaphorePermit, TryAcquireError> {
-        self.shared.try_take(count)?;
-        let held = Held::new(cx, &self.shared, count, Location::caller());
+        let held = Shared::try_hold(&self.shared, cx, count, Location::caller())?;
         Ok(OwnedSemaphorePermit::new(Arc::clone(&self.shared), held))
     }
 
@@ -291,6 +289,28 @@ impl Shared {
         }
     }
 
+    #[inline]
+    fn try_hold<C>(
+        this: &Arc<Self>,
+        cx: &Cx<C>,
+        count: u32,
+        site: &'static Location<'static>,
+    ) -> Result<Held, TryAcquireError> {
+        if let Some(held) = this.hold_quietly(cx, count) {
+            return Ok(held);
+        }
+        this.try_take(count)?;
+        Ok(Held::new(cx, this, count, site))
+    }
+
+    /// Takes what is free, where nobody is told of it.
+    #[inline]
+    fn hold_quietly<C>(&self, cx: &Cx<C>, count: u32) -> Option<Held> {
+        let quiet = cx.quiet()?;
+        let is_taken = self.counter.take_quietly(count);
+        is_taken.then(|| Held::owed(quiet.reserve(), count))
+    }
+
     fn try_take(&self, count: u32) -> Result<(), TryAcquireError> {
         match self.counter.try_take(count, Some(ACQUIRE)) {
             Ok(()) => Ok(()),
@@ -333,8 +353,16 @@ impl<'a, C> Waiting<'a, C> {
         }
     }
 
-    /// Takes what is free without a place in line.
+    /// Takes what is free without a place in line, where nobody is told of it.
     #[inline]
+    fn take_quietly(&self) -> Option<Held> {
+        if self.take.is_in_line() {
+            return None;
+        }
+        self.shared.hold_quietly(self.cx, self.take.need())
+    }
+
+    /// Takes what is free without a place in line.
     fn take_at_once(&self) -> Option<Held> {
         let is_taken = !self.take.is_in_line()
             && CancelWait::check().is_none()
@@ -345,6 +373,9 @@ impl<'a, C> Waiting<'a, C> {
     }
 
     fn poll(&mut self, task: &mut Context<'_>) -> Poll<Result<Held, AcquireError>> {
+        if let Some(held) = self.take_at_once() {
+            return Poll::Ready(Ok(held));
+        }
         if let Poll::Ready(cancelled) = self.cancel.poll(task) {
             self.leave();
             return Poll::Ready(Err(cancelled.into()));
@@ -398,7 +429,7 @@ impl<'a, C> Future for Acquire<'a, C> {
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut self.get_mut().0;
         let shared = this.shared;
-        if let Some(held) = this.take_at_once() {
+        if let Some(held) = this.take_quietly() {
             return Poll::Ready(Ok(SemaphorePermit::new(shared, held)));
         }
         this.poll(task)
@@ -413,7 +444,7 @@ impl<C> Future for AcquireOwned<'_, C> {
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut self.get_mut().0;
         let shared = this.shared;
-        if let Some(held) = this.take_at_once() {
+        if let Some(held) = this.take_quietly() {
             return Poll::Ready(Ok(OwnedSemaphorePermit::new(Arc::clone(shared), held)));
         }
         this.poll(task)

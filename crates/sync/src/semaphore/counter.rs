@@ -18,6 +18,9 @@ use crate::waiters::{Grant, Place, Stand, WaitList, Wakers};
 const CLOSED: u64 = 1;
 const WAITERS: u64 = 2;
 const ONE: u64 = 4;
+/// Set while there are more permits than a semaphore may hold.
+const TOO_MANY: u64 = 1 << 63;
+const _: () = assert!((PERMITS_MAX + 1) * ONE == TOO_MANY);
 
 /// The most permits that a semaphore may hold.
 pub(crate) const PERMITS_MAX: u64 = u64::MAX >> 3;
@@ -82,6 +85,52 @@ impl Counter {
         self.take_free(need)?;
         self.moved(operation, -i64::from(need));
         Ok(())
+    }
+
+    /// As [`try_take`](Self::try_take), where nothing is told, with one attempt; false also if somebody else was quicker.
+    #[inline]
+    pub(crate) fn take_quietly(&self, need: u32) -> bool {
+        let state = self.state.load(Ordering::Acquire);
+        let taken = u64::from(need) * ONE;
+        let is_free = state & (CLOSED | WAITERS) == 0 && state >= taken;
+        is_free
+            && self
+                .state
+                .compare_exchange(
+                    state,
+                    state - taken,
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+    }
+
+    /// Returns permits that were taken and gives them to the line, where nothing is told.
+    #[inline]
+    pub(crate) fn return_quietly(&self, count: u32) {
+        let returned = u64::from(count) * ONE;
+        let before = self.state.fetch_add(returned, Ordering::SeqCst);
+        let state = before.wrapping_add(returned);
+        if state & (WAITERS | TOO_MANY) != 0 {
+            self.after_return(state);
+        }
+    }
+
+    /// Caps what is more than may be, and serves the line.
+    #[cold]
+    fn after_return(&self, state: u64) {
+        if state & TOO_MANY != 0 {
+            let capped = |state: u64| {
+                let most = TOO_MANY - ONE + state % ONE;
+                (state & TOO_MANY != 0).then_some(most)
+            };
+            let _ = self
+                .state
+                .fetch_update(Ordering::SeqCst, Ordering::Relaxed, capped);
+        }
+        if state & WAITERS != 0 {
+            self.serve_line();
+        }
     }
 
     #[inline]
@@ -405,6 +454,24 @@ mod loom_tests {
             take(&counter, 1).unwrap();
             leaver.join().unwrap();
             assert_eq!(counter.available(), 0);
+        });
+    }
+
+    #[test]
+    fn loom_a_permit_that_returns_quietly_reaches_the_waiter() {
+        loom::model(|| {
+            let counter = Arc::new(Counter::new(1, &OPERATIONS));
+            let other = Arc::clone(&counter);
+            let waiter = thread::spawn(move || {
+                take(&other, 1).unwrap();
+                other.return_quietly(1);
+            });
+            if counter.take_quietly(1) {
+                counter.return_quietly(1);
+            }
+            waiter.join().unwrap();
+            assert_eq!(counter.available(), 1);
+            assert_eq!(counter.state.load(Ordering::SeqCst) & WAITERS, 0);
         });
     }
 

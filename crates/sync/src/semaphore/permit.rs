@@ -1,6 +1,7 @@
 //! Permits that are held, and the obligation to return them.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -14,7 +15,9 @@ use super::{ACQUIRE, RELEASE, Shared};
 /// It is moved with every permit that is taken, so it is as few words as it can be.
 pub(super) struct Held {
     /// None for permits of a thread outside the runtime: returned when dropped, and owed by nobody.
-    obligation: Option<Obligation>,
+    ///
+    /// It is settled by whoever ends the permits, so nothing is left to drop.
+    obligation: ManuallyDrop<Option<Obligation>>,
     /// 0 if nothing is left to return.
     count: u32,
 }
@@ -34,15 +37,20 @@ impl Held {
             u64::from(count),
             site,
         );
+        Self::owed(obligation, count)
+    }
+
+    #[inline]
+    pub(super) const fn owed(obligation: Obligation, count: u32) -> Self {
         Self {
-            obligation: Some(obligation),
+            obligation: ManuallyDrop::new(Some(obligation)),
             count,
         }
     }
 
     pub(super) const fn unowed(count: u32) -> Self {
         Self {
-            obligation: None,
+            obligation: ManuallyDrop::new(None),
             count,
         }
     }
@@ -72,6 +80,20 @@ impl Held {
 
     #[inline]
     fn give_back(&mut self, shared: &Shared) {
+        let Some(obligation) = self.obligation.take() else {
+            return self.give_back_told(shared);
+        };
+        match obligation.commit_quietly() {
+            Ok(()) => shared.counter.return_quietly(self.count),
+            Err(obligation) => {
+                *self.obligation = Some(obligation);
+                self.give_back_told(shared);
+            }
+        }
+    }
+
+    #[cold]
+    fn give_back_told(&mut self, shared: &Shared) {
         if let Some(count) = self.settle()
             && count > 0
         {
