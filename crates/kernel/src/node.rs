@@ -243,14 +243,10 @@ impl Header {
         }
     }
 
-    /// Whether the caller's reference is the only one, and will be until the caller makes another.
-    ///
-    /// What is open does not count as a reference, and whoever settles it may make one for a moment: only when nothing is open any more does the second look tell.
+    /// Whether the caller's reference is the only one, and nothing that is open keeps the node.
     #[inline]
     pub(crate) fn is_sole(&self) -> bool {
-        self.state.has_one_reference()
-            && self.obligations.is_clear()
-            && self.state.has_one_reference()
+        self.state.has_one_reference() && self.obligations.is_clear()
     }
 
     pub(crate) fn lock(&self) -> Locked<'_> {
