@@ -137,7 +137,14 @@ impl Locked<'_> {
                 // SAFETY: as above.
                 unsafe { (*links).next = next };
             }
-            None => self.set_first_child(next),
+            None => {
+                let first = self.first_child();
+                debug_assert!(
+                    first.is_some_and(|first| std::ptr::eq(first.as_ptr(), child)),
+                    "a child is taken out of the list in which it stands"
+                );
+                self.set_first_child(next);
+            }
         }
         if let Some(next) = next {
             // SAFETY: as above.
