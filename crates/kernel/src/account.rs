@@ -222,6 +222,7 @@ mod tests {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::state::State;
     use loom::sync::Arc;
     use loom::thread;
 
@@ -296,6 +297,97 @@ mod loom_tests {
                 .sum::<u32>();
             assert_eq!(in_time + open, 2);
             assert_eq!(holder.freed.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    /// A node as its references are dropped: the only one without an exchange, if nothing is open.
+    struct Node {
+        state: State,
+        account: Account,
+        freed: AtomicU32,
+    }
+
+    impl Node {
+        fn drop_reference(&self) {
+            assert_eq!(self.freed.load(Ordering::Relaxed), 0, "it is alive");
+            let is_sole = self.state.has_one_reference() && self.account.is_clear();
+            if is_sole || self.state.release() && !self.keep() {
+                self.freed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        /// Whether something open keeps the node, whose last reference was released.
+        fn keep(&self) -> bool {
+            if self.account.is_clear() {
+                return false;
+            }
+            let Closing { open, is_kept } = self.account.close(|| self.state.revive());
+            if open == 0 && is_kept {
+                self.state.release();
+            }
+            open > 0
+        }
+
+        /// Settles from afar, with the reference of an obligation that the host is told of.
+        fn settle_told(&self) {
+            if !self.account.remove(false) && self.account.heard() {
+                self.drop_reference();
+            }
+            self.drop_reference();
+        }
+    }
+
+    /// Ends a node as `settle_leaks` does: by a store, if no context is left; what was open.
+    fn end(node: &Node) -> u32 {
+        if node.state.is_known_to_owners_only() && node.account.is_clear() {
+            return node.account.close_alone().open;
+        }
+        let Closing { open, is_kept } = node.account.close(|| node.state.retain());
+        if open == 0 && is_kept {
+            node.drop_reference();
+        }
+        open
+    }
+
+    #[test]
+    fn loom_a_context_that_is_left_reserves_before_the_end_or_is_refused() {
+        loom::model(|| {
+            let node = Arc::new(Node {
+                // The context has the second.
+                state: State::new_idle(2),
+                account: Account::new(),
+                freed: AtomicU32::new(0),
+            });
+            let other = Arc::clone(&node);
+            let context = thread::spawn(move || {
+                let is_counted = other.account.add(false);
+                other.drop_reference();
+                is_counted
+            });
+            let open = end(&node);
+            node.drop_reference();
+            let is_counted = context.join().unwrap();
+            // What came before the end was counted by it, and keeps the node; nothing else was taken.
+            assert_eq!(open, u32::from(is_counted));
+            assert_eq!(node.freed.load(Ordering::Relaxed), 1 - open);
+        });
+    }
+
+    #[test]
+    fn loom_a_node_that_never_ends_is_freed_once_whoever_settles_last() {
+        loom::model(|| {
+            let node = Arc::new(Node {
+                // The obligation has the second.
+                state: State::new_idle(2),
+                account: Account::new(),
+                freed: AtomicU32::new(0),
+            });
+            assert!(node.account.add(true));
+            let other = Arc::clone(&node);
+            let settler = thread::spawn(move || other.settle_told());
+            node.drop_reference();
+            settler.join().unwrap();
+            assert_eq!(node.freed.load(Ordering::Relaxed), 1);
         });
     }
 }

@@ -266,8 +266,8 @@ impl Obligation {
             return Err(Leaked { recovered: false });
         }
         let named = self.detail.as_number().map(|number| {
-            // SAFETY: what is open is counted by its holder, and a holder whose count is not zero is not freed.
-            let holder = unsafe { NodeRef::from_borrowed(self.holder) };
+            // SAFETY: a name came with this reference, and an obligation is settled once.
+            let holder = unsafe { NodeRef::from_owned(self.holder) };
             (holder, ObligationId::new(number))
         });
         // After this the holder may be gone, unless it is held.
@@ -410,13 +410,14 @@ fn record(
     (list.insert(record), id)
 }
 
-/// Names an obligation and tells the host of it; one whose name does not fit beside its holder is not told.
-fn tell_reserved(holder: &Header, kind: ObligationKind) -> Tagged<Full> {
+/// Names an obligation, which comes with a reference to its holder, and tells the host of it; one whose name does not fit beside its holder is not told.
+fn tell_reserved(holder: &NodeRef, kind: ObligationKind) -> Tagged<Full> {
     let number = holder.host().next_number();
     let Some(name) = Tagged::number(number) else {
         return Tagged::NOTHING;
     };
     holder.record_structure(|| reserved(holder, ObligationId::new(number), kind));
+    let _ = holder.clone().into_raw();
     name
 }
 
@@ -505,12 +506,8 @@ fn close(node: &NodeRef) -> Closing {
 }
 
 /// Whether the node owes nothing and nobody is left who could make it owe something: that takes a context, which holds a reference.
-///
-/// Whoever settles what is open may hold one for a moment, so the second look tells.
 fn is_out_of_reach(node: &NodeRef) -> bool {
-    node.state.is_known_to_owners_only()
-        && node.obligations.is_clear()
-        && node.state.is_known_to_owners_only()
+    node.state.is_known_to_owners_only() && node.obligations.is_clear()
 }
 
 /// For a node whose last reference was released: whether something open keeps it.

@@ -557,4 +557,71 @@ mod loom_tests {
             assert_eq!(frees.load(Ordering::Relaxed), 1);
         });
     }
+
+    /// A joiner leaves one waker, and another when it comes back; each goes to completion or stays the joiner's.
+    #[test]
+    fn loom_a_joiner_that_comes_back_with_another_waker_is_woken_by_the_last() {
+        loom::model(|| {
+            let state = State::new_scheduled(2, Queue::Plain);
+            let shared = Arc::new((state, loom::sync::atomic::AtomicUsize::new(0)));
+            let other = Arc::clone(&shared);
+            let completer = thread::spawn(move || {
+                let (state, slot) = &*other;
+                assert_eq!(state.claim(Queue::Plain), Claim::Run);
+                let has_waiter = state.complete().has_waiter;
+                has_waiter.then(|| slot.load(Ordering::Relaxed))
+            });
+            let (state, slot) = &*shared;
+            // Which waker waits, or none because the end was seen.
+            let wait = |waker| {
+                slot.store(waker, Ordering::Relaxed);
+                (!state.announce_waiter()).then_some(waker)
+            };
+            let waiting = match wait(1) {
+                Some(first) if state.withdraw_waiter() => wait(2).map(|second| {
+                    assert_ne!(first, second);
+                    second
+                }),
+                Some(first) => Some(first),
+                None => None,
+            };
+            let woken = completer.join().unwrap();
+            assert_eq!(woken, waiting, "who waits is woken, and nobody else");
+        });
+    }
+
+    /// A waker that gives up its reference with the wake, the poller, and the owner of the handle.
+    #[test]
+    fn loom_a_wake_that_gives_its_reference_up_loses_neither_the_wake_nor_the_node() {
+        loom::model(|| {
+            let state = State::new_scheduled(2, Queue::Plain);
+            let freed = loom::sync::atomic::AtomicUsize::new(0);
+            let shared = Arc::new((state, freed, Mutex::new(0_usize)));
+            let release = |shared: &(State, loom::sync::atomic::AtomicUsize, Mutex<usize>)| {
+                if shared.0.has_one_reference() || shared.0.release() {
+                    shared.1.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            let other = Arc::clone(&shared);
+            let waker = thread::spawn(move || match other.0.schedule_and_release(Queue::Plain) {
+                Wake::Enqueue => *other.2.lock().unwrap() += 1,
+                Wake::Covered => {}
+                Wake::Complete => release(&other),
+            });
+            assert_eq!(shared.0.claim(Queue::Plain), Claim::Run);
+            let again = shared.0.suspend(Queue::Plain, false);
+            waker.join().unwrap();
+            let entries = usize::from(again) + *shared.2.lock().unwrap();
+            assert!(entries <= 1, "one entry at most");
+            if entries == 1 {
+                assert_eq!(shared.0.claim(Queue::Plain), Claim::Run);
+            } else {
+                assert!(!shared.0.is_scheduled(), "a wake without an entry is lost");
+                assert!(shared.0.seize());
+            }
+            assert!(!shared.0.complete().has_entry);
+            release(&shared);
+            assert_eq!(shared.1.load(Ordering::Relaxed), 1);
+        });
+    }
 }
