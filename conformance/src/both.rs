@@ -129,6 +129,8 @@ impl Hosts {
             .handle_signals(false)
             // One of the three runs is governed: advice must not change what a program means.
             .governor_interval(if workers == 2 { 4 } else { 0 })
+            // In the other two obligations are only counted, as in a release build.
+            .record_obligations(workers == 2)
             .obligation_leak_response(self.leak_response)
             .on_report(|_| {});
         let builder = match self.leak_escalation {

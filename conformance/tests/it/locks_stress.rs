@@ -188,6 +188,30 @@ fn permits_come_back_between_workers() {
 }
 
 #[test]
+fn permits_that_are_added_and_taken_out_between_workers_are_not_lost() {
+    stress(
+        || Semaphore::new(4),
+        async |cx, semaphore, number, each| {
+            for n in 0..each {
+                if (n + number) % 16 == 0 {
+                    let out = semaphore.forget_permits(1 + n % 4);
+                    semaphore.add_permits(out);
+                    continue;
+                }
+                let count = 1 + u32::from((n + number) % 32 == 1);
+                let permit = semaphore.acquire_many(&cx, count).await;
+                let permit = permit.expect("it stays open");
+                if n % 64 == 3 {
+                    cx.yield_now().await.expect("nobody cancels this task");
+                }
+                assert_eq!(permit.count(), count);
+            }
+        },
+        |semaphore, _| assert_eq!(semaphore.available_permits(), 4),
+    );
+}
+
+#[test]
 fn rounds_and_wakes_are_not_lost_between_workers() {
     struct Shared {
         barrier: Barrier,

@@ -16,6 +16,7 @@ mod locks_stress;
 mod net;
 mod obligations;
 mod panics;
+mod permits;
 mod policies;
 mod quiescence;
 mod shared;

@@ -10,6 +10,8 @@
 //! - Records with creation sites are kept only if the host asks for them, or if leaks are to be recovered.
 //! - A resource on whose answer somebody else waits is told of a leak in any case.
 
+mod quiet;
+
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
@@ -166,34 +168,6 @@ impl Obligation {
                 Full::or_name(holder, owed, is_counted, is_told_always, recover)
             },
         }
-    }
-
-    /// One that is only counted, by the poller of a holder whose account is open.
-    #[inline]
-    pub(crate) fn counted(holder: &NodeRef) -> Self {
-        holder.obligations.add_own();
-        Self {
-            holder: holder.as_non_null(),
-            detail: Tagged::NOTHING,
-        }
-    }
-
-    /// Settles as [`commit`](Self::commit) does, if nobody is told of it and the holder is what this thread polls.
-    ///
-    /// Whoever does so need not tell what it does either: see [`Quiet`](crate::Quiet).
-    /// # Errors
-    /// Itself, not settled, if there is more to do.
-    #[inline]
-    pub fn commit_quietly(self) -> Result<(), Self> {
-        let is_quiet = self.detail.is_nothing()
-            && current::is_polling(self.holder)
-            // SAFETY: what is polled is alive.
-            && unsafe { self.holder.as_ref() }.region().is_quiet();
-        if is_quiet && self.account().remove_own() {
-            std::mem::forget(self);
-            return Ok(());
-        }
-        Err(self)
     }
 
     /// Settles the obligation: its effect took place.

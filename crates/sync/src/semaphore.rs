@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use asupersync_core::Cancelled;
-use asupersync_kernel::{CancelWait, Cx, Recover};
+use asupersync_kernel::{CancelWait, Cx, Obligation, Recover};
 
 use self::counter::{Counter, Operations, PERMITS_MAX, Refusal, Take};
 use self::permit::Held;
@@ -306,9 +306,8 @@ impl Shared {
     /// Takes what is free, where nobody is told of it.
     #[inline]
     fn hold_quietly<C>(&self, cx: &Cx<C>, count: u32) -> Option<Held> {
-        let quiet = cx.quiet()?;
-        let is_taken = self.counter.take_quietly(count);
-        is_taken.then(|| Held::owed(quiet.reserve(), count))
+        let take = || self.counter.take_quietly(count);
+        Obligation::reserve_quietly(cx, take).map(|owed| Held::owed(owed, count))
     }
 
     fn try_take(&self, count: u32) -> Result<(), TryAcquireError> {
@@ -318,17 +317,11 @@ impl Shared {
             Err(Refusal::Closed) => Err(TryAcquireError::Closed),
         }
     }
-
-    #[inline]
-    fn release(&self, count: u32) {
-        // Were there too many, `add_permits` was called while so many were out; they are capped.
-        let _ = self.counter.add(u64::from(count), Some(RELEASE));
-    }
 }
 
 impl Recover for Shared {
     fn recover(&self, ticket: u64) {
-        self.release(u32::try_from(ticket).unwrap_or(u32::MAX));
+        self.counter.give_back(ticket, RELEASE);
     }
 }
 

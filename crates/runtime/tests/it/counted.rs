@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex as StdMutex};
 
-use asupersync_core::{Cancelled, LeakResponse, ObligationKind};
-use asupersync_kernel::{Cx, Leaked, Obligation, Report};
-use asupersync_runtime::{FlightConfig, Runtime};
+use asupersync_core::{CancelKind, Cancelled, LeakResponse, ObligationKind};
+use asupersync_kernel::{Cx, LeakEscalation, Leaked, Obligation, Report};
+use asupersync_runtime::{FlightConfig, MonitorConfig, Runtime, RuntimeBuilder};
 
 use crate::support::{End, builder, run_on};
 
@@ -154,5 +154,137 @@ fn what_is_reserved_on_the_context_of_a_closed_region_can_be_settled() {
             std::mem::forget(forgotten);
             End::Ok(())
         });
+    }
+}
+
+/// Whether an operation under `cx` may go its shortest way here; if not, it does nothing on it.
+fn is_quiet<C>(cx: &Cx<C>) -> bool {
+    let mut asked = false;
+    let owed = Obligation::reserve_quietly(cx, || {
+        asked = true;
+        true
+    });
+    assert_eq!(
+        owed.is_some(),
+        asked,
+        "what was taken is owed, and nothing else"
+    );
+    owed.is_some_and(|owed| owed.commit_quietly().is_ok())
+}
+
+/// A host on which nobody is told anything, but for what `change` switches on.
+fn silent(change: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Runtime {
+    let counted = builder(2).record_obligations(false).on_report(|_| {});
+    change(counted).build().unwrap()
+}
+
+#[test]
+fn the_shortest_way_is_closed_wherever_somebody_listens() {
+    let hosts: [(fn(RuntimeBuilder) -> RuntimeBuilder, bool); 8] = [
+        (|host| host, true),
+        (
+            |host| host.obligation_leak_response(LeakResponse::Panic),
+            true,
+        ),
+        (
+            |host| host.obligation_leak_response(LeakResponse::Recover),
+            false,
+        ),
+        (|host| host.leak_escalation(recovering()), false),
+        (|host| host.record_obligations(true), false),
+        (|host| host.flight_recorder(FlightConfig::default()), false),
+        (
+            |host| host.deadline_monitoring(MonitorConfig::default()),
+            false,
+        ),
+        (|host| host.governor_interval(32), false),
+    ];
+    for (number, (change, expected)) in hosts.into_iter().enumerate() {
+        run_on(&mut silent(change), async |cx: Cx| {
+            let end = cx
+                .region(async |scope| {
+                    let task = scope.spawn(async move |cx: Cx| End::Ok(is_quiet(&cx)));
+                    let body = is_quiet(scope.cx());
+                    End::Ok((body, task.join(scope.cx()).await.ok().unwrap()))
+                })
+                .await;
+            assert_eq!(end.ok().unwrap(), (expected, expected), "{number}");
+            End::Ok(())
+        });
+    }
+}
+
+fn recovering() -> LeakEscalation {
+    LeakEscalation {
+        threshold: 1_000,
+        response: LeakResponse::Recover,
+    }
+}
+
+#[test]
+fn the_shortest_way_is_for_the_context_that_is_polled_right_here() {
+    run_on(&mut silent(|host| host), async |cx: Cx| {
+        assert!(is_quiet(&cx));
+        let outer = cx.clone();
+        assert!(!cx.blocking(move || is_quiet(&outer)).await.unwrap());
+        let ended = cx
+            .region(async |scope| {
+                assert!(!is_quiet(&cx), "its region is polled");
+                assert!(is_quiet(scope.cx()));
+                let task = scope.spawn(async |cx: Cx| Ok::<_, Cancelled>(cx));
+                let ended = task.join(scope.cx()).await.into_result();
+                let fiber = scope.fiber(async |inner: Cx| {
+                    assert!(!is_quiet(scope.cx()), "its fiber is polled");
+                    Ok::<_, Cancelled>(is_quiet(&inner))
+                });
+                assert!(fiber.await.ok().unwrap());
+                ended
+            })
+            .await;
+        assert!(!is_quiet(&ended.ok().unwrap()));
+        assert!(is_quiet(&cx));
+        End::Ok(())
+    });
+}
+
+#[test]
+fn the_shortest_way_is_closed_to_who_must_stop() {
+    run_on(&mut silent(|host| host), async |cx: Cx| {
+        let end = cx
+            .region(async |scope| {
+                scope.cancel(CancelKind::User);
+                assert!(!is_quiet(scope.cx()));
+                let masked = scope.cx().mask();
+                assert!(!is_quiet(scope.cx()));
+                drop(masked);
+                End::Ok(())
+            })
+            .await;
+        assert!(end.is_ok() || end.is_cancelled());
+        End::Ok(())
+    });
+}
+
+#[test]
+fn what_was_reserved_on_the_shortest_way_is_settled_elsewhere_on_the_usual() {
+    run_on(&mut silent(|host| host), async |cx: Cx| {
+        let owed = Obligation::reserve_quietly(&cx, || true).unwrap();
+        let told = cx.blocking(move || match owed.commit_quietly() {
+            Ok(()) => false,
+            Err(owed) => owed.commit().is_ok(),
+        });
+        assert!(told.await.unwrap());
+        assert!(Obligation::reserve_quietly(&cx, || false).is_none());
+        End::Ok(())
+    });
+    for (mut runtime, leaks) in counting(1) {
+        run_on(&mut runtime, async |cx: Cx| {
+            for _ in 0..3 {
+                let left = left_by_a_task(&cx, 1).await;
+                assert!(left.into_iter().all(|one| one.commit_quietly().is_err()));
+            }
+            End::Ok(())
+        });
+        assert_eq!(*leaks.lock().unwrap(), vec![1; 3]);
     }
 }

@@ -38,8 +38,7 @@ impl<M: Manager> Shared<M> {
     }
 
     fn return_permit(&self) {
-        // As many permits as were taken return, so there is room for them.
-        let _ = self.store.permits.add(1, Some("pool.release"));
+        self.store.permits.give_back(1, "pool.release");
     }
 
     /// Hands objects that are no longer counted to the manager.

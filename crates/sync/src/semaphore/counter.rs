@@ -96,41 +96,48 @@ impl Counter {
         is_free
             && self
                 .state
-                .compare_exchange(
-                    state,
-                    state - taken,
-                    Ordering::AcqRel,
-                    Ordering::Relaxed,
-                )
+                .compare_exchange(state, state - taken, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
     }
 
-    /// Returns permits that were taken and gives them to the line, where nothing is told.
-    #[inline]
-    pub(crate) fn return_quietly(&self, count: u32) {
-        let returned = u64::from(count) * ONE;
-        let before = self.state.fetch_add(returned, Ordering::SeqCst);
-        let state = before.wrapping_add(returned);
-        if state & (WAITERS | TOO_MANY) != 0 {
-            self.after_return(state);
-        }
-    }
-
-    /// Caps what is more than may be, and serves the line.
-    #[cold]
-    fn after_return(&self, state: u64) {
-        if state & TOO_MANY != 0 {
-            let capped = |state: u64| {
-                let most = TOO_MANY - ONE + state % ONE;
-                (state & TOO_MANY != 0).then_some(most)
-            };
-            let _ = self
-                .state
-                .fetch_update(Ordering::SeqCst, Ordering::Relaxed, capped);
-        }
+    /// Returns permits that were taken and gives them to the line; `operation` is what that is called in a trace.
+    pub(crate) fn give_back(&self, count: u64, operation: &'static str) {
+        let forgotten = u64::from(is_on(Mutation::PermitIsForgotten)).min(count);
+        let (state, dropped) = self.put_back(count - forgotten);
+        let returned = i64::try_from(count.saturating_sub(dropped)).unwrap_or(i64::MAX);
+        self.moved(Some(operation), returned);
         if state & WAITERS != 0 {
             self.serve_line();
         }
+    }
+
+    /// As [`give_back`](Self::give_back), where nothing is told.
+    #[inline]
+    pub(crate) fn give_back_quietly(&self, count: u32) {
+        let (state, _) = self.put_back(count.into());
+        if state & WAITERS != 0 {
+            self.serve_line();
+        }
+    }
+
+    /// Adds permits that were taken; what that led to, with the flags as they were then, and how many were too many.
+    #[inline]
+    fn put_back(&self, count: u64) -> (u64, u64) {
+        let returned = count * ONE;
+        let state = self.state.fetch_add(returned, Ordering::SeqCst) + returned;
+        let dropped = if state & TOO_MANY != 0 { self.cap() } else { 0 };
+        (state, dropped)
+    }
+
+    /// Takes out what is more than may be, since some were added while as many were out; says how many that were.
+    #[cold]
+    fn cap(&self) -> u64 {
+        let capped = |state: u64| (state & TOO_MANY != 0).then_some(TOO_MANY - ONE + state % ONE);
+        let before = self
+            .state
+            .fetch_update(Ordering::SeqCst, Ordering::Relaxed, capped);
+        // It fails if somebody else has taken out what was too many.
+        before.map_or(0, |state| state / ONE - PERMITS_MAX)
     }
 
     #[inline]
@@ -182,7 +189,7 @@ impl Counter {
         }
     }
 
-    /// Returns permits and gives them to the line; false if there would be too many.
+    /// Adds permits and gives them to the line; false if there would be too many.
     ///
     /// `operation` is what that is called in a trace, unless the caller says so itself.
     #[must_use]
@@ -193,8 +200,7 @@ impl Counter {
             if count > PERMITS_MAX - (state / ONE).min(PERMITS_MAX) {
                 return false;
             }
-            let forgotten = u64::from(is_on(Mutation::PermitIsForgotten)).min(count);
-            let next = state + (count - forgotten) * ONE;
+            let next = state + count * ONE;
             match self
                 .state
                 .compare_exchange_weak(state, next, Ordering::SeqCst, Ordering::Relaxed)
@@ -464,10 +470,10 @@ mod loom_tests {
             let other = Arc::clone(&counter);
             let waiter = thread::spawn(move || {
                 take(&other, 1).unwrap();
-                other.return_quietly(1);
+                other.give_back_quietly(1);
             });
             if counter.take_quietly(1) {
-                counter.return_quietly(1);
+                counter.give_back_quietly(1);
             }
             waiter.join().unwrap();
             assert_eq!(counter.available(), 1);

@@ -84,7 +84,7 @@ impl Held {
             return self.give_back_told(shared);
         };
         match obligation.commit_quietly() {
-            Ok(()) => shared.counter.return_quietly(self.count),
+            Ok(()) => shared.counter.give_back_quietly(self.count),
             Err(obligation) => {
                 *self.obligation = Some(obligation);
                 self.give_back_told(shared);
@@ -97,7 +97,7 @@ impl Held {
         if let Some(count) = self.settle()
             && count > 0
         {
-            shared.release(count);
+            shared.counter.give_back(count.into(), RELEASE);
         }
     }
 
@@ -127,7 +127,7 @@ impl Held {
         let sum: u64 = parts.into_iter().flatten().map(u64::from).sum();
         // Were there more, the counter would be wrong; what a guard cannot count goes back.
         let kept = u32::try_from(sum).unwrap_or(u32::MAX);
-        let _ = shared.counter.add(sum - u64::from(kept), Some(RELEASE));
+        shared.counter.give_back(sum - u64::from(kept), RELEASE);
         *self = Self::new(cx, shared, kept, site);
     }
 }
