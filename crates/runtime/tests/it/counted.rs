@@ -169,7 +169,11 @@ fn is_quiet<C>(cx: &Cx<C>) -> bool {
         asked,
         "what was taken is owed, and nothing else"
     );
-    owed.is_some_and(|owed| owed.commit_quietly().is_ok())
+    let is_quiet = owed.is_some();
+    if let Some(Err(owed)) = owed.map(Obligation::commit_quietly) {
+        panic!("it is settled as it was reserved: {:?}", owed.commit());
+    }
+    is_quiet
 }
 
 /// A host on which nobody is told anything, but for what `change` switches on.
