@@ -252,11 +252,11 @@ fn counting(workers: usize) -> (Runtime, Arc<StdMutex<Vec<u32>>>) {
         .obligation_leak_response(LeakResponse::Log)
         .on_report(move |report| {
             if let Report::ObligationLeaked { count, .. } = report {
-                heard.lock().unwrap().push(*count);
+                heard.lock().expect("no holder panics").push(*count);
             }
         })
         .build()
-        .unwrap();
+        .expect("the machine has the resources for a runtime");
     (runtime, leaks)
 }
 

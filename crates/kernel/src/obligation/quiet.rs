@@ -32,7 +32,6 @@ impl Obligation {
     ///         None => Ok(take().then(|| Obligation::reserve(cx, ObligationKind::Transaction))),
     ///     }
     /// }
-    /// # let _ = reserve;
     /// ```
     #[must_use = "dropping an obligation aborts it"]
     #[inline]

@@ -176,6 +176,8 @@ fn is_quiet<C>(cx: &Cx<C>) -> bool {
     is_quiet
 }
 
+type Change = fn(RuntimeBuilder) -> RuntimeBuilder;
+
 /// A host on which nobody is told anything, but for what `change` switches on.
 fn silent(change: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Runtime {
     let counted = builder(2).record_obligations(false).on_report(|_| {});
@@ -184,7 +186,7 @@ fn silent(change: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder) -> Runtime {
 
 #[test]
 fn the_shortest_way_is_closed_wherever_somebody_listens() {
-    let hosts: [(fn(RuntimeBuilder) -> RuntimeBuilder, bool); 8] = [
+    let hosts: [(Change, bool); 8] = [
         (|host| host, true),
         (
             |host| host.obligation_leak_response(LeakResponse::Panic),
