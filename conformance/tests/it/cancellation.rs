@@ -422,6 +422,90 @@ fn a_hundred_tasks_under_deep_regions_all_hear_of_one_request() {
     });
 }
 
+/// Who was spawned, and how many of them were told.
+#[derive(Default)]
+struct Crowd {
+    spawned: AtomicU32,
+    heard: AtomicU32,
+}
+
+impl Crowd {
+    /// One more, counted from now on.
+    fn grow(self: &Arc<Self>) -> Arc<Self> {
+        self.spawned.fetch_add(1, Ordering::SeqCst);
+        Arc::clone(self)
+    }
+
+    /// What its members do: sleep until they are told.
+    async fn member(self: Arc<Self>, cx: Cx) -> End {
+        let slept = cx.sleep(FOREVER).await;
+        self.heard.fetch_add(1, Ordering::SeqCst);
+        slept?;
+        End::Ok(())
+    }
+}
+
+#[test]
+fn a_request_reaches_all_of_a_crowd_whatever_they_are_and_whoever_asks() {
+    const EACH: u32 = 50;
+    on_both_hosts(async |cx| {
+        for is_asked_from_afar in [false, true] {
+            let crowd = Arc::<Crowd>::default();
+            let told = Arc::clone(&crowd);
+            let body = async move |cx: Cx| {
+                cx.region(async |scope| {
+                    for number in 0..EACH {
+                        let [plain, local] = [0; 2].map(|_| crowd.grow());
+                        scope.spawn(move |cx: Cx| plain.member(cx));
+                        scope.spawn_local(move |cx: Cx| local.member(cx));
+                        let crowd = Arc::clone(&crowd);
+                        scope.spawn(async move |cx: Cx| {
+                            cx.region(async |scope| {
+                                let inner = crowd.grow();
+                                scope.spawn(move |cx: Cx| inner.member(cx));
+                                End::Ok(())
+                            })
+                            .await
+                            .flatten()
+                        });
+                        // Some have ended, and some have not begun, when all are told.
+                        if number % 8 == 0 {
+                            scope.spawn(async |_: Cx| End::Ok(()));
+                            scope.cx().yield_now().await?;
+                        }
+                    }
+                    End::Ok(())
+                })
+                .await
+                .flatten()
+            };
+            let end = if is_asked_from_afar {
+                let asking = cx.clone();
+                cx.region(async |scope| {
+                    let task = scope.spawn(body);
+                    scope.cx().sleep(TICK).await?;
+                    let asked = asking.blocking(move || {
+                        task.cancel_with(CancelKind::Timeout);
+                        task
+                    });
+                    let task = asked.await.expect("the job does not panic");
+                    End::Ok(task.join(scope.cx()).await)
+                })
+                .await
+                .ok()
+                .expect("the region's body does not fail")
+            } else {
+                cancelled_while(&cx, body).await
+            };
+            assert!(end.is_cancelled(), "{end:?}");
+            let [spawned, heard] =
+                [&told.spawned, &told.heard].map(|count| count.load(Ordering::SeqCst));
+            assert_eq!(spawned, heard);
+            assert!(spawned >= 3, "{spawned}");
+        }
+    });
+}
+
 #[test]
 fn a_request_kept_back_by_a_mask_reaches_the_children_when_it_lifts() {
     on_both_hosts(async |cx| {

@@ -26,7 +26,7 @@ use crate::event::Event;
 use crate::host::TimerKey;
 use crate::mutation::{Mutation, is_on};
 use crate::node::{Depth, Header, Locked, NodeRef};
-use crate::waker;
+use crate::waker::{self, Woken};
 
 /// After the cleanup budget: so many polls, or so long, without masks; then the future is dropped.
 const GRACE_POLLS: u32 = 16;
@@ -113,10 +113,16 @@ struct Step {
     children: Option<Children>,
 }
 
-/// Who must be told, and what stands at their parent; reasons are shared between threads, so one is counted only where it is needed.
+/// Who must be told, the oldest last, and what stands at their parent; reasons are shared between threads, so one is counted only where it is needed.
 struct Children {
     nodes: Vec<NodeRef>,
     request: Request,
+}
+
+/// Who is asked the same, the oldest last.
+struct Group {
+    nodes: Vec<NodeRef>,
+    asked: Asked,
 }
 
 /// Requests cancellation of `node` and of everything in it; the reason is of this moment.
@@ -135,9 +141,38 @@ pub(crate) fn request_now(node: &NodeRef, kind: CancelKind) {
 /// Requests cancellation of `node` because one above it was asked.
 pub(crate) fn request_inherited(node: &NodeRef, asked: &Asked) {
     let now = asked.reason.at();
-    let mut work = request_one(node, asked, now);
-    while let Some(Inherited { node, asked }) = work.pop() {
-        work.append(&mut request_one(&node, &asked, now));
+    let Some(mut step) = request_one(node, asked) else {
+        return;
+    };
+    notify(node, std::mem::take(&mut step.wakers));
+    if let Some(children) = step.children {
+        tell(inherit(node, children, now), node, now);
+    }
+}
+
+/// Requests cancellation of a group and of everything below, parents before children; `above` is held meanwhile.
+fn tell(group: Group, above: &NodeRef, now: Time) {
+    let mut woken = Woken::of(above);
+    let mut groups = vec![group];
+    while let Some(group) = groups.last_mut() {
+        let Some(node) = group.nodes.pop() else {
+            groups.pop();
+            continue;
+        };
+        let step = request_one(&node, &group.asked);
+        if group.nodes.is_empty() {
+            // A chain of regions may be long.
+            groups.pop();
+        }
+        let Some(Step { wakers, children }) = step else {
+            continue;
+        };
+        groups.extend(children.map(|children| inherit(&node, children, now)));
+        if node.is_task() && wakers.is_empty() {
+            woken.wake(node);
+        } else {
+            notify(&node, wakers);
+        }
     }
 }
 
@@ -168,47 +203,47 @@ impl Deref for Asked {
     }
 }
 
-/// A child that must hear of its parent's cancellation.
-struct Inherited {
-    node: NodeRef,
-    asked: Asked,
-}
-
-/// Requests cancellation of one node; gives its children, the oldest last.
-fn request_one(node: &NodeRef, asked: &Asked, now: Time) -> Vec<Inherited> {
-    let kind = asked.reason.kind();
-    let Some(step) = accept(node, asked) else {
+/// Requests cancellation of one node, and tells the host; gives what follows, if that changes anything.
+fn request_one(node: &NodeRef, asked: &Asked) -> Option<Step> {
+    let step = accept(node, asked);
+    if step.is_some() {
+        node.record_structure(|| Event::CancelRequested {
+            subject: node.subject(),
+            kind: asked.reason.kind(),
+        });
+    } else {
         node.record(|| Event::CancelUnchanged {
             subject: node.subject(),
         });
-        return Vec::new();
-    };
-    node.record_structure(|| Event::CancelRequested {
-        subject: node.subject(),
-        kind,
-    });
-    notify(node, step.wakers);
-    let Some(Children { nodes, request }) = step.children else {
-        return Vec::new();
-    };
-    let reason = inherited(node, &request.reason, now);
-    let own = Cleanup::of(reason.kind(), now);
-    let asked = Request {
-        reason,
-        depth: request.depth,
-        cleanup: own.meet(request.cleanup),
-    };
-    inherit(nodes, asked)
+    }
+    step
 }
 
-fn inherit(nodes: Vec<NodeRef>, asked: Request) -> Vec<Inherited> {
-    let asked = Asked::Shared(Arc::new(asked));
-    let tell = |node| Inherited {
-        node,
-        asked: asked.clone(),
-    };
-    let skipped = usize::from(is_on(Mutation::ChildIsNotAsked));
-    nodes.into_iter().skip(skipped).rev().map(tell).collect()
+/// What the children of a node are asked, for its own request.
+fn inherit(node: &Header, children: Children, now: Time) -> Group {
+    let Children { nodes, request } = children;
+    let reason = inherited(node, &request.reason, now);
+    let own = Cleanup::of(reason.kind(), now);
+    Group::new(
+        nodes,
+        Request {
+            reason,
+            depth: request.depth,
+            cleanup: own.meet(request.cleanup),
+        },
+    )
+}
+
+impl Group {
+    fn new(mut nodes: Vec<NodeRef>, asked: Request) -> Self {
+        if is_on(Mutation::ChildIsNotAsked) {
+            nodes.pop();
+        }
+        Self {
+            nodes,
+            asked: Asked::Shared(Arc::new(asked)),
+        }
+    }
 }
 
 /// Records a request at one node; `None` if it changes nothing.
@@ -368,13 +403,10 @@ pub(crate) fn observe(node: &Header, shield: Depth) -> Option<CancelReason> {
 
 #[cold]
 fn observe_at(node: &Header, stage: CancelStage, shield: Depth) -> Option<CancelReason> {
-    if stage == CancelStage::Requested {
-        let asked = node.lock().request().map_or(0, Request::depth);
-        if shield.max(node.shield()) >= asked {
-            return None;
-        }
-    }
-    reason(node)
+    let inner = node.lock();
+    let request = inner.request()?;
+    let is_held = stage == CancelStage::Requested && shield.max(node.shield()) >= request.depth;
+    (!is_held).then(|| request.reason.clone().at_stage(stage))
 }
 
 /// The standing request, masked or not.
@@ -461,9 +493,12 @@ fn tell_children(node: &NodeRef, step: Step, now: Time) {
         return;
     };
     let reason = inherited(node, &request.reason, now);
-    for child in inherit(nodes, Request::new(reason, request.depth)) {
-        request_inherited(&child.node, &child.asked);
-    }
+    let at = reason.at();
+    tell(
+        Group::new(nodes, Request::new(reason, request.depth)),
+        node,
+        at,
+    );
 }
 
 /// Makes sure that a node found waiting under cancellation will be looked at when its time is up.

@@ -182,6 +182,12 @@ pub trait Host: Send + Sync + 'static {
     fn wall_now(&self) -> SystemTime;
     /// Puts a task into a queue; with `pinned`, into that worker's own.
     fn schedule(&self, task: Runnable, lane: Lane, pinned: Option<WorkerId>);
+    /// Puts tasks under cancellation, none of them pinned, into queues, as a call of [`schedule`](Self::schedule) for each would.
+    fn schedule_cancelled(&self, tasks: &mut Vec<Runnable>) {
+        for task in tasks.drain(..) {
+            self.schedule(task, Lane::Cancel, None);
+        }
+    }
     /// The worker on whose thread the call is made, if any.
     fn current_worker(&self) -> Option<WorkerId>;
     /// Wakes `waker` once, at or after `at`.

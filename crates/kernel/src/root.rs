@@ -135,7 +135,7 @@ impl Program {
                 let owed = extra.map_or_else(Vec::new, obligation::owed);
                 (children, name, owed)
             };
-            work.extend(children.into_iter().rev());
+            work.extend(children);
             found.push(Unfinished {
                 subject: node.subject(),
                 name,

@@ -414,7 +414,16 @@ fn finish(node: &NodeRef, severity: Severity) {
 
 /// Drops an outcome that neither a handle nor the region will take, on the thread that may drop it.
 pub(crate) fn discard_unwanted(node: &NodeRef) {
-    if !node.marks.is_failed() && node.state.take() {
+    if node.marks.is_failed() {
+        return;
+    }
+    // Whoever has the only reference has no rival.
+    let is_taken = if node.state.has_one_reference() {
+        node.state.take_alone()
+    } else {
+        node.state.take()
+    };
+    if is_taken {
         // SAFETY: `take` made the outcome the caller's, and the task is complete.
         unsafe { (node.vtable.discard)(node.as_non_null()) };
     }

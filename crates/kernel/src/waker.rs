@@ -14,6 +14,7 @@ use crate::cancel;
 use crate::current;
 use crate::event::Event;
 use crate::host::{Lane, Report};
+use crate::mutation::{Mutation, is_on};
 use crate::node::{Header, NodeRef};
 use crate::state::{Queue, Wake};
 use crate::task::Runnable;
@@ -26,16 +27,24 @@ pub(crate) fn schedule(node: &NodeRef) {
         });
     }
     let queue = queue_of(node);
-    if node.state.schedule(queue) {
+    if is_woken(node, queue) {
+        enqueue(node, queue, Lane::Ready);
+    }
+}
+
+/// Asks for a poll and tells the host; true if the caller must put an entry into a queue of the given kind.
+fn is_woken(node: &NodeRef, queue: Queue) -> bool {
+    let is_woken = node.state.schedule(queue);
+    if is_woken {
         node.record(|| Event::TaskWoken {
             task: node.task_id(),
         });
-        enqueue(node, queue, Lane::Ready);
     } else if !node.state.is_complete() {
         node.record(|| Event::WakeMerged {
             task: node.task_id(),
         });
     }
+    is_woken
 }
 
 /// As [`schedule`], and gives the reference up; `beside` is a node that is held meanwhile.
@@ -52,6 +61,70 @@ pub(crate) fn schedule_beside(node: NodeRef, beside: &Header) {
         Wake::Complete => drop(ManuallyDrop::into_inner(node)),
         Wake::Covered => {}
         Wake::Enqueue => enqueue(&node, queue, Lane::Ready),
+    }
+}
+
+/// Tasks of one host that are woken to be cancelled, handed to it a few at a time.
+pub(crate) struct Woken<'a> {
+    /// A node of theirs that is held meanwhile.
+    above: &'a NodeRef,
+    entries: Vec<Runnable>,
+}
+
+/// So many, for others to take some of them soon.
+const WOKEN_AT_ONCE: usize = 64;
+
+impl<'a> Woken<'a> {
+    /// Of the host of `above`.
+    pub(crate) const fn of(above: &'a NodeRef) -> Self {
+        Self {
+            above,
+            entries: Vec::new(),
+        }
+    }
+
+    /// As [`schedule`], and gives the reference up.
+    pub(crate) fn wake(&mut self, node: NodeRef) {
+        if is_on(Mutation::RequestDoesNotWake) {
+            return;
+        }
+        if node.home().is_some() || current::is_turn_of(&node) {
+            return schedule(&node);
+        }
+        let queue = queue_of(&node);
+        if node.region().record {
+            if !is_woken(&node, queue) {
+                return;
+            }
+            self.push(&node, queue);
+        } else {
+            // One exchange instead of two: what the caller holds keeps the host, and the entry keeps the task.
+            let node = ManuallyDrop::new(node);
+            match node.state.schedule_and_release(queue) {
+                Wake::Complete => drop(ManuallyDrop::into_inner(node)),
+                Wake::Covered => {}
+                Wake::Enqueue => self.push(&node, queue),
+            }
+        }
+    }
+
+    fn push(&mut self, node: &NodeRef, queue: Queue) {
+        self.entries.push(Runnable::new(node, queue));
+        if self.entries.len() == WOKEN_AT_ONCE {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        self.above.host().schedule_cancelled(&mut self.entries);
+    }
+}
+
+impl Drop for Woken<'_> {
+    fn drop(&mut self) {
+        if !self.entries.is_empty() {
+            self.hand_over();
+        }
     }
 }
 

@@ -163,6 +163,14 @@ impl Host for RuntimeHost {
         }
     }
 
+    fn schedule_cancelled(&self, tasks: &mut Vec<Runnable>) {
+        let woken = local::with(self, |local| match local {
+            Some(local) => local.worker.push_cancelled(tasks.drain(..)),
+            None => self.shared.inject_cancelled(tasks.drain(..)),
+        });
+        self.wake_any(woken);
+    }
+
     fn current_worker(&self) -> Option<WorkerId> {
         local::with(self, |local| {
             let index = local?.worker.index();

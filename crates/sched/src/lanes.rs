@@ -97,6 +97,13 @@ impl<T> Lanes<T> {
         self.refresh(&guarded);
     }
 
+    /// Puts entries that may move into the cancel lane, under one lock.
+    pub(crate) fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) {
+        let mut guarded = lock(&self.guarded);
+        guarded.free.cancel.extend(entries);
+        self.refresh(&guarded);
+    }
+
     pub(crate) fn push_timed(&self, entry: T, deadline: Time, priority: u8, pinned: bool) {
         let mut guarded = lock(&self.guarded);
         guarded.pushed += 1;

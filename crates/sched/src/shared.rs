@@ -82,6 +82,14 @@ impl<T> Shared<T> {
         self.wake_for(worker)
     }
 
+    /// As [`inject_cancel`](Self::inject_cancel) for each entry, but into one lane and with one worker to wake, who lets others take some.
+    #[must_use = "the worker sleeps until it is woken"]
+    pub fn inject_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
+        let worker = self.next_worker();
+        self.remotes[worker].lanes.push_cancelled(entries);
+        self.wake_for(worker)
+    }
+
     /// Puts an entry into a timed lane, from any thread; gives the worker to wake.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn inject_timed(&self, entry: T, deadline: Time, priority: u8) -> Option<usize> {

@@ -145,6 +145,13 @@ impl<T> Worker<T> {
         self.shared.idle.claim_any()
     }
 
+    /// As [`push_cancel`](Self::push_cancel) for each entry, but with one worker to wake, who lets others take some.
+    #[must_use = "the worker sleeps until it is woken"]
+    pub fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
+        self.lanes().push_cancelled(entries);
+        self.shared.idle.claim_any()
+    }
+
     /// Puts an entry into the timed lane. Gives the worker to wake.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_timed(&self, entry: T, deadline: Time, priority: u8) -> Option<usize> {

@@ -154,7 +154,7 @@ impl Locked<'_> {
         }
     }
 
-    /// References to all children, the oldest first.
+    /// References to all children, the oldest last.
     pub(crate) fn children(&self) -> Vec<NodeRef> {
         let mut children = Vec::new();
         let mut cursor = self.first_child();
@@ -166,7 +166,6 @@ impl Locked<'_> {
             // SAFETY: as above.
             cursor = unsafe { (*links).next };
         }
-        children.reverse();
         children
     }
 }

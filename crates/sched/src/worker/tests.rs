@@ -234,3 +234,30 @@ fn advice_to_drain_makes_cancel_streaks_longer_but_not_endless() {
     let limit = worker.shared().config().cancel_streak_limit as usize;
     assert_eq!(position, limit * DRAIN_STREAKS as usize);
 }
+
+#[test]
+fn entries_that_are_cancelled_together_keep_their_order_and_wake_one_sleeper() {
+    let (shared, workers) = Shared::new(SchedConfig {
+        workers: 3,
+        ..SchedConfig::default()
+    });
+    assert!(workers[1].announce_sleep());
+    assert!(workers[2].announce_sleep());
+    assert_eq!(workers[0].push_cancelled(1..=3), Some(1));
+    let order: Vec<u32> = std::iter::from_fn(|| workers[0].next())
+        .map(|(lane, n)| {
+            assert_eq!(lane, LaneKind::Cancel);
+            n
+        })
+        .collect();
+    assert_eq!(order, [1, 2, 3]);
+    // From another thread too, and nobody is left asleep beside what he could take.
+    assert!(shared.inject_cancelled(4..=60).is_some());
+    let stolen = std::iter::from_fn(|| {
+        workers[2]
+            .next()
+            .map(|(_, n)| n)
+            .or_else(|| workers[2].steal())
+    });
+    assert_eq!(stolen.count(), 57);
+}
