@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use asupersync_core::{Budget, CancelKind, ErrOf, IntoOutcome, OkOf, Outcome, Time};
-use asupersync_kernel::{Cx, Root, RootOptions, Runnable, Unfinished, WorkerId, run_root};
+use asupersync_kernel::{Cx, Root, RootOptions, Unfinished, WorkerId, run_root};
 use asupersync_sched::{Parker, Worker};
 
 use crate::builder::{BuildError, RuntimeBuilder};
@@ -16,6 +16,7 @@ use crate::flight::{Cause, FlightRecorder};
 use crate::host::{Metrics, RuntimeHost, WakeWorker};
 use crate::local;
 use crate::monitor::Monitor;
+use crate::queued::Queued;
 use crate::worker::Loop;
 
 /// Threads, clock, reactor and blocking pool for one program at a time.
@@ -24,7 +25,7 @@ use crate::worker::Loop;
 pub struct Runtime {
     host: Arc<RuntimeHost>,
     /// Worker 0, while no program runs.
-    place: Option<(Worker<Runnable>, Parker)>,
+    place: Option<(Worker<Queued>, Parker)>,
     threads: Vec<JoinHandle<()>>,
     monitor: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
@@ -46,7 +47,7 @@ pub struct ShutdownReport {
 
 pub(crate) struct Parts {
     pub(crate) host: Arc<RuntimeHost>,
-    pub(crate) places: Vec<(Worker<Runnable>, Parker)>,
+    pub(crate) places: Vec<(Worker<Queued>, Parker)>,
     pub(crate) shutdown_timeout: Duration,
 }
 
@@ -94,7 +95,7 @@ impl Runtime {
 
     fn start_worker(
         &self,
-        worker: Worker<Runnable>,
+        worker: Worker<Queued>,
         parker: Parker,
     ) -> std::io::Result<JoinHandle<()>> {
         let (host, stop) = (Arc::clone(&self.host), Arc::clone(&self.stop));

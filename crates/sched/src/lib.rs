@@ -7,20 +7,26 @@
 //!
 //! # What is not here
 //! Threads, clocks and the operating system: a host owns the threads, calls [`Worker::next`] and parks.
-//! Entries are of any type, so that the lanes can be tested without a kernel.
-#![forbid(unsafe_code)]
+//! Entries are of any type that fits in a word ([`Entry`]), so that the lanes can be tested without a kernel.
+#![expect(
+    unsafe_code,
+    reason = "a thief may read a place of a ring while its owner fills it again, so the place holds a word and not a value"
+)]
 
 mod config;
 mod governor;
 mod idle;
+mod injector;
 mod lanes;
 mod parker;
 mod primitive;
+mod ring;
 mod shared;
 mod worker;
 
 pub use config::{LaneKind, SchedConfig, WORKERS_MAX};
 pub use governor::{Advice, Pressure, advise};
 pub use parker::{Parker, Unparker};
+pub use ring::Entry;
 pub use shared::Shared;
 pub use worker::{Counters, Worker};
