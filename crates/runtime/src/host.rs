@@ -166,9 +166,10 @@ impl Host for RuntimeHost {
     }
 
     fn schedule_cancelled(&self, tasks: &mut Vec<Runnable>) {
+        let tasks = tasks.drain(..).map(Queued);
         let woken = local::with(self, |local| match local {
-            Some(local) => local.worker.push_cancelled(tasks.drain(..)),
-            None => self.shared.inject_cancelled(tasks.drain(..)),
+            Some(local) => local.worker.push_cancelled(tasks),
+            None => self.shared.inject_cancelled(tasks),
         });
         self.wake_any(woken);
     }

@@ -152,7 +152,7 @@ impl<T: Entry> Worker<T> {
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
         self.lanes().push_cancelled(entries);
-        self.shared.idle.claim_any()
+        self.claim_any()
     }
 
     /// Puts an entry into the timed lane. Gives the worker to wake.

@@ -1,9 +1,10 @@
 //! Obligations that are only counted, as in a release build: without records, nothing keeps their holder but the count.
 
+use std::panic::Location;
 use std::sync::{Arc, Mutex as StdMutex};
 
 use asupersync_core::{CancelKind, Cancelled, LeakResponse, ObligationKind};
-use asupersync_kernel::{Cx, LeakEscalation, Leaked, Obligation, Report};
+use asupersync_kernel::{Cx, LeakEscalation, Leaked, Obligation, Recover, Report};
 use asupersync_runtime::{FlightConfig, MonitorConfig, Runtime, RuntimeBuilder};
 
 use crate::support::{End, builder, run_on};
@@ -271,6 +272,15 @@ fn the_shortest_way_is_closed_to_who_must_stop() {
     });
 }
 
+/// Whom nobody owes anything.
+struct Nobody;
+
+impl Recover for Nobody {
+    fn recover(&self, _: u64) {
+        panic!("nothing was leaked");
+    }
+}
+
 #[test]
 fn what_was_reserved_on_the_shortest_way_is_settled_elsewhere_on_the_usual() {
     run_on(&mut silent(|host| host), async |cx: Cx| {
@@ -281,6 +291,13 @@ fn what_was_reserved_on_the_shortest_way_is_settled_elsewhere_on_the_usual() {
         });
         assert!(told.await.unwrap());
         assert!(Obligation::reserve_quietly(&cx, || false).is_none());
+        // A record of it is kept, which somebody must take out.
+        let waiting = Arc::new(Nobody);
+        let site = Location::caller();
+        let kind = ObligationKind::Reply;
+        let awaited = Obligation::reserve_awaited_at(&cx, kind, &waiting, 1, site);
+        let awaited = awaited.commit_quietly().unwrap_err();
+        assert!(awaited.commit().is_ok());
         End::Ok(())
     });
     for (mut runtime, leaks) in counting(1) {

@@ -334,27 +334,26 @@ fn advice_to_drain_makes_cancel_streaks_longer_but_not_endless() {
 
 #[test]
 fn entries_that_are_cancelled_together_keep_their_order_and_wake_one_sleeper() {
-    let (shared, workers) = Shared::new(SchedConfig {
-        workers: 3,
-        ..SchedConfig::default()
-    });
+    let workers = several(3);
     assert!(workers[1].announce_sleep());
     assert!(workers[2].announce_sleep());
-    assert_eq!(workers[0].push_cancelled(1..=3), Some(1));
+    assert_eq!(workers[0].push_cancelled((1..=3).map(Box::new)), Some(1));
     let order: Vec<u32> = std::iter::from_fn(|| workers[0].next())
         .map(|(lane, n)| {
             assert_eq!(lane, LaneKind::Cancel);
-            n
+            *n
         })
         .collect();
     assert_eq!(order, [1, 2, 3]);
-    // From another thread too, and nobody is left asleep beside what he could take.
-    assert!(shared.inject_cancelled(4..=60).is_some());
-    let stolen = std::iter::from_fn(|| {
-        workers[2]
-            .next()
-            .map(|(_, n)| n)
-            .or_else(|| workers[2].steal())
-    });
-    assert_eq!(stolen.count(), 57);
+}
+
+#[test]
+fn entries_that_are_cancelled_together_from_afar_are_for_whoever_comes() {
+    let workers = several(2);
+    let shared = workers[0].shared();
+    assert!(workers[1].announce_sleep());
+    assert_eq!(shared.inject_cancelled((1..=50).map(Box::new)), Some(1));
+    workers[1].wake_up();
+    let taken = std::iter::from_fn(|| workers[1].search().or_else(|| Some(workers[1].next()?.1)));
+    assert_eq!(taken.map(|n| *n).sum::<u32>(), 50 * 51 / 2);
 }
