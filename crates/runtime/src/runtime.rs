@@ -296,3 +296,41 @@ impl<'a> Closing<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use asupersync_core::Cancelled;
+
+    use super::*;
+
+    /// The last task ends on another worker, whose wake finds this one with nothing to run but the program over.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is about a poll that lasts")]
+    fn who_leaves_its_worker_no_longer_counts_as_searching() {
+        let mut runtime = Runtime::builder().worker_threads(2).build().unwrap();
+        for _ in 0..10 {
+            let started = Arc::new(AtomicBool::new(false));
+            let end = runtime.block_on(async |cx| {
+                let there = Arc::clone(&started);
+                let mut left = Box::pin(cx.region(async move |scope| {
+                    scope.spawn(async move |_: Cx| {
+                        there.store(true, Ordering::Release);
+                        std::thread::sleep(Duration::from_millis(5));
+                        Ok::<_, Cancelled>(())
+                    });
+                    // It takes the slot, from where the first task becomes stealable.
+                    scope.spawn(async |_: Cx| Ok::<_, Cancelled>(()));
+                    std::future::pending::<Result<(), Cancelled>>().await
+                }));
+                assert!(futures_util::poll!(left.as_mut()).is_pending());
+                while !started.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+                Ok::<_, Cancelled>(())
+            });
+            assert_eq!(end, Outcome::Ok(()));
+            let (worker, _) = runtime.place.as_ref().unwrap();
+            assert!(!worker.is_searching());
+        }
+    }
+}

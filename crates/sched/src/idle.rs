@@ -82,16 +82,18 @@ impl Idle {
 
     /// Begins a search, unless there are enough of them.
     pub(crate) fn begin_search(&self) -> bool {
-        if self.searching.load(Ordering::Relaxed) >= self.searchers_max {
-            return false;
-        }
-        self.searching.fetch_add(1, Ordering::SeqCst);
-        true
+        let one_more = |searching| (searching < self.searchers_max).then_some(searching + 1);
+        let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
+        let begun = self.searching.fetch_update(success, failure, one_more);
+        begun.is_ok()
     }
 
     /// Ends a search that found something; true if it was the last, so that the caller must wake another if there is more.
     pub(crate) fn end_search(&self) -> bool {
-        self.searching.fetch_sub(1, Ordering::SeqCst) == 1
+        let last = self.searching.fetch_sub(1, Ordering::SeqCst) == 1;
+        // Whoever pushed before, and relied on this search, is seen by the look that follows.
+        fence(Ordering::SeqCst);
+        last
     }
 
     fn begin_first_search(&self) -> bool {
@@ -171,6 +173,42 @@ mod loom_tests {
             let taken = place.idle(0) | sleeper.join().unwrap();
             let woken = pusher.join().unwrap();
             assert!(taken || woken, "the entry waits and both workers sleep");
+        });
+    }
+
+    /// An entry comes while the only searcher finds another: one of the two claims the sleeper for it.
+    #[test]
+    fn loom_what_came_during_a_search_gets_a_worker_when_the_search_ends() {
+        loom::model(|| {
+            let idle = Arc::new(Idle::new(2));
+            let pushed = Arc::new(AtomicU32::new(0));
+            let _ = idle.announce_sleep(1, false);
+            assert!(idle.begin_search());
+            let (other_idle, other_pushed) = (Arc::clone(&idle), Arc::clone(&pushed));
+            let pusher = thread::spawn(move || {
+                other_pushed.store(1, Ordering::Release);
+                other_idle.claim_any()
+            });
+            let is_last = idle.end_search();
+            let more = is_last && pushed.load(Ordering::Acquire) == 1;
+            let by_searcher = more.then(|| idle.claim_any()).flatten();
+            let by_pusher = pusher.join().unwrap();
+            assert_eq!(
+                by_searcher.or(by_pusher),
+                Some(1),
+                "the entry waits and worker 1 sleeps"
+            );
+        });
+    }
+
+    #[test]
+    fn loom_no_more_than_half_begin_to_search() {
+        loom::model(|| {
+            let idle = Arc::new(Idle::new(2));
+            let other = Arc::clone(&idle);
+            let beginner = thread::spawn(move || other.begin_search());
+            let begun = [idle.begin_search(), beginner.join().unwrap()];
+            assert_eq!(begun.iter().filter(|begun| **begun).count(), 1);
         });
     }
 

@@ -3,7 +3,7 @@
 //! # Lanes
 //! Each worker has a cancel lane (first in, first out), a timed lane (earliest deadline first) and a ready lane.
 //! The cancel lane goes before the timed lane, that before the ready lane; streak limits keep any of them from starving the others, and [`SchedConfig::dispatch_bound`] says after how many dispatches at the latest the head of a lane is run.
-//! The ready lane is a slot for the task woken last, a work-stealing deque (the owner takes the newest, thieves the oldest), and a queue for tasks that yielded.
+//! The ready lane is a slot for the task woken last, a ring (a work-stealing deque: the owner takes the newest, thieves the oldest), and a queue for tasks that yielded.
 //!
 //! # What is not here
 //! Threads, clocks and the operating system: a host owns the threads, calls [`Worker::next`] and parks.

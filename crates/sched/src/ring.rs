@@ -128,6 +128,10 @@ impl<T: Entry> Owner<T> {
         }
     }
 
+    pub(crate) const fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.ring.len()
     }

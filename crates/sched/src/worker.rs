@@ -13,7 +13,7 @@ use crate::lanes::Lanes;
 use crate::ring::{Entry, Owner};
 use crate::shared::Shared;
 
-/// So many dispatches in a row from the slot before the deque has its turn: a pair of tasks that wake each other must not keep the rest waiting.
+/// So many dispatches in a row from the slot before the ring has its turn: a pair of tasks that wake each other must not keep the rest waiting.
 const SLOT_STREAK_LIMIT: u32 = 16;
 
 /// A worker's own side of the scheduler; one thread owns it.
@@ -32,8 +32,6 @@ pub struct Worker<T: Entry> {
     wake: Cell<Option<usize>>,
     /// Whether the worker counts as a searcher.
     searching: Cell<bool>,
-    /// Whether there is no other worker, so that nobody is woken for what this one pushes.
-    alone: bool,
     tally: Tally,
     advice: Cell<Advice>,
 }
@@ -78,7 +76,6 @@ pub struct Counters {
 impl<T: Entry> Worker<T> {
     pub(crate) fn new(shared: Arc<Shared<T>>, index: usize, ring: Owner<T>) -> Self {
         Self {
-            alone: shared.config.workers == 1,
             shared,
             index,
             ring,
@@ -417,14 +414,15 @@ impl<T: Entry> Worker<T> {
         self.wake.set(self.claim_any());
     }
 
+    /// The worker to wake for what this one pushed; a lone one has nobody to look for.
     fn claim_any(&self) -> Option<usize> {
-        if self.alone {
+        if self.ring.is_alone() {
             return None;
         }
         self.shared.idle.claim_any()
     }
 
-    /// What wakes no searcher, or is in nobody else's reach.
+    /// Whether there is something in the worker's own queues, which it never sleeps beside.
     fn has_own_work(&self) -> bool {
         self.ring.len() > 0 || !self.yielded.borrow().is_empty() || !self.lanes().is_empty()
     }

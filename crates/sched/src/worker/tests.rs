@@ -81,7 +81,7 @@ fn the_dispatch_bound_holds_for_all_three_lanes_under_full_load() {
 }
 
 #[test]
-fn a_pair_that_wakes_itself_in_the_slot_does_not_starve_the_deque() {
+fn a_pair_that_wakes_itself_in_the_slot_does_not_starve_the_ring() {
     let worker = single();
     ready(&worker, 1);
     for count in 0..100 {
@@ -90,7 +90,7 @@ fn a_pair_that_wakes_itself_in_the_slot_does_not_starve_the_deque() {
             return;
         }
     }
-    panic!("the deque was starved by the slot");
+    panic!("the ring was starved by the slot");
 }
 
 #[test]
