@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
+use std::thread;
 
 use asupersync_conformance::on_both_hosts;
 use asupersync_core::{CancelKind, CancelStage, Outcome};
@@ -443,6 +444,14 @@ impl Crowd {
         slept?;
         End::Ok(())
     }
+
+    /// As [`member`](Self::member), and stays on its thread.
+    async fn local_member(self: Arc<Self>, cx: Cx) -> End {
+        let thread = thread::current().id();
+        let end = self.member(cx).await;
+        assert_eq!(thread::current().id(), thread, "a pinned task has moved");
+        end
+    }
 }
 
 #[test]
@@ -457,7 +466,7 @@ fn a_request_reaches_all_of_a_crowd_whatever_they_are_and_whoever_asks() {
                     for number in 0..EACH {
                         let [plain, local] = [0; 2].map(|_| crowd.grow());
                         scope.spawn(move |cx: Cx| plain.member(cx));
-                        scope.spawn_local(move |cx: Cx| local.member(cx));
+                        scope.spawn_local(move |cx: Cx| local.local_member(cx));
                         let crowd = Arc::clone(&crowd);
                         scope.spawn(async move |cx: Cx| {
                             cx.region(async |scope| {
