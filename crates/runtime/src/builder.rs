@@ -229,7 +229,7 @@ impl RuntimeBuilder {
         let reactor = Reactor::new().map_err(BuildError::Reactor)?;
         let handle = reactor.handle();
         let signals = if self.signals {
-            Signals::listen(&handle).map_err(BuildError::Signals)?
+            Signals::listen().map_err(BuildError::Signals)?
         } else {
             Signals::ignored()
         };

@@ -24,6 +24,9 @@ const MAINTENANCE_INTERVAL: u32 = 61;
 /// How often an idle worker looks again before it sleeps; a sleep and a wake cost more than all of them.
 const SPINS: u32 = 24;
 
+/// After the operating system refused to poll the reactor.
+const REFUSED_PAUSE: Duration = Duration::from_millis(5);
+
 /// One thread's side of a worker.
 pub(crate) struct Loop {
     host: Arc<RuntimeHost>,
@@ -131,6 +134,7 @@ impl Loop {
     fn maintain(&mut self) {
         self.fire_timers();
         self.poll_reactor(Duration::ZERO);
+        self.deliver_signals();
     }
 
     /// Looks again for a little while, and then sleeps; not if `stop` holds once the sleep is announced.
@@ -169,7 +173,10 @@ impl Loop {
         match self.host.reactor.try_lock() {
             Ok(mut reactor) => {
                 let timeout = self.until(self.next_of_all(), wake_by);
-                let turned = self.parker.park_elsewhere(|| reactor.turn(timeout));
+                let turned = self.parker.park_elsewhere(|| {
+                    self.host.signals.watch(&self.host.reactor_handle)?;
+                    reactor.turn(timeout)
+                });
                 drop(reactor);
                 self.after_turn(turned);
                 true
@@ -208,8 +215,14 @@ impl Loop {
         if let Some(Err(error)) = turned {
             // The events stay with the operating system; what cannot be hidden is that it refuses to tell them.
             eprintln!("asupersync: the reactor could not be polled: {error}");
+            // It may be for want of what others give back, and would be refused again at once.
+            self.parker.park(Some(REFUSED_PAUSE));
         }
-        if self.host.signals.deliver(self.host.clock.now()) {
+        self.deliver_signals();
+    }
+
+    fn deliver_signals(&self) {
+        if self.host.signals.deliver(|| self.host.clock.now()) {
             // Its loop counts the signals, also those that change nothing in the program any more.
             self.host.wake(0);
         }

@@ -75,3 +75,35 @@ fn a_program_that_ends_at_once_reports_how_long_its_shutdown_took() {
         },
     );
 }
+
+/// The system hands a signal to whichever thread it likes, so the one that sleeps may never see it interrupted.
+#[test]
+fn a_signal_that_another_thread_takes_ends_a_sleep() {
+    in_own_process(
+        "signals::a_signal_that_another_thread_takes_ends_a_sleep",
+        || {
+            // Both sleep on this thread, and the second was not there when the handlers were installed.
+            for _ in 0..2 {
+                let mut runtime = RuntimeBuilder::new().worker_threads(1).build().unwrap();
+                for _ in 0..5 {
+                    let (is_about_to_sleep, hears) = std::sync::mpsc::channel();
+                    // Starting a process takes longer than falling asleep; the test's main thread, which waits, takes the signal.
+                    let other = std::thread::spawn(move || {
+                        hears.recv().unwrap();
+                        terminate_self();
+                    });
+                    let end = runtime.block_on(async |cx| {
+                        is_about_to_sleep.send(()).unwrap();
+                        let start = cx.now();
+                        let slept = cx.sleep(Duration::from_secs(20)).await;
+                        assert!(cx.now() - start < Duration::from_secs(10), "it slept on");
+                        slept
+                    });
+                    other.join().unwrap();
+                    assert!(matches!(end, Outcome::Cancelled(_)), "{end:?}");
+                    assert_eq!(runtime.last_shutdown().signals, 1);
+                }
+            }
+        },
+    );
+}
