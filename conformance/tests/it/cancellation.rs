@@ -430,7 +430,7 @@ fn a_request_kept_back_by_a_mask_reaches_the_children_when_it_lifts() {
                 let task = outer.spawn(async |cx: Cx| {
                     cx.region(async |scope| {
                         let mask = scope.cx().mask();
-                        let child = scope.spawn(async |cx: Cx| {
+                        let mut child = scope.spawn(async |cx: Cx| {
                             cx.sleep(FOREVER).await?;
                             End::Ok(())
                         });

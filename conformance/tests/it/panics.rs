@@ -100,7 +100,7 @@ fn a_panic_in_a_waker_stops_neither_the_waking_nor_the_woken() {
     on_both_hosts(async |cx| {
         let end = cx
             .region(async |scope| {
-                let child = scope.spawn(async |cx: Cx| {
+                let mut child = scope.spawn(async |cx: Cx| {
                     cx.sleep(TICK).await?;
                     End::Ok(3)
                 });

@@ -81,6 +81,17 @@ impl Account {
         }
     }
 
+    /// As [`close`](Self::close), where nothing is open and nobody else can change that.
+    #[inline]
+    pub(crate) fn close_alone(&self) -> Closing {
+        debug_assert!(self.is_clear(), "nothing is open");
+        self.afar.store(CLOSED, Ordering::Release);
+        Closing {
+            open: 0,
+            is_kept: false,
+        }
+    }
+
     /// One of those that were open at the end has heard of it; true for the last.
     pub(crate) fn heard(&self) -> bool {
         let before = self.afar.fetch_sub(1, Ordering::AcqRel);
@@ -195,6 +206,7 @@ mod tests {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
+    use crate::state::State;
     use loom::sync::Arc;
     use loom::thread;
 
@@ -269,6 +281,61 @@ mod loom_tests {
                 .sum::<u32>();
             assert_eq!(in_time + open, 2);
             assert_eq!(holder.freed.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    /// A node as its references are dropped: the only one without an exchange, if nothing is open.
+    struct Node {
+        state: State,
+        account: Account,
+        freed: AtomicU32,
+    }
+
+    impl Node {
+        fn drop_reference(&self) {
+            assert_eq!(self.freed.load(Ordering::Relaxed), 0, "it is alive");
+            let is_sole = self.state.has_one_reference() && self.account.is_clear();
+            if is_sole || self.state.release() && !self.keep() {
+                self.freed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        /// Whether something open keeps the node, whose last reference was released.
+        fn keep(&self) -> bool {
+            if self.account.is_clear() {
+                return false;
+            }
+            let Closing { open, is_kept } = self.account.close(|| self.state.revive());
+            if open == 0 && is_kept {
+                self.state.release();
+            }
+            open > 0
+        }
+
+        /// Settles from afar, with the reference of an obligation that the host is told of.
+        fn settle_told(&self) {
+            if !self.account.remove(false) && self.account.heard() {
+                self.drop_reference();
+            }
+            self.drop_reference();
+        }
+    }
+
+    #[test]
+    fn loom_a_node_that_never_ends_is_freed_once_whoever_settles_last() {
+        loom::model(|| {
+            let node = Arc::new(Node {
+                // The obligation has the second.
+                state: State::new_idle(2),
+                account: Account::new(),
+                freed: AtomicU32::new(0),
+            });
+            assert!(node.account.add(true));
+            let other = Arc::clone(&node);
+            let settler = thread::spawn(move || other.settle_told());
+            node.drop_reference();
+            settler.join().unwrap();
+            assert_eq!(node.freed.load(Ordering::Relaxed), 1);
         });
     }
 }

@@ -265,7 +265,7 @@ unsafe fn dealloc<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Op
     let _ = if !state.is_complete() {
         // SAFETY: as above, and the task has not completed.
         unsafe { drop_unfinished::<Fut>(node) }
-    } else if state.take() {
+    } else if state.take_alone() {
         // SAFETY: as above, and nobody has taken the outcome of the complete task.
         unsafe { drop_outcome::<Fut>(node) }
     } else {
@@ -287,9 +287,9 @@ unsafe fn read<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>, place: *
 /// Writes the future into its place; a panic while making it is the task's.
 pub(crate) fn start<Fut: Future<Output: IntoOutcome>>(
     node: &NodeRef,
+    context: NodeRef,
     make: impl FnOnce(NodeRef) -> Fut,
 ) {
-    let context = node.clone();
     let made = catch_unwind(AssertUnwindSafe(|| make(context)));
     let body = match made {
         Ok(future) => Body::<Fut> {

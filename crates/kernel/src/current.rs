@@ -79,6 +79,12 @@ pub(crate) fn wake_own(task: &NodeRef) -> bool {
     is_own
 }
 
+/// Whether this thread polls the task, with nothing else within it.
+#[inline]
+pub(crate) fn is_turn_of(task: &NodeRef) -> bool {
+    ptr::eq(TURN.get().task, task.as_ptr())
+}
+
 /// Restores the previous frame when dropped.
 pub(crate) struct Entered(Frame);
 

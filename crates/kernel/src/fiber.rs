@@ -20,7 +20,7 @@ use crate::task;
 #[must_use = "futures do nothing unless polled"]
 pub struct Fiber<'f, Fut: Future<Output: IntoOutcome>> {
     // The future is declared, and so dropped, before the node that it runs under.
-    inline: Inline<Fut>,
+    inline: Inline<NodeRef, Fut>,
     fiber: FiberNode,
     body: PhantomData<&'f ()>,
 }

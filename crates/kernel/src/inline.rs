@@ -1,5 +1,6 @@
 //! Contexts that run within another one's poll: region bodies, fibers, finalizers.
 
+use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -13,15 +14,23 @@ use crate::node::NodeRef;
 /// Polls a future under a node of its own, until it ends, panics or is dropped where it stands.
 ///
 /// The future is dropped before the outcome is given.
-pub(crate) struct Inline<Fut> {
-    node: NodeRef,
+pub(crate) struct Inline<N, Fut> {
+    /// A reference, or a borrowed one.
+    node: N,
     /// The waker that the node knows; compared so that the lock is taken only for a new one.
     waker: Option<Waker>,
     future: Option<Fut>,
 }
 
-impl<Fut: Future<Output: IntoOutcome>> Inline<Fut> {
-    pub(crate) const fn new(node: NodeRef, future: Fut) -> Self {
+/// The parts of a pinned [`Inline`].
+struct Parts<'a, Fut> {
+    node: &'a NodeRef,
+    waker: &'a mut Option<Waker>,
+    future: Pin<&'a mut Option<Fut>>,
+}
+
+impl<N: Borrow<NodeRef>, Fut: Future<Output: IntoOutcome>> Inline<N, Fut> {
+    pub(crate) const fn new(node: N, future: Fut) -> Self {
         Self {
             node,
             waker: None,
@@ -29,66 +38,72 @@ impl<Fut: Future<Output: IntoOutcome>> Inline<Fut> {
         }
     }
 
-    pub(crate) const fn node(&self) -> &NodeRef {
-        &self.node
+    pub(crate) fn node(&self) -> &NodeRef {
+        self.node.borrow()
     }
 
-    fn know_waker(self: Pin<&mut Self>, waker: &Waker) {
-        // SAFETY: `waker` is not pinned with the future.
+    fn parts(self: Pin<&mut Self>) -> Parts<'_, Fut> {
+        // SAFETY: nothing is moved out, and only the future is pinned.
         let this = unsafe { self.get_unchecked_mut() };
-        if this
+        Parts {
+            node: this.node.borrow(),
+            waker: &mut this.waker,
+            // SAFETY: the future is pinned with the whole and never moved out.
+            future: unsafe { Pin::new_unchecked(&mut this.future) },
+        }
+    }
+}
+
+impl<Fut> Parts<'_, Fut> {
+    fn know_waker(&mut self, waker: &Waker) {
+        if self
             .waker
             .as_ref()
             .is_some_and(|known| known.will_wake(waker))
         {
             return;
         }
-        this.waker = Some(waker.clone());
-        let old = this.node.lock().contents().waiter.replace(waker.clone());
+        *self.waker = Some(waker.clone());
+        let old = self.node.lock().contents().waiter.replace(waker.clone());
         drop(old);
     }
 
-    fn future(self: Pin<&mut Self>) -> Pin<&mut Option<Fut>> {
-        // SAFETY: the future is pinned with the whole and never moved out.
-        unsafe { self.map_unchecked_mut(|this| &mut this.future) }
-    }
-
     /// Drops the future; a panic in that is given back.
-    pub(crate) fn drop_future(self: Pin<&mut Self>) -> Option<PanicPayload> {
-        let mut future = self.future();
-        catch_unwind(AssertUnwindSafe(|| future.as_mut().set(None)))
+    fn drop_future(&mut self) -> Option<PanicPayload> {
+        catch_unwind(AssertUnwindSafe(|| self.future.as_mut().set(None)))
             .err()
             .map(PanicPayload::new)
     }
 }
 
-impl<Fut: Future<Output: IntoOutcome>> Future for Inline<Fut> {
+impl<N: Borrow<NodeRef>, Fut: Future<Output: IntoOutcome>> Future for Inline<N, Fut> {
     type Output = Outcome<OkOf<Fut>, ErrOf<Fut>>;
 
-    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        let node = self.node.clone();
-        cancel::charge_poll(&node);
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.parts();
+        let node = this.node;
+        cancel::charge_poll(node);
         let stage = node.stage();
         let outcome = if node.stage() == Some(CancelStage::Dropped) {
-            Outcome::Cancelled(cancel::reason(&node).expect("a stage has a reason"))
+            Outcome::Cancelled(cancel::reason(node).expect("a stage has a reason"))
         } else {
-            match poll_future(&node, self.as_mut().future(), task) {
+            match poll_future(node, this.future.as_mut(), task) {
                 Poll::Ready(outcome) => outcome,
                 Poll::Pending => {
-                    self.know_waker(task.waker());
+                    this.know_waker(task.waker());
                     // A request that came during the poll found the old waker, or none.
                     if node.stage() != stage {
                         task.waker().wake_by_ref();
                     }
                     if node.stage().is_some() {
-                        cancel::arm_cleanup(&node);
+                        cancel::arm_cleanup(node);
                     }
                     return Poll::Pending;
                 }
             }
         };
-        Poll::Ready(match self.drop_future() {
-            None => staged(&node, outcome),
+        Poll::Ready(match this.drop_future() {
+            None => staged(node, outcome),
             Some(payload) => Outcome::Panicked(payload),
         })
     }

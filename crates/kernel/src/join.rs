@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use asupersync_core::{CancelKind, CancelReason, Cancelled, Outcome, TaskId};
 
@@ -69,7 +69,7 @@ impl<T, E> JoinHandle<T, E> {
     /// # Cancel safety
     /// Lossy: a dropped call gives up the handle; the value of a task is then dropped, its error goes to the region.
     /// To keep the handle, await [`wait`](Self::wait) first.
-    pub async fn join<C>(self, cx: &Cx<C>) -> Outcome<T, E> {
+    pub async fn join<C>(mut self, cx: &Cx<C>) -> Outcome<T, E> {
         match self.wait(cx).await {
             Ok(()) => self.take(),
             Err(cancelled) => Outcome::Cancelled(cancelled.reason().clone()),
@@ -82,7 +82,7 @@ impl<T, E> JoinHandle<T, E> {
     /// [`Cancelled`] if the caller must stop first.
     /// # Cancel safety
     /// Safe: nothing was taken.
-    pub fn wait<'a, C>(&'a self, _cx: &'a Cx<C>) -> Wait<'a, T, E> {
+    pub fn wait<'a, C>(&'a mut self, _cx: &'a Cx<C>) -> Wait<'a, T, E> {
         Wait {
             handle: self,
             cancel: CancelWait::new(),
@@ -102,7 +102,11 @@ impl<T, E> JoinHandle<T, E> {
     }
 
     fn take(self) -> Outcome<T, E> {
-        let taken = self.node.state.take();
+        let taken = if self.node.is_sole() {
+            self.node.state.take_alone()
+        } else {
+            self.node.state.take()
+        };
         debug_assert!(
             taken,
             "the region takes an outcome only after the handle is gone, or closes"
@@ -134,9 +138,29 @@ fn looked(node: &NodeRef) -> bool {
     ended
 }
 
+/// Leaves a waker with a task, for the one handle that there is; false if the task ended before.
+fn register(node: &NodeRef, waker: &Waker) -> bool {
+    if node.state.has_waiter() {
+        if node.joiner.is_task(waker) {
+            return true;
+        }
+        if !node.state.withdraw_waiter() {
+            return false;
+        }
+        drop(node.joiner.take());
+    }
+    node.joiner.put(Waiter::any(waker.clone()));
+    if node.state.announce_waiter() {
+        drop(node.joiner.take());
+        return false;
+    }
+    true
+}
+
 impl<T, E> Drop for JoinHandle<T, E> {
     fn drop(&mut self) {
-        if self.node.state.drop_handle() {
+        // The last reference says the same by itself.
+        if !self.node.is_sole() && self.node.state.drop_handle() {
             task::discard_unwanted(&self.node);
         }
     }
@@ -154,7 +178,7 @@ impl<T, E> fmt::Debug for JoinHandle<T, E> {
 /// Waits for a task's end; from [`JoinHandle::wait`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Wait<'a, T, E> {
-    handle: &'a JoinHandle<T, E>,
+    handle: &'a mut JoinHandle<T, E>,
     cancel: CancelWait,
 }
 
@@ -170,24 +194,10 @@ impl<T, E> Future for Wait<'_, T, E> {
         if let Poll::Ready(cancelled) = this.cancel.poll(task) {
             return Poll::Ready(Err(cancelled));
         }
-        {
-            let mut inner = node.lock();
-            let known = inner
-                .waiter
-                .as_ref()
-                .is_some_and(|known| known.will_wake(task.waker()));
-            let old = if known {
-                None
-            } else {
-                inner.waiter.replace(Waiter::any(task.waker().clone()))
-            };
-            drop(inner);
-            drop(old);
-        }
-        if node.state.announce_waiter() {
-            Poll::Ready(Ok(()))
-        } else {
+        if register(node, task.waker()) {
             Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
         }
     }
 }

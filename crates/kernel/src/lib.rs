@@ -27,6 +27,7 @@ mod fiber;
 mod host;
 mod inline;
 mod join;
+mod joiner;
 mod marks;
 mod mask;
 mod meddle;

@@ -22,12 +22,12 @@ use crate::account::Account;
 use crate::cancel::{Asked, CancelState, Request};
 use crate::event::{Event, Subject};
 use crate::host::{Host, WorkerId};
+use crate::joiner::Joiner;
 use crate::marks::Marks;
 use crate::more::More;
 use crate::obligation;
 use crate::state::State;
 use crate::task::{InlineVtable, Vtable};
-use crate::waker::Waiter;
 
 /// What a node is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +81,8 @@ pub(crate) struct Header {
     parent: Option<NodeRef>,
     links: UnsafeCell<Links>,
     inner: Mutex<Inner>,
+    /// Who waits for a task's end.
+    pub(crate) joiner: Joiner,
     pub(crate) obligations: Account,
     pub(crate) mask: AtomicU32,
     pub(crate) polls_left: AtomicU32,
@@ -106,8 +108,6 @@ struct Links {
 /// What every node's lock guards.
 pub(crate) struct Inner {
     pub(crate) more: More,
-    /// A task's joiner.
-    pub(crate) waiter: Option<Waiter>,
 }
 
 /// What an inline node's lock guards beside that.
@@ -143,7 +143,7 @@ struct InlineNode {
 
 /// What does not change in a region's life.
 pub(crate) struct RegionTail {
-    pub(crate) host: Arc<dyn Host>,
+    pub(crate) host: HostRef,
     pub(crate) id: RegionId,
     /// `FailFast` unless another was chosen.
     pub(crate) policy: Option<Arc<dyn Policy>>,
@@ -155,6 +155,54 @@ pub(crate) struct RegionTail {
     pub(crate) record_operations: bool,
     /// Whether obligations are more than a count: recorded, gauged, or told of when they are dropped.
     pub(crate) details_obligations: bool,
+}
+
+/// The host of a program.
+///
+/// # Invariants
+/// - The root region owns it; the regions below borrow it, and each of them holds its parent.
+pub(crate) struct HostRef {
+    host: NonNull<dyn Host>,
+    _owner: Option<Arc<dyn Host>>,
+}
+
+// SAFETY: a host is `Send` and `Sync`, and alive as long as the root region.
+unsafe impl Send for HostRef {}
+// SAFETY: as above.
+unsafe impl Sync for HostRef {}
+
+impl HostRef {
+    /// For the root region.
+    pub(crate) fn owned(host: Arc<dyn Host>) -> Self {
+        Self {
+            host: NonNull::from(&*host),
+            _owner: Some(host),
+        }
+    }
+
+    /// Whether both are one.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.host.addr() == other.host.addr()
+    }
+
+    /// For a region below this one.
+    pub(crate) const fn borrowed(&self) -> Self {
+        Self {
+            host: self.host,
+            _owner: None,
+        }
+    }
+}
+
+impl Deref for HostRef {
+    type Target = dyn Host;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        // SAFETY: this region or one above it owns the host, and a region holds those above it.
+        unsafe { self.host.as_ref() }
+    }
 }
 
 /// A region's allocation.
@@ -183,8 +231,8 @@ impl Header {
             links: UnsafeCell::new(Links::default()),
             inner: Mutex::new(Inner {
                 more: More::NOTHING,
-                waiter: None,
             }),
+            joiner: Joiner::nobody(),
             obligations: Account::new(),
             mask: AtomicU32::new(0),
             polls_left: AtomicU32::new(init.poll_quota),
@@ -193,6 +241,12 @@ impl Header {
             kind: init.kind,
             marks: Marks::new(),
         }
+    }
+
+    /// Whether the caller's reference is the only one, and nothing that is open keeps the node.
+    #[inline]
+    pub(crate) fn is_sole(&self) -> bool {
+        self.state.has_one_reference() && self.obligations.is_clear()
     }
 
     pub(crate) fn lock(&self) -> Locked<'_> {
@@ -311,8 +365,8 @@ impl Header {
     }
 
     #[inline]
-    pub(crate) fn host(&self) -> &Arc<dyn Host> {
-        &self.region().host
+    pub(crate) fn host(&self) -> &dyn Host {
+        &*self.region().host
     }
 
     /// The node's name in events and reports.
@@ -657,11 +711,13 @@ impl Drop for NodeRef {
         loop {
             // SAFETY: the reference being dropped keeps the node alive up to here.
             let header = unsafe { node.as_ref() };
-            if !header.state.release() {
-                return;
-            }
-            if !header.obligations.is_clear() && obligation::keep(node) {
-                return;
+            if !header.is_sole() {
+                if !header.state.release() {
+                    return;
+                }
+                if !header.obligations.is_clear() && obligation::keep(node) {
+                    return;
+                }
             }
             // SAFETY: that was the last reference, and `dealloc` belongs to the node's allocation.
             let parent = unsafe { (header.vtable.dealloc)(node) };

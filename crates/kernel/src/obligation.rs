@@ -238,8 +238,8 @@ impl Obligation {
             return Err(Leaked { recovered: false });
         }
         let named = self.detail.as_number().map(|number| {
-            // SAFETY: what is open is counted by its holder, and a holder whose count is not zero is not freed.
-            let holder = unsafe { NodeRef::from_borrowed(self.holder) };
+            // SAFETY: a name came with this reference, and an obligation is settled once.
+            let holder = unsafe { NodeRef::from_owned(self.holder) };
             (holder, ObligationId::new(number))
         });
         // After this the holder may be gone, unless it is held.
@@ -382,13 +382,14 @@ fn record(
     (list.insert(record), id)
 }
 
-/// Names an obligation and tells the host of it; one whose name does not fit beside its holder is not told.
-fn tell_reserved(holder: &Header, kind: ObligationKind) -> Tagged<Full> {
+/// Names an obligation, which comes with a reference to its holder, and tells the host of it; one whose name does not fit beside its holder is not told.
+fn tell_reserved(holder: &NodeRef, kind: ObligationKind) -> Tagged<Full> {
     let number = holder.host().next_number();
     let Some(name) = Tagged::number(number) else {
         return Tagged::NOTHING;
     };
     holder.record_structure(|| reserved(holder, ObligationId::new(number), kind));
+    let _ = holder.clone().into_raw();
     name
 }
 
@@ -468,9 +469,17 @@ fn settle_kept(node: &NodeRef) {
 
 /// Ends a node's account; what is open then keeps the node until the last has heard of it.
 fn close(node: &NodeRef) -> Closing {
+    if is_out_of_reach(node) {
+        return node.obligations.close_alone();
+    }
     node.obligations.close(|| {
         let _ = node.clone().into_raw();
     })
+}
+
+/// Whether the node owes nothing and nobody is left who could make it owe something: that takes a context, which holds a reference.
+fn is_out_of_reach(node: &NodeRef) -> bool {
+    node.state.is_known_to_owners_only() && node.obligations.is_clear()
 }
 
 /// For a node whose last reference was released: whether something open keeps it.

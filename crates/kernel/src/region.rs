@@ -68,7 +68,8 @@ pub(crate) struct OpenRegion {
     /// The finalizer under way; it goes to the heir with the region.
     cleanup: Option<Cleanup>,
     node: NodeRef,
-    under: NodeRef,
+    /// The heir in which the region stands, if it does not stand under its parent any more.
+    heir: Option<NodeRef>,
     closed: bool,
 }
 
@@ -83,7 +84,7 @@ impl OpenRegion {
         let own_deadline = budget.deadline.is_some() && budget.deadline != effective.deadline;
         let id = outer.host.next_region();
         let tail = RegionTail {
-            host: Arc::clone(&outer.host),
+            host: outer.host.borrowed(),
             id,
             policy: options.policy,
             budget,
@@ -119,7 +120,7 @@ impl OpenRegion {
         Self {
             cleanup: None,
             node,
-            under: under.clone(),
+            heir: None,
             closed: false,
         }
     }
@@ -128,12 +129,18 @@ impl OpenRegion {
         &self.node
     }
 
+    /// The node in whose poll the region runs.
+    fn under(&self) -> &NodeRef {
+        let under = self.heir.as_ref().or(self.node.parent());
+        under.expect("only the root region has no parent")
+    }
+
     /// Runs the body and then the close protocol; gives the region's outcome.
     pub(crate) async fn run<T, E, Fut>(mut self, body: Fut) -> Outcome<T, E>
     where
         Fut: Future<Output: asupersync_core::IntoOutcome<Ok = T, Err = E>>,
     {
-        let end = Inline::new(self.node.clone(), body).await;
+        let end = Inline::new(&self.node, body).await;
         self.close(end).await
     }
 
@@ -176,7 +183,7 @@ impl OpenRegion {
             }
             contents.phase = Phase::Closed;
         }
-        inline::unlink(&self.under, &self.node);
+        inline::unlink(self.under(), &self.node);
         self.closed = true;
         let region = self.node.region().id;
         self.node
@@ -302,7 +309,7 @@ impl OpenRegion {
             Outcome::<(), Infallible>::Ok(())
         };
         Some(Box::pin(async move {
-            let end = pin!(Inline::new(fiber.node().clone(), body)).await;
+            let end = pin!(Inline::new(fiber.node(), body)).await;
             drop(fiber);
             end
         }))
@@ -331,7 +338,7 @@ impl OpenRegion {
                 .map(|extra| std::mem::take(&mut extra.failed))
                 .unwrap_or_default()
         };
-        inline::unlink(&self.under, &self.node);
+        inline::unlink(self.under(), &self.node);
         self.closed = true;
         let region = self.node.region().id;
         self.node
@@ -392,7 +399,7 @@ impl OpenRegion {
         if host_gave_up(&self.node) {
             // Nobody will run an heir; what lives here was reported as left behind.
             self.node.lock().contents().phase = Phase::Closed;
-            inline::unlink(&self.under, &self.node);
+            inline::unlink(self.under(), &self.node);
             return;
         }
         let now = self.node.host().now();
@@ -413,7 +420,7 @@ impl OpenRegion {
             self.skip_to_closed();
             return;
         }
-        inline::unlink(&self.under, &self.node);
+        inline::unlink(self.under(), &self.node);
         self.hand_over();
     }
 
@@ -434,7 +441,7 @@ impl OpenRegion {
     }
 
     fn hand_over(&mut self) {
-        let heir_region = enclosing_region(&self.under);
+        let heir_region = enclosing_region(self.under());
         let node = self.node.clone();
         let cleanup = self.cleanup.take();
         if cleanup.is_none() && node.lock().contents().phase == Phase::Finalizing {
@@ -455,7 +462,7 @@ impl OpenRegion {
             let region = Self {
                 cleanup,
                 node: orphan,
-                under,
+                heir: Some(under),
                 closed: false,
             };
             region.close_abandoned()
@@ -542,7 +549,6 @@ fn worse<T, E>(body: Outcome<T, E>, other: Outcome<(), E>) -> Outcome<T, E> {
 /// The node of a fiber or finalizer, linked into its region while it lives.
 pub(crate) struct FiberNode {
     node: NodeRef,
-    region: NodeRef,
 }
 
 impl FiberNode {
@@ -578,18 +584,15 @@ impl FiberNode {
         if effective.deadline.is_some() && effective.deadline != outer.deadline {
             cancel::arm_deadline(&node);
         }
-        Self {
-            node,
-            region: region.clone(),
-        }
+        Self { node }
     }
 
     pub(crate) const fn node(&self) -> &NodeRef {
         &self.node
     }
 
-    pub(crate) const fn region(&self) -> &NodeRef {
-        &self.region
+    pub(crate) fn region(&self) -> &NodeRef {
+        self.node.parent().expect("a fiber has a region")
     }
 }
 
@@ -597,6 +600,6 @@ impl Drop for FiberNode {
     fn drop(&mut self) {
         cancel::disarm(&self.node);
         self.node.lock().contents().phase = Phase::Closed;
-        inline::unlink(&self.region, &self.node);
+        inline::unlink(self.region(), &self.node);
     }
 }

@@ -14,7 +14,7 @@ use crate::cancel;
 use crate::cx::Cx;
 use crate::event::{Event, Name, Subject};
 use crate::host::{Host, Owed, WorkerId};
-use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionTail};
+use crate::node::{HostRef, Kind, NodeInit, NodeRef, Phase, RegionTail};
 use crate::obligation;
 use crate::state::State;
 use crate::task::{self, SpawnInit, Vtable};
@@ -210,7 +210,7 @@ where
     let config = *host.config();
     let id = host.next_region();
     let tail = RegionTail {
-        host,
+        host: HostRef::owned(host),
         id,
         policy: None,
         budget: options.budget,

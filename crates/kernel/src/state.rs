@@ -53,6 +53,17 @@ impl Queue {
     }
 }
 
+/// What a wake led to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wake {
+    /// The caller must put an entry into the queue.
+    Enqueue,
+    /// A poll will follow without that.
+    Covered,
+    /// The task has ended, and nothing was changed.
+    Complete,
+}
+
 /// What taking an entry off a queue led to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Claim {
@@ -90,12 +101,27 @@ impl State {
 
     /// Asks for a poll; true if the caller must put an entry into a queue of the given kind.
     pub(crate) fn schedule(&self, queue: Queue) -> bool {
+        self.wake(queue, 0) == Wake::Enqueue
+    }
+
+    /// As [`schedule`](Self::schedule), and gives up the caller's reference, unless the task is complete.
+    ///
+    /// The caller may use the node after that only to put the entry into its queue: nobody else takes that entry.
+    pub(crate) fn schedule_and_release(&self, queue: Queue) -> Wake {
+        self.wake(queue, REF)
+    }
+
+    fn wake(&self, queue: Queue, released: u64) -> Wake {
         let mut current = self.0.load(Ordering::Relaxed);
         loop {
             if current & COMPLETE != 0 {
-                return false;
+                return Wake::Complete;
             }
-            let mut next = current | SCHEDULED;
+            debug_assert!(
+                released == 0 || current / REF > 1,
+                "a task that is not complete has its scheduler's reference"
+            );
+            let mut next = (current | SCHEDULED) - released;
             // An entry that stands in either queue will be found by whoever takes it,
             // but a cancel request must not wait behind the ready lane.
             let waiting = current & (QUEUED | QUEUED_CANCEL);
@@ -112,7 +138,8 @@ impl State {
                 .0
                 .compare_exchange_weak(current, next, Ordering::AcqRel, Ordering::Relaxed)
             {
-                Ok(_) => return enqueue,
+                Ok(_) if enqueue => return Wake::Enqueue,
+                Ok(_) => return Wake::Covered,
                 Err(seen) => current = seen,
             }
         }
@@ -221,6 +248,20 @@ impl State {
         self.0.load(Ordering::Acquire) & COMPLETE != 0
     }
 
+    /// Whether there is one reference.
+    #[inline]
+    pub(crate) fn has_one_reference(&self) -> bool {
+        // Acquire: whatever the other owners did happens before what the last one does.
+        self.0.load(Ordering::Acquire) / REF == 1
+    }
+
+    /// Whether nobody refers to the task but the scheduler and the handle.
+    #[inline]
+    pub(crate) fn is_known_to_owners_only(&self) -> bool {
+        let current = self.0.load(Ordering::Acquire);
+        current / REF == 1 + u64::from(current & HANDLE != 0)
+    }
+
     /// Whether somebody wants the task polled.
     pub(crate) fn is_scheduled(&self) -> bool {
         self.0.load(Ordering::Relaxed) & (SCHEDULED | COMPLETE) == SCHEDULED
@@ -231,14 +272,36 @@ impl State {
         self.0.load(Ordering::Relaxed) & RUNNING != 0
     }
 
-    /// Announces that a waker was left; true if completion came first.
+    /// Whether a waker was left, which belongs to completion from then on.
+    #[inline]
+    pub(crate) fn has_waiter(&self) -> bool {
+        self.0.load(Ordering::Acquire) & WAITER != 0
+    }
+
+    /// Announces that a waker was left; true if completion came first, which knows nothing of it then.
     pub(crate) fn announce_waiter(&self) -> bool {
         self.0.fetch_or(WAITER, Ordering::AcqRel) & COMPLETE != 0
+    }
+
+    /// Takes an announced waker back; false if completion came first, to which it belongs.
+    pub(crate) fn withdraw_waiter(&self) -> bool {
+        let change = |current| (current & COMPLETE == 0).then_some(current & !WAITER);
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, change)
+            .is_ok()
     }
 
     /// Claims the outcome of a complete task; false if it was taken before.
     pub(crate) fn take(&self) -> bool {
         self.0.fetch_or(TAKEN, Ordering::AcqRel) & TAKEN == 0
+    }
+
+    /// As [`take`](Self::take), for whoever alone has a reference, or has released the last.
+    #[inline]
+    pub(crate) fn take_alone(&self) -> bool {
+        let current = self.0.load(Ordering::Relaxed);
+        self.0.store(current | TAKEN, Ordering::Relaxed);
+        current & TAKEN == 0
     }
 
     /// Gives up the join handle; true if the task is complete.
@@ -492,6 +555,73 @@ mod loom_tests {
             take(&model, Queue::Cancel, &frees);
             thief.join().unwrap();
             assert_eq!(frees.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    /// A joiner leaves one waker, and another when it comes back; each goes to completion or stays the joiner's.
+    #[test]
+    fn loom_a_joiner_that_comes_back_with_another_waker_is_woken_by_the_last() {
+        loom::model(|| {
+            let state = State::new_scheduled(2, Queue::Plain);
+            let shared = Arc::new((state, loom::sync::atomic::AtomicUsize::new(0)));
+            let other = Arc::clone(&shared);
+            let completer = thread::spawn(move || {
+                let (state, slot) = &*other;
+                assert_eq!(state.claim(Queue::Plain), Claim::Run);
+                let has_waiter = state.complete().has_waiter;
+                has_waiter.then(|| slot.load(Ordering::Relaxed))
+            });
+            let (state, slot) = &*shared;
+            // Which waker waits, or none because the end was seen.
+            let wait = |waker| {
+                slot.store(waker, Ordering::Relaxed);
+                (!state.announce_waiter()).then_some(waker)
+            };
+            let waiting = match wait(1) {
+                Some(first) if state.withdraw_waiter() => wait(2).map(|second| {
+                    assert_ne!(first, second);
+                    second
+                }),
+                Some(first) => Some(first),
+                None => None,
+            };
+            let woken = completer.join().unwrap();
+            assert_eq!(woken, waiting, "who waits is woken, and nobody else");
+        });
+    }
+
+    /// A waker that gives up its reference with the wake, the poller, and the owner of the handle.
+    #[test]
+    fn loom_a_wake_that_gives_its_reference_up_loses_neither_the_wake_nor_the_node() {
+        loom::model(|| {
+            let state = State::new_scheduled(2, Queue::Plain);
+            let freed = loom::sync::atomic::AtomicUsize::new(0);
+            let shared = Arc::new((state, freed, Mutex::new(0_usize)));
+            let release = |shared: &(State, loom::sync::atomic::AtomicUsize, Mutex<usize>)| {
+                if shared.0.has_one_reference() || shared.0.release() {
+                    shared.1.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            let other = Arc::clone(&shared);
+            let waker = thread::spawn(move || match other.0.schedule_and_release(Queue::Plain) {
+                Wake::Enqueue => *other.2.lock().unwrap() += 1,
+                Wake::Covered => {}
+                Wake::Complete => release(&other),
+            });
+            assert_eq!(shared.0.claim(Queue::Plain), Claim::Run);
+            let again = shared.0.suspend(Queue::Plain, false);
+            waker.join().unwrap();
+            let entries = usize::from(again) + *shared.2.lock().unwrap();
+            assert!(entries <= 1, "one entry at most");
+            if entries == 1 {
+                assert_eq!(shared.0.claim(Queue::Plain), Claim::Run);
+            } else {
+                assert!(!shared.0.is_scheduled(), "a wake without an entry is lost");
+                assert!(shared.0.seize());
+            }
+            assert!(!shared.0.complete().has_entry);
+            release(&shared);
+            assert_eq!(shared.1.load(Ordering::Relaxed), 1);
         });
     }
 }

@@ -21,7 +21,7 @@ use crate::mutation::{Mutation, is_on, is_on_by_turns};
 use crate::node::{Header, Kind, Locked, NodeInit, NodeRef, Phase};
 use crate::obligation;
 use crate::state::{Claim, Queue, State};
-use crate::waker::{self, Waiter, Who};
+use crate::waker;
 
 /// What the kernel does with a node without knowing its future.
 pub(crate) struct Vtable {
@@ -103,8 +103,8 @@ where
     }
     let own_deadline = budget.deadline.is_some() && budget.deadline != tail.budget.deadline;
     let cell = Box::new(Cell::<Fut>::new(Header::new(NodeInit {
-        // One reference for the scheduler, one for the caller.
-        state: State::new_scheduled(2, Queue::Plain),
+        // For the scheduler, for the caller, and for the task's own context.
+        state: State::new_scheduled(3, Queue::Plain),
         vtable: CellVtable::<Fut, E>::VTABLE,
         parent: Some(region.clone()),
         kind: Kind::Task,
@@ -112,8 +112,10 @@ where
         home: init.home,
     })));
     let raw = NonNull::from(Box::leak(cell)).cast::<Header>();
-    // SAFETY: one of the two references that the state was made with.
+    // SAFETY: one of the three references that the state was made with.
     let node = unsafe { NodeRef::from_owned(raw) };
+    // SAFETY: another of them.
+    let context = unsafe { NodeRef::from_owned(raw) };
     let name = init.name.clone();
     if init.budget.is_some() || init.name.is_some() {
         let mut inner = node.lock();
@@ -124,7 +126,7 @@ where
     if init.budget.is_some() {
         node.marks.set_budgeted();
     }
-    start(&node, make);
+    start(&node, context, make);
     let born_cancelled = match admit(region, &node, init.cleanup) {
         Admission::Refused => {
             refuse(&node);
@@ -405,10 +407,7 @@ fn finish(node: &NodeRef, severity: Severity) {
         discard_unwanted(node);
     }
     if completed.has_waiter && !is_on(Mutation::JoinerIsNotWoken) {
-        let waiter = node.lock().waiter.take();
-        if let Some(Who::Waker(waker)) = waiter.map(Waiter::who) {
-            waker::wake_contained(waker);
-        }
+        node.joiner.wake(node);
     }
     release_scheduler(node);
 }

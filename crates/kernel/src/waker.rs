@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use asupersync_core::{PanicPayload, Time};
+use asupersync_core::{Budget, PanicPayload, Time};
 
 use crate::cancel;
 use crate::current;
 use crate::event::Event;
 use crate::host::{Lane, Report};
 use crate::node::{Header, NodeRef};
-use crate::state::Queue;
+use crate::state::{Queue, Wake};
 use crate::task::Runnable;
 
 /// Asks for a poll of a task.
@@ -38,6 +38,23 @@ pub(crate) fn schedule(node: &NodeRef) {
     }
 }
 
+/// As [`schedule`], and gives the reference up; `beside` is a node that is held meanwhile.
+///
+/// One exchange instead of two where both have one host, which lives as long as `beside`: whoever takes the entry may let the task and all above it go.
+pub(crate) fn schedule_beside(node: NodeRef, beside: &Header) {
+    let region = node.region();
+    if region.record || !region.host.is_same(&beside.region().host) || current::is_turn_of(&node) {
+        return schedule(&node);
+    }
+    let queue = queue_of(&node);
+    let node = ManuallyDrop::new(node);
+    match node.state.schedule_and_release(queue) {
+        Wake::Complete => drop(ManuallyDrop::into_inner(node)),
+        Wake::Covered => {}
+        Wake::Enqueue => enqueue(&node, queue, Lane::Ready),
+    }
+}
+
 /// The kind of queue that a task belongs into now.
 pub(crate) fn queue_of(node: &NodeRef) -> Queue {
     if node.stage().is_some() || node.marks.is_urgent() {
@@ -49,19 +66,26 @@ pub(crate) fn queue_of(node: &NodeRef) -> Queue {
 
 /// Hands an entry to the host; `plain` is the lane of a task that has neither deadline nor cancellation.
 pub(crate) fn enqueue(node: &NodeRef, queue: Queue, plain: Lane) {
+    let region = node.region();
     let lane = match queue {
         Queue::Cancel => Lane::Cancel,
-        Queue::Plain => {
-            let budget = node.budget();
-            let deadline = budget.deadline.filter(|deadline| *deadline != Time::MAX);
-            deadline.map_or(plain, |deadline| Lane::Timed {
-                deadline,
-                priority: budget.priority,
-            })
+        Queue::Plain if node.marks.is_budgeted() || region.budget.deadline.is_some() => {
+            timed_lane(&node.budget()).unwrap_or(plain)
         }
+        Queue::Plain => plain,
     };
-    node.host()
+    region
+        .host
         .schedule(Runnable::new(node, queue), lane, node.home());
+}
+
+/// The lane of a task with a deadline.
+fn timed_lane(budget: &Budget) -> Option<Lane> {
+    let deadline = budget.deadline.filter(|deadline| *deadline != Time::MAX);
+    deadline.map(|deadline| Lane::Timed {
+        deadline,
+        priority: budget.priority,
+    })
 }
 
 /// Wakes a waker whose code may be the program's; a panic in it is reported and goes no further.
@@ -192,6 +216,26 @@ impl Waiter {
         })
     }
 
+    /// The reference to the task, if it is one.
+    pub(crate) fn into_task(self) -> Result<NodeRef, Self> {
+        if self.tag() != 0 {
+            return Err(self);
+        }
+        let node = ManuallyDrop::new(self).0.cast();
+        // SAFETY: a word that is not tagged is a node's pointer, with a reference that the caller takes over.
+        Ok(unsafe { NodeRef::from_owned(node) })
+    }
+
+    pub(crate) fn into_raw(self) -> *mut () {
+        ManuallyDrop::new(self).0.as_ptr()
+    }
+
+    /// # Safety
+    /// The word is null, or comes from [`into_raw`](Self::into_raw) and makes no other waiter.
+    pub(crate) unsafe fn from_raw(word: *mut ()) -> Option<Self> {
+        NonNull::new(word).map(Self)
+    }
+
     fn tag(&self) -> usize {
         self.0.addr().get() & TAG
     }
@@ -222,7 +266,8 @@ fn task_waker(node: NodeRef) -> Waker {
     unsafe { Waker::from_raw(RawWaker::new(raw(node), &TASK)) }
 }
 
-fn is_task(waker: &Waker) -> bool {
+/// Whether it is a task's own.
+pub(crate) fn is_task(waker: &Waker) -> bool {
     std::ptr::eq(waker.vtable(), &TASK)
 }
 
@@ -258,7 +303,15 @@ unsafe fn clone_alarm(data: *const ()) -> RawWaker {
 unsafe fn wake_task(data: *const ()) {
     // SAFETY: the waker being consumed holds a reference, which `into_inner` takes over.
     let node = ManuallyDrop::into_inner(unsafe { borrowed(data) });
-    schedule(&node);
+    let mut node = Some(node);
+    let _ = current::with(|polled, _| {
+        if let Some(node) = node.take() {
+            schedule_beside(node, polled);
+        }
+    });
+    if let Some(node) = node {
+        schedule(&node);
+    }
 }
 
 unsafe fn wake_task_by_ref(data: *const ()) {

@@ -1,25 +1,23 @@
 //! The kernel's ports, served by threads and the operating system.
 
 use std::any::{Any, TypeId};
-use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 use std::time::{Duration, SystemTime};
 
-use asupersync_core::{PanicPayload, RegionId, TaskId, Time};
+use asupersync_core::{PanicPayload, RegionId, Time};
 use asupersync_kernel::{
     Event, Host, KernelConfig, Lane, Program, Report, Runnable, TimerKey, WorkerId,
 };
 use asupersync_reactor::{Reactor, ReactorHandle};
 use asupersync_sched::{Counters, Shared, Unparker, Worker};
-use asupersync_trace::Polled;
 
 use crate::blocking::BlockingPool;
 use crate::clock::Clock;
 use crate::flight::{Cause, FlightRecorder};
+use crate::local::{self, Local};
 use crate::monitor::Monitor;
 use crate::signal::Signals;
 use crate::timers::Timers;
@@ -68,68 +66,6 @@ pub struct Metrics {
     pub obligations_leaked: u64,
 }
 
-/// The worker that this thread is, if it is one.
-pub(crate) struct Local {
-    host: *const RuntimeHost,
-    pub(crate) worker: Worker<Runnable>,
-    /// What is polled at this moment, and how many polls have begun; kept while there is a flight recorder.
-    polling: Cell<Option<TaskId>>,
-    polls: Cell<u32>,
-}
-
-impl Local {
-    pub(crate) fn poll_begins(&self, task: TaskId) {
-        self.polls.set(self.polls.get().wrapping_add(1));
-        self.polling.set(Some(task));
-    }
-
-    pub(crate) fn poll_ended(&self) {
-        self.polling.set(None);
-    }
-
-    fn polled(&self) -> Option<Polled> {
-        let task = self.polling.get()?;
-        let poll = self.polls.get();
-        Some(Polled { task, poll })
-    }
-}
-
-thread_local! {
-    static LOCAL: RefCell<Option<Rc<Local>>> = const { RefCell::new(None) };
-}
-
-/// Makes this thread a worker of `host` until [`leave`].
-pub(crate) fn enter(host: &Arc<RuntimeHost>, worker: Worker<Runnable>) -> Rc<Local> {
-    let local = Rc::new(Local {
-        host: Arc::as_ptr(host),
-        worker,
-        polling: Cell::new(None),
-        polls: Cell::new(0),
-    });
-    LOCAL.with_borrow_mut(|slot| {
-        assert!(
-            slot.is_none(),
-            "`block_on` was called on a thread that runs a runtime already"
-        );
-        *slot = Some(Rc::clone(&local));
-    });
-    local
-}
-
-/// Ends what [`enter`] began, and gives the worker back.
-pub(crate) fn leave(local: Rc<Local>) -> Worker<Runnable> {
-    drop(LOCAL.take());
-    match Rc::try_unwrap(local) {
-        Ok(local) => local.worker,
-        Err(_) => unreachable!("the thread's own reference was the only other"),
-    }
-}
-
-/// Whether this thread is a worker of some runtime.
-pub(crate) fn is_worker() -> bool {
-    LOCAL.with_borrow(Option::is_some)
-}
-
 impl RuntimeHost {
     /// How long obligations have been open without a moment of none.
     pub(crate) fn obligation_age(&self, now: Time) -> Duration {
@@ -146,23 +82,6 @@ impl RuntimeHost {
             monitor.attach(program.clone());
         }
         self.signals.attach(program);
-    }
-
-    fn with_local<R>(&self, f: impl FnOnce(Option<&Local>) -> R) -> R {
-        // Tasks may be woken while the thread's locals are being destroyed; it is no worker then.
-        let mut f = Some(f);
-        let result = LOCAL.try_with(|slot| {
-            let slot = slot.borrow();
-            let local = slot
-                .as_deref()
-                .filter(|local| std::ptr::eq(local.host, self));
-            f.take().map(|f| f(local))
-        });
-        match (result, f) {
-            (Ok(Some(result)), _) => result,
-            (_, Some(f)) => f(None),
-            (_, None) => unreachable!("`f` is taken only to give a result"),
-        }
     }
 
     pub(crate) fn wake(&self, worker: usize) {
@@ -237,7 +156,7 @@ impl Host for RuntimeHost {
     fn schedule(&self, task: Runnable, lane: Lane, pinned: Option<WorkerId>) {
         match pinned {
             Some(worker) => self.schedule_pinned(task, lane, usize::from(worker.0)),
-            None => self.with_local(|local| match local {
+            None => local::with(self, |local| match local {
                 Some(local) => self.schedule_here(task, lane, &local.worker),
                 None => self.schedule_from_afar(task, lane),
             }),
@@ -245,7 +164,7 @@ impl Host for RuntimeHost {
     }
 
     fn current_worker(&self) -> Option<WorkerId> {
-        self.with_local(|local| {
+        local::with(self, |local| {
             let index = local?.worker.index();
             Some(WorkerId(
                 u16::try_from(index).expect("a scheduler has at most 64 workers"),
@@ -254,7 +173,7 @@ impl Host for RuntimeHost {
     }
 
     fn timer_insert(&self, at: Time, waker: Waker) -> TimerKey {
-        let shard = self.with_local(|local| local.map(|local| local.worker.index()));
+        let shard = local::with(self, |local| local.map(|local| local.worker.index()));
         match shard {
             Some(shard) => self.timers.insert(shard, at, waker),
             None => {
@@ -295,7 +214,7 @@ impl Host for RuntimeHost {
         if !matches!(event, Event::Operation { .. }) {
             let at = self.clock.now();
             let place = |local: &Local| (local.worker.index(), local.polled());
-            self.with_local(|local| flight.keep(local.map(place), at, &event));
+            local::with(self, |local| flight.keep(local.map(place), at, &event));
             self.save_flight_after(&event);
         }
     }

@@ -7,7 +7,7 @@
 //! What is not here: tasks, regions and cancellation (the kernel), queues (the scheduler), sockets (`net`).
 #![expect(
     unsafe_code,
-    reason = "a signal handler is registered; the registry's function is unsafe"
+    reason = "a signal handler is registered, and a thread finds its worker by one load"
 )]
 
 mod blocking;
@@ -16,6 +16,7 @@ mod clock;
 mod exit;
 mod flight;
 mod host;
+mod local;
 mod monitor;
 mod runtime;
 mod signal;

@@ -13,7 +13,8 @@ use asupersync_sched::{Parker, Worker};
 
 use crate::builder::{BuildError, RuntimeBuilder};
 use crate::flight::{Cause, FlightRecorder};
-use crate::host::{self, Metrics, RuntimeHost, WakeWorker};
+use crate::host::{Metrics, RuntimeHost, WakeWorker};
+use crate::local;
 use crate::monitor::Monitor;
 use crate::worker::Loop;
 
@@ -99,12 +100,12 @@ impl Runtime {
         let (host, stop) = (Arc::clone(&self.host), Arc::clone(&self.stop));
         let name = format!("asupersync-{}", worker.index());
         std::thread::Builder::new().name(name).spawn(move || {
-            let local = host::enter(&host, worker);
+            let local = local::enter(&host, worker);
             let mut work = Loop::new(host, local, parker);
             work.run(&stop);
             let (local, _) = work.into_parts();
             // What is left was given up by the program; each entry ends its task.
-            drop(host::leave(local).drain());
+            drop(local::leave(local).drain());
         })
     }
 
@@ -133,14 +134,14 @@ impl Runtime {
         Fut: Future<Output: IntoOutcome>,
     {
         assert!(
-            !host::is_worker(),
+            !local::is_worker(),
             "`block_on` was called by a task; await the future instead, or use `cx.blocking`"
         );
         let (worker, parker) = self
             .place
             .take()
             .expect("a program borrows the runtime mutably");
-        let local = host::enter(&self.host, worker);
+        let local = local::enter(&self.host, worker);
         let mut work = Loop::new(Arc::clone(&self.host), local, parker);
         let options = RootOptions {
             budget: Budget::UNLIMITED,
@@ -162,7 +163,7 @@ impl Runtime {
         self.host.attach(None);
         work.publish_counters();
         let (local, parker) = work.into_parts();
-        self.place = Some((host::leave(local), parker));
+        self.place = Some((local::leave(local), parker));
         end.outcome
     }
 

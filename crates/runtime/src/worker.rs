@@ -16,7 +16,8 @@ use asupersync_core::Time;
 use asupersync_kernel::Runnable;
 use asupersync_sched::Parker;
 
-use crate::host::{Local, RuntimeHost};
+use crate::host::RuntimeHost;
+use crate::local::Local;
 
 /// After so many dispatches a worker looks at its timers and at the reactor.
 const MAINTENANCE_INTERVAL: u32 = 61;

@@ -119,6 +119,12 @@ impl<T> Lanes<T> {
         self.refresh(&guarded);
     }
 
+    /// Whether there are entries that are neither ready nor pinned only.
+    #[inline]
+    pub(crate) fn has_urgent(&self) -> bool {
+        self.hints.load(Ordering::Relaxed) & (CANCEL | TIMED) != 0
+    }
+
     pub(crate) fn has_cancel(&self) -> bool {
         self.hints.load(Ordering::Relaxed) & CANCEL != 0
     }

@@ -9,6 +9,7 @@ use asupersync_core::Time;
 
 use crate::config::{LaneKind, READY_PLACES, READY_ROTATION};
 use crate::governor::{Advice, DRAIN_STREAKS, Pressure, advise};
+use crate::lanes::Lanes;
 use crate::shared::{Shared, retry};
 
 /// So many dispatches in a row from the slot before the deque has its turn: a pair of tasks that wake each other must not keep the rest waiting.
@@ -23,21 +24,33 @@ pub struct Worker<T> {
     slot: Cell<Option<T>>,
     /// Tasks that yielded, first in, first out.
     yielded: RefCell<VecDeque<T>>,
-    streaks: Cell<Streaks>,
+    streaks: Streaks,
     /// Room for what a steal takes along, kept for its capacity.
     moving: RefCell<Vec<T>>,
     /// A sleeper claimed while choosing; the host wakes it.
     wake: Cell<Option<usize>>,
-    counters: Cell<Counters>,
+    tally: Tally,
     advice: Cell<Advice>,
 }
 
-#[derive(Clone, Copy, Default)]
+/// How often in a row each of them was served; `ready` goes round.
+#[derive(Default)]
 struct Streaks {
-    cancel: u32,
-    timed: u32,
-    slot: u32,
-    ready: u32,
+    cancel: Cell<u32>,
+    timed: Cell<u32>,
+    slot: Cell<u32>,
+    ready: Cell<u32>,
+}
+
+/// The [`Counters`] as they grow: each by itself, so that a dispatch touches no more than it counts.
+#[derive(Default)]
+struct Tally {
+    cancel: Cell<u64>,
+    timed: Cell<u64>,
+    ready: Cell<u64>,
+    fairness_yields: Cell<u64>,
+    max_cancel_streak: Cell<u32>,
+    stolen: Cell<u64>,
 }
 
 /// What a worker has done.
@@ -69,10 +82,10 @@ impl<T> Worker<T> {
             deque,
             slot: Cell::new(None),
             yielded: RefCell::new(VecDeque::new()),
-            streaks: Cell::new(Streaks::default()),
+            streaks: Streaks::default(),
             moving: RefCell::new(Vec::new()),
             wake: Cell::new(None),
-            counters: Cell::new(Counters::default()),
+            tally: Tally::default(),
             advice: Cell::new(Advice::None),
         }
     }
@@ -92,7 +105,15 @@ impl<T> Worker<T> {
     /// What the worker has done so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {
-        self.counters.get()
+        let tally = &self.tally;
+        Counters {
+            cancel: tally.cancel.get(),
+            timed: tally.timed.get(),
+            ready: tally.ready.get(),
+            fairness_yields: tally.fairness_yields.get(),
+            max_cancel_streak: tally.max_cancel_streak.get(),
+            stolen: tally.stolen.get(),
+        }
     }
 
     /// Puts a woken task where it runs next; whatever stood there becomes stealable. Gives the worker to wake.
@@ -149,10 +170,23 @@ impl<T> Worker<T> {
 
     /// Takes the next entry of this worker's own lanes.
     #[must_use]
+    #[inline]
     pub fn next(&self) -> Option<(LaneKind, T)> {
-        let lanes = &self.shared.remotes[self.index].lanes;
+        if self.lanes().has_urgent() {
+            return self.next_of_all();
+        }
+        self.streaks.cancel.set(0);
+        self.streaks.timed.set(0);
+        let entry = self.next_ready()?;
+        bump(&self.tally.ready);
+        Some((LaneKind::Ready, entry))
+    }
+
+    /// As [`next`](Self::next), while there are entries in the cancel lane or the timed one.
+    fn next_of_all(&self) -> Option<(LaneKind, T)> {
+        let lanes = self.lanes();
         let limits = &self.shared.config;
-        let streaks = self.streaks.get();
+        let streaks = &self.streaks;
         let (cancel, timed) = (lanes.has_cancel(), lanes.has_timed());
         let advice = self.advice.get();
         let cancel_streak_limit = match advice {
@@ -163,19 +197,19 @@ impl<T> Worker<T> {
         };
         if advice == Advice::MeetDeadlines
             && timed
-            && streaks.timed < limits.timed_streak_limit
+            && streaks.timed.get() < limits.timed_streak_limit
             && let Some(found) = self.dispatch_timed()
         {
             return Some(found);
         }
         if cancel
-            && streaks.cancel < cancel_streak_limit
+            && streaks.cancel.get() < cancel_streak_limit
             && let Some(found) = self.dispatch_cancel()
         {
             return Some(found);
         }
         if timed
-            && streaks.timed < limits.timed_streak_limit
+            && streaks.timed.get() < limits.timed_streak_limit
             && let Some(found) = self.dispatch_timed()
         {
             return Some(found);
@@ -184,11 +218,8 @@ impl<T> Worker<T> {
             return Some(self.dispatched_ready(entry, cancel || timed));
         }
         // Nobody else wants the turn that a streak limit gave away.
-        self.streaks.set(Streaks {
-            cancel: 0,
-            timed: 0,
-            ..self.streaks.get()
-        });
+        streaks.cancel.set(0);
+        streaks.timed.set(0);
         if timed && let Some(found) = self.dispatch_timed() {
             return Some(found);
         }
@@ -207,10 +238,8 @@ impl<T> Worker<T> {
         let entry =
             self.shared
                 .steal_for(self.index, &self.deque, &mut self.moving.borrow_mut())?;
-        self.count(|counters| {
-            counters.stolen += 1;
-            counters.ready += 1;
-        });
+        bump(&self.tally.stolen);
+        bump(&self.tally.ready);
         Some(entry)
     }
 
@@ -274,67 +303,59 @@ impl<T> Worker<T> {
 
     fn dispatch_cancel(&self) -> Option<(LaneKind, T)> {
         let entry = self.shared.remotes[self.index].lanes.pop_cancel()?;
-        let mut streaks = self.streaks.get();
-        streaks.cancel += 1;
-        self.streaks.set(streaks);
-        self.count(|counters| {
-            counters.cancel += 1;
-            counters.max_cancel_streak = counters.max_cancel_streak.max(streaks.cancel);
-        });
+        let streak = self.streaks.cancel.get() + 1;
+        self.streaks.cancel.set(streak);
+        bump(&self.tally.cancel);
+        let longest = &self.tally.max_cancel_streak;
+        longest.set(longest.get().max(streak));
         Some((LaneKind::Cancel, entry))
     }
 
     fn dispatch_timed(&self) -> Option<(LaneKind, T)> {
         let entry = self.shared.remotes[self.index].lanes.pop_timed()?;
-        let mut streaks = self.streaks.get();
-        let yielded = streaks.cancel >= self.shared.config.cancel_streak_limit;
-        streaks.cancel = 0;
-        streaks.timed += 1;
-        self.streaks.set(streaks);
-        self.count(|counters| {
-            counters.timed += 1;
-            counters.fairness_yields += u64::from(yielded);
-        });
+        let streaks = &self.streaks;
+        if streaks.cancel.get() >= self.shared.config.cancel_streak_limit {
+            bump(&self.tally.fairness_yields);
+        }
+        streaks.cancel.set(0);
+        streaks.timed.set(streaks.timed.get() + 1);
+        bump(&self.tally.timed);
         Some((LaneKind::Timed, entry))
     }
 
     fn dispatched_ready(&self, entry: T, others_wait: bool) -> (LaneKind, T) {
-        let mut streaks = self.streaks.get();
-        streaks.cancel = 0;
-        streaks.timed = 0;
-        self.streaks.set(streaks);
-        self.count(|counters| {
-            counters.ready += 1;
-            counters.fairness_yields += u64::from(others_wait);
-        });
+        self.streaks.cancel.set(0);
+        self.streaks.timed.set(0);
+        bump(&self.tally.ready);
+        if others_wait {
+            bump(&self.tally.fairness_yields);
+        }
         (LaneKind::Ready, entry)
     }
 
     /// The ready lane: mostly the newest, and in rotation the oldest of each place.
     fn next_ready(&self) -> Option<T> {
-        let mut streaks = self.streaks.get();
-        streaks.ready = streaks.ready.wrapping_add(1);
-        let ready = streaks.ready;
-        if ready.is_multiple_of(READY_ROTATION) {
-            self.streaks.set(streaks);
-            if let Some(entry) = self.rotate(ready / READY_ROTATION) {
-                return Some(entry);
-            }
+        let streaks = &self.streaks;
+        let ready = streaks.ready.get().wrapping_add(1);
+        streaks.ready.set(ready);
+        if ready.is_multiple_of(READY_ROTATION)
+            && let Some(entry) = self.rotate(ready / READY_ROTATION)
+        {
+            return Some(entry);
         }
         if let Some(entry) = self.slot.take() {
-            if streaks.slot < SLOT_STREAK_LIMIT {
-                streaks.slot += 1;
-                self.streaks.set(streaks);
+            let streak = streaks.slot.get();
+            if streak < SLOT_STREAK_LIMIT {
+                streaks.slot.set(streak + 1);
                 return Some(entry);
             }
             self.yielded.borrow_mut().push_back(entry);
         }
-        streaks.slot = 0;
-        self.streaks.set(streaks);
+        streaks.slot.set(0);
         if let Some(entry) = self.deque.pop() {
             return Some(entry);
         }
-        let lanes = &self.shared.remotes[self.index].lanes;
+        let lanes = self.lanes();
         if lanes.has_pinned()
             && let Some(entry) = lanes.pop_pinned()
         {
@@ -369,11 +390,14 @@ impl<T> Worker<T> {
         self.wake.set(self.shared.idle.claim_any());
     }
 
-    fn count(&self, change: impl FnOnce(&mut Counters)) {
-        let mut counters = self.counters.get();
-        change(&mut counters);
-        self.counters.set(counters);
+    fn lanes(&self) -> &Lanes<T> {
+        &self.shared.remotes[self.index].lanes
     }
+}
+
+/// One more.
+fn bump(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
 }
 
 #[cfg(all(test, not(loom)))]

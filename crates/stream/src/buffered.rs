@@ -314,7 +314,7 @@ impl<T, E> Tasks<T, E> {
         self.count() < self.limit
     }
 
-    fn add<C>(&mut self, cx: &Cx<C>, handle: JoinHandle<T, E>) {
+    fn add<C>(&mut self, cx: &Cx<C>, mut handle: JoinHandle<T, E>) {
         let index = self.free.pop().unwrap_or_else(|| {
             let index = self.places.len();
             let mark = Arc::new(Mark {
