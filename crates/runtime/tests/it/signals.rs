@@ -88,7 +88,7 @@ fn a_signal_that_another_thread_takes_ends_a_sleep() {
                 for _ in 0..5 {
                     let (is_about_to_sleep, hears) = std::sync::mpsc::channel();
                     // Starting a process takes longer than falling asleep; the test's main thread, which waits, takes the signal.
-                    let other = std::thread::spawn(move || {
+                    let other = std::thread::Builder::new().spawn(move || {
                         hears.recv().unwrap();
                         terminate_self();
                     });
@@ -99,7 +99,7 @@ fn a_signal_that_another_thread_takes_ends_a_sleep() {
                         assert!(cx.now() - start < Duration::from_secs(10), "it slept on");
                         slept
                     });
-                    other.join().unwrap();
+                    other.unwrap().join().unwrap();
                     assert!(matches!(end, Outcome::Cancelled(_)), "{end:?}");
                     assert_eq!(runtime.last_shutdown().signals, 1);
                 }
