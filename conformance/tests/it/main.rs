@@ -10,6 +10,7 @@ mod combinators;
 mod errors;
 mod files;
 mod finalizers;
+mod joining;
 mod local;
 mod locks_stress;
 mod net;

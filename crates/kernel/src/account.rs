@@ -321,6 +321,42 @@ mod loom_tests {
         }
     }
 
+    /// Ends a node as `settle_leaks` does: by a store, if no context is left; what was open.
+    fn end(node: &Node) -> u32 {
+        if node.state.is_known_to_owners_only() && node.account.is_clear() {
+            return node.account.close_alone().open;
+        }
+        let Closing { open, is_kept } = node.account.close(|| node.state.retain());
+        if open == 0 && is_kept {
+            node.drop_reference();
+        }
+        open
+    }
+
+    #[test]
+    fn loom_a_context_that_is_left_reserves_before_the_end_or_is_refused() {
+        loom::model(|| {
+            let node = Arc::new(Node {
+                // The context has the second.
+                state: State::new_idle(2),
+                account: Account::new(),
+                freed: AtomicU32::new(0),
+            });
+            let other = Arc::clone(&node);
+            let context = thread::spawn(move || {
+                let is_counted = other.account.add(false);
+                other.drop_reference();
+                is_counted
+            });
+            let open = end(&node);
+            node.drop_reference();
+            let is_counted = context.join().unwrap();
+            // What came before the end was counted by it, and keeps the node; nothing else was taken.
+            assert_eq!(open, u32::from(is_counted));
+            assert_eq!(node.freed.load(Ordering::Relaxed), 1 - open);
+        });
+    }
+
     #[test]
     fn loom_a_node_that_never_ends_is_freed_once_whoever_settles_last() {
         loom::model(|| {

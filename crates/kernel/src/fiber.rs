@@ -4,15 +4,18 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use asupersync_core::{CancelKind, ChildEnd, Decision, ErrOf, IntoOutcome, OkOf, Outcome, TaskId};
+use asupersync_core::{
+    Budget, CancelKind, ChildEnd, Decision, ErrOf, IntoOutcome, OkOf, Outcome, TaskId,
+};
 
 use crate::cancel;
+use crate::current;
 use crate::event::Event;
-use crate::inline::Inline;
-use crate::node::NodeRef;
+use crate::inline::{self, Inline};
+use crate::node::{Kind, NodeInit, NodeRef, Phase};
 use crate::obligation;
-use crate::region::FiberNode;
-use crate::task;
+use crate::state::State;
+use crate::task::{self, Vtable};
 
 /// A fiber; from [`Scope::fiber`](crate::Scope::fiber).
 ///
@@ -74,5 +77,63 @@ impl<Fut: Future<Output: IntoOutcome>> Future for Fiber<'_, Fut> {
             task::fail_fast(region, node);
         }
         Poll::Ready(outcome)
+    }
+}
+
+/// The node of a fiber or finalizer, linked into its region while it lives.
+pub(crate) struct FiberNode {
+    node: NodeRef,
+}
+
+impl FiberNode {
+    pub(crate) fn open(region: &NodeRef, budget: Option<Budget>) -> Self {
+        let outer = region.region().budget;
+        let effective = budget.map_or(outer, |own| outer.meet(own));
+        let init = NodeInit {
+            state: State::new_idle(1),
+            vtable: Vtable::FIBER,
+            parent: Some(region.clone()),
+            kind: Kind::Fiber,
+            poll_quota: effective.poll_quota,
+            home: None,
+        };
+        let node = NodeRef::new_fiber(init, current::shield());
+        {
+            let mut inner = region.lock();
+            let contents = inner.contents();
+            node.set_index(contents.next_index);
+            contents.next_index += 1;
+        }
+        if budget.is_some() {
+            node.lock().more.extra_or_new().budget = Some(effective);
+            node.marks.set_budgeted();
+        }
+        if effective != outer {
+            node.record(|| Event::BudgetNarrowed {
+                subject: node.subject(),
+                budget: effective,
+            });
+        }
+        inline::link(region, &node);
+        if effective.deadline.is_some() && effective.deadline != outer.deadline {
+            cancel::arm_deadline(&node);
+        }
+        Self { node }
+    }
+
+    pub(crate) const fn node(&self) -> &NodeRef {
+        &self.node
+    }
+
+    pub(crate) fn region(&self) -> &NodeRef {
+        self.node.parent().expect("a fiber has a region")
+    }
+}
+
+impl Drop for FiberNode {
+    fn drop(&mut self) {
+        cancel::disarm(&self.node);
+        self.node.lock().contents().phase = Phase::Closed;
+        inline::unlink(self.region(), &self.node);
     }
 }

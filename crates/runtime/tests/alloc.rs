@@ -26,6 +26,7 @@ static EVERYWHERE: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     static HERE: Cell<u64> = const { Cell::new(0) };
     static BYTES_HERE: Cell<usize> = const { Cell::new(0) };
+    static FREED_HERE: Cell<u64> = const { Cell::new(0) };
 }
 
 fn note(bytes: usize) {
@@ -33,6 +34,10 @@ fn note(bytes: usize) {
     // A thread that is past its locals counts elsewhere only.
     let _ = HERE.try_with(|count| count.set(count.get() + 1));
     let _ = BYTES_HERE.try_with(|sum| sum.set(sum.get() + bytes));
+}
+
+fn note_freed() {
+    let _ = FREED_HERE.try_with(|count| count.set(count.get() + 1));
 }
 
 // SAFETY: every call is forwarded unchanged to the system's allocator, which keeps the contract; counting does not allocate.
@@ -51,14 +56,21 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         note(bytes);
+        note_freed();
         // SAFETY: `pointer` came from the system's allocator through us, with this layout.
         unsafe { System.realloc(pointer, layout, bytes) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        note_freed();
         // SAFETY: `pointer` came from the system's allocator through us, with this layout.
         unsafe { System.dealloc(pointer, layout) }
     }
+}
+
+/// Allocations of this thread that it has not freed.
+fn left_here() -> u64 {
+    HERE.get().wrapping_sub(FREED_HERE.get())
 }
 
 /// Allocations of this thread so far; with one worker that is all of the runtime's.
@@ -163,6 +175,77 @@ fn a_spawned_task_is_one_allocation() {
 }
 
 /// What a task adds to its future is 88 bytes: eleven words.
+/// How the last reference to a task goes.
+#[derive(Clone, Copy, Debug)]
+enum Last {
+    Joined,
+    DroppedFirst,
+    DroppedAfter,
+    WokenByValue,
+    WokenByReference,
+}
+
+/// A task that ends at once, and whose last reference goes in some way.
+async fn end_of_a_task(cx: &Cx, last: Last) -> Result<(), Stop> {
+    let kept = Arc::new(std::sync::Mutex::new(None));
+    let keep = Arc::clone(&kept);
+    let end = cx
+        .region(async |scope| {
+            let task = scope.spawn(async move |_: Cx| {
+                let waker = poll_fn(|task| Poll::Ready(task.waker().clone())).await;
+                *keep.lock().expect("nobody panics here") = Some(waker);
+                End::Ok(())
+            });
+            match last {
+                Last::DroppedFirst => drop(task),
+                Last::DroppedAfter => {
+                    while !task.is_finished() {
+                        scope.cx().yield_now().await?;
+                    }
+                }
+                Last::Joined | Last::WokenByValue | Last::WokenByReference => {
+                    task.join(scope.cx()).await.into_result()?;
+                }
+            }
+            End::Ok(())
+        })
+        .await;
+    end.into_result()?;
+    let waker = kept.lock().expect("nobody panics here").take();
+    let waker = waker.expect("the task has left it");
+    match last {
+        Last::WokenByValue => waker.wake(),
+        Last::WokenByReference => waker.wake_by_ref(),
+        Last::Joined | Last::DroppedFirst | Last::DroppedAfter => drop(waker),
+    }
+    Ok(())
+}
+
+#[test]
+fn a_task_is_freed_whichever_reference_goes_last() {
+    let all = [
+        Last::Joined,
+        Last::DroppedFirst,
+        Last::DroppedAfter,
+        Last::WokenByValue,
+        Last::WokenByReference,
+    ];
+    run(1, async |cx: Cx| {
+        for last in all {
+            // The first rounds make what stays, such as room in queues.
+            let mut left = [0; 2];
+            for left in &mut left {
+                for _ in 0..200 {
+                    end_of_a_task(&cx, last).await?;
+                }
+                *left = left_here();
+            }
+            assert_eq!(left[0], left[1], "{last:?}");
+        }
+        Ok(())
+    });
+}
+
 #[test]
 fn a_spawned_task_is_as_large_as_its_future_and_eleven_words() {
     fn future_of<F: FnOnce(Cx) -> Fut, Fut: Future>(_: &F) -> usize {

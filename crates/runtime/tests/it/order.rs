@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asupersync_core::Budget;
-use asupersync_kernel::{Cx, SpawnOptions};
+use asupersync_kernel::{Cx, RegionOptions, SpawnOptions};
 
 use crate::support::{End, FOREVER, run_on, runtime};
 
@@ -40,6 +40,36 @@ fn tasks_with_deadlines_run_earliest_first_and_before_the_others() {
     let timed: Vec<u64> = seen.iter().copied().take(12).collect();
     assert_eq!(timed, (1..13).collect::<Vec<_>>());
     assert_eq!(seen.len(), 17);
+}
+
+#[test]
+fn tasks_of_a_region_with_a_deadline_run_before_the_others() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    run_on(&mut runtime(1), async |cx| {
+        cx.region(async |scope| {
+            let note = |what: u64| {
+                let seen = Arc::clone(&seen);
+                async move |_: Cx| {
+                    seen.lock().unwrap().push(what);
+                    End::Ok(())
+                }
+            };
+            let deadline = scope.cx().now() + FOREVER;
+            let options = RegionOptions::new().budget(Budget::new().with_deadline(deadline));
+            let timed = scope.cx().region_with(options, async |inner| {
+                inner.spawn(note(1));
+                // Woken later, so they would run first.
+                for _ in 0..5 {
+                    scope.spawn(note(0));
+                }
+                End::Ok(())
+            });
+            timed.await.flatten()
+        })
+        .await
+        .flatten()
+    });
+    assert_eq!(*seen.lock().unwrap(), [1, 0, 0, 0, 0, 0]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! No wake is lost, wherever it comes from.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Barrier, mpsc};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use asupersync_kernel::Cx;
@@ -111,4 +113,50 @@ fn tasks_that_wake_each_other_between_workers_never_stall() {
             .flatten()
         });
     }
+}
+
+#[test]
+fn a_worker_of_another_runtime_wakes_a_task_and_does_not_run_it() {
+    const ROUNDS: usize = 500;
+    let (give, given) = mpsc::channel::<Waker>();
+    let other = std::thread::Builder::new()
+        .spawn(move || {
+            run_on(&mut runtime(1), async move |cx: Cx| {
+                // By value and by reference, within a poll of a task of its own.
+                for (waker, by_value) in given.into_iter().zip([true, false].into_iter().cycle()) {
+                    if by_value {
+                        waker.wake();
+                    } else {
+                        waker.wake_by_ref();
+                    }
+                    cx.yield_now().await?;
+                }
+                End::Ok(())
+            });
+        })
+        .unwrap();
+    let home = std::thread::current().id();
+    run_on(&mut runtime(1), async move |cx: Cx| {
+        cx.region(async |scope| {
+            scope.spawn(async move |_: Cx| {
+                for _ in 0..ROUNDS {
+                    let mut is_asked = false;
+                    poll_fn(|task| {
+                        assert_eq!(std::thread::current().id(), home);
+                        if std::mem::replace(&mut is_asked, true) {
+                            return Poll::Ready(());
+                        }
+                        give.send(task.waker().clone()).unwrap();
+                        Poll::Pending
+                    })
+                    .await;
+                }
+                End::Ok(())
+            });
+            End::Ok(())
+        })
+        .await
+        .flatten()
+    });
+    other.join().unwrap();
 }

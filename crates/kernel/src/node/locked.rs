@@ -1,0 +1,186 @@
+//! What is read and changed under a node's lock: its children, and what was asked of it.
+
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::MutexGuard;
+
+use asupersync_core::Budget;
+
+use super::{Contents, Header, Inner, Links, NodeRef};
+use crate::cancel::{Asked, CancelState, Request};
+use crate::node::Phase;
+
+/// A node's lock while it is held.
+pub(crate) struct Locked<'a> {
+    pub(super) node: &'a Header,
+    pub(super) guard: MutexGuard<'a, Inner>,
+}
+
+impl Locked<'_> {
+    /// What lives in this node, which is no task.
+    pub(crate) fn contents(&mut self) -> &mut Contents {
+        self.own_contents_mut()
+            .expect("only inline nodes are asked for their contents")
+    }
+
+    fn own_contents(&self) -> Option<&Contents> {
+        let inline = self.node.inline()?;
+        // SAFETY: the contents are guarded by the lock that `self` holds, and borrowed from it.
+        Some(unsafe { &*inline.contents.get() })
+    }
+
+    fn own_contents_mut(&mut self) -> Option<&mut Contents> {
+        let inline = self.node.inline()?;
+        // SAFETY: the contents are guarded by the lock that `self` holds, and borrowed from it exclusively.
+        Some(unsafe { &mut *inline.contents.get() })
+    }
+
+    /// Whether the node is an inline one that has been closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.own_contents()
+            .is_some_and(|contents| contents.phase == Phase::Closed)
+    }
+
+    /// The standing request.
+    pub(crate) fn request(&self) -> Option<&Request> {
+        match self.own_contents() {
+            Some(contents) => contents.cancel.as_ref().map(|state| &state.request),
+            None => self.more.request(),
+        }
+    }
+
+    /// What is kept of the standing request, where that is more than the request.
+    pub(crate) fn cancel(&self) -> Option<&CancelState> {
+        match self.own_contents() {
+            Some(contents) => contents.cancel.as_ref(),
+            None => self.more.cancel(),
+        }
+    }
+
+    /// The standing request, to be changed.
+    pub(crate) fn cancel_mut(&mut self) -> Option<&mut CancelState> {
+        if self.node.is_task() {
+            return self.more.cancel_mut();
+        }
+        self.contents().cancel.as_mut()
+    }
+
+    /// Notes the first request, taken to be handed on.
+    pub(crate) fn ask(&mut self, asked: &Asked) {
+        match self.own_contents_mut() {
+            Some(contents) => contents.cancel = Some(CancelState::new(Request::clone(asked))),
+            None => self.more.ask(asked),
+        }
+    }
+
+    /// Whether nothing that was asked of the node is kept back from what lives in it.
+    pub(crate) fn is_handed_on(&self) -> bool {
+        self.cancel().is_none_or(|state| state.is_handed_on)
+    }
+
+    pub(crate) fn set_handed_on(&mut self, is_handed_on: bool) {
+        if self.is_handed_on() != is_handed_on
+            && let Some(state) = self.cancel_mut()
+        {
+            state.is_handed_on = is_handed_on;
+        }
+    }
+
+    /// The budget in force at this node.
+    pub(crate) fn budget(&self) -> Budget {
+        let own = self.more.extra().and_then(|extra| extra.budget);
+        own.unwrap_or_else(|| self.node.region().budget)
+    }
+
+    fn first_child(&self) -> Option<NonNull<Header>> {
+        match self.own_contents() {
+            Some(contents) => contents.first_child,
+            None => self.more.child(),
+        }
+    }
+
+    fn set_first_child(&mut self, child: Option<NonNull<Header>>) {
+        match self.own_contents_mut() {
+            Some(contents) => contents.first_child = child,
+            None => self.more.set_child(child),
+        }
+    }
+
+    /// Links `child` at the front of this node's list.
+    pub(crate) fn link(&mut self, child: &NodeRef) {
+        let next = self.first_child();
+        self.set_first_child(Some(child.0));
+        // SAFETY: `child` is alive and not linked, so its links are the caller's; they are guarded by
+        // the parent's lock, which `self` holds.
+        unsafe {
+            *child.links.get() = Links {
+                previous: None,
+                next,
+            }
+        };
+        if let Some(next) = next {
+            // SAFETY: a linked node is alive, and its links are guarded by the lock that is held.
+            let links = unsafe { next.as_ref() }.links.get();
+            // SAFETY: as above; no other reference to these links exists under the lock.
+            unsafe { (*links).previous = Some(child.0) };
+        }
+    }
+
+    /// Unlinks `child` from this node's list.
+    pub(crate) fn unlink(&mut self, child: &Header) {
+        // SAFETY: `child` is linked in this list, whose lock is held.
+        let Links { previous, next } = std::mem::take(unsafe { &mut *child.links.get() });
+        match previous {
+            Some(previous) => {
+                // SAFETY: a linked node is alive, and its links are guarded by the lock that is held.
+                let links = unsafe { previous.as_ref() }.links.get();
+                // SAFETY: as above.
+                unsafe { (*links).next = next };
+            }
+            None => {
+                let first = self.first_child();
+                debug_assert!(
+                    first.is_some_and(|first| std::ptr::eq(first.as_ptr(), child)),
+                    "a child is taken out of the list in which it stands"
+                );
+                self.set_first_child(next);
+            }
+        }
+        if let Some(next) = next {
+            // SAFETY: as above.
+            let links = unsafe { next.as_ref() }.links.get();
+            // SAFETY: as above.
+            unsafe { (*links).previous = previous };
+        }
+    }
+
+    /// References to all children, the oldest first.
+    pub(crate) fn children(&self) -> Vec<NodeRef> {
+        let mut children = Vec::new();
+        let mut cursor = self.first_child();
+        while let Some(node) = cursor {
+            // SAFETY: a linked node is alive while the parent's lock is held, as `self` shows.
+            children.push(unsafe { NodeRef::from_borrowed(node) });
+            // SAFETY: links are guarded by that lock.
+            let links = unsafe { node.as_ref() }.links.get();
+            // SAFETY: as above.
+            cursor = unsafe { (*links).next };
+        }
+        children.reverse();
+        children
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.guard
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Inner {
+        &mut self.guard
+    }
+}
