@@ -295,3 +295,29 @@ impl<'a> Closing<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use asupersync_core::Cancelled;
+    use asupersync_reactor::os::{Interest, UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn the_watch_for_signals_is_no_source_for_which_a_busy_worker_asks() {
+        let mut runtime = RuntimeBuilder::new().worker_threads(1).build().unwrap();
+        let end = runtime.block_on(async |cx| {
+            cx.sleep(Duration::from_millis(2)).await?;
+            Ok::<_, Cancelled>(())
+        });
+        assert_eq!(end, Outcome::Ok(()));
+        let host = &runtime.host;
+        assert_eq!(host.reactor_handle.source_count(), 1, "it slept");
+        assert!(!host.has_sources());
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let source = host.reactor_handle.register(ours, Interest::READABLE);
+        assert!(host.has_sources());
+        drop(source);
+        assert!(!host.has_sources());
+    }
+}

@@ -12,7 +12,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use asupersync_core::{CancelKind, Time};
 use asupersync_kernel::Program;
@@ -69,13 +69,17 @@ impl Signals {
         if !self.listens || self.is_watched.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let pipe = lock(&PIPE);
-        if let Some(reader) = pipe.as_ref() {
-            let watched = OsUnixStream::from_std(reader.try_clone()?);
+        if let Some(pipe) = lock(&PIPE).as_ref() {
+            let watched = OsUnixStream::from_std(pipe.reader.try_clone()?);
             self.lock().watch = Some(reactor.register(watched, Interest::READABLE)?);
             self.is_watched.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// How many of the reactor's sources are the runtime's own.
+    pub(crate) fn watches(&self) -> usize {
+        usize::from(self.is_watched.load(Ordering::Relaxed))
     }
 
     /// Names the program that signals are for, while it runs.
@@ -127,21 +131,47 @@ impl Signals {
 
 /// Signals that have come to this process since somebody first listened.
 static COUNT: AtomicU32 = AtomicU32::new(0);
-/// The reading end that reactors watch, once the handlers are installed.
-static PIPE: Mutex<Option<UnixStream>> = Mutex::new(None);
+/// What the handlers write into, once they are installed.
+static PIPE: Mutex<Option<Arc<Pipe>>> = Mutex::new(None);
 
-/// Installs the handlers; gives the end of the pipe that tells of them.
-fn install() -> io::Result<UnixStream> {
-    let (reader, writer) = UnixStream::pair()?;
-    reader.set_nonblocking(true)?;
-    writer.set_nonblocking(true)?;
-    let ends: &'static (UnixStream, UnixStream) =
-        Box::leak(Box::new((reader.try_clone()?, writer)));
+/// Two ends of which neither ever blocks.
+struct Pipe {
+    /// Every listening reactor watches a duplicate.
+    reader: UnixStream,
+    writer: UnixStream,
+}
+
+impl Pipe {
+    fn new() -> io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        reader.set_nonblocking(true)?;
+        writer.set_nonblocking(true)?;
+        Ok(Self { reader, writer })
+    }
+
+    /// Writes a byte, for which a full pipe is emptied first.
+    fn tell(&self) {
+        let (mut reader, mut writer) = (&self.reader, &self.writer);
+        if writer.write(&[1]).is_err() {
+            let mut bytes = [0_u8; 64];
+            while matches!(reader.read(&mut bytes), Ok(1..)) {}
+            // Should it be refused again, others have filled the pipe meanwhile, which tells as well.
+            let _ = writer.write(&[1]);
+        }
+    }
+}
+
+/// Installs the handlers; gives the pipe into which they tell.
+///
+/// Handlers that the program had installed before are called first, and the registry keeps `errno` for whoever was interrupted.
+fn install() -> io::Result<Arc<Pipe>> {
+    let pipe = Arc::new(Pipe::new()?);
     let mut registered = Vec::new();
     for signal in [SIGINT, SIGTERM] {
+        let told = Arc::clone(&pipe);
         let handler = move || {
             COUNT.fetch_add(1, Ordering::AcqRel);
-            tell(ends);
+            told.tell();
         };
         // SAFETY: the handler adds to an atomic and calls `write(2)` and `read(2)`; all are async-signal-safe.
         match unsafe { signal_hook_registry::register(signal, handler) } {
@@ -155,18 +185,7 @@ fn install() -> io::Result<UnixStream> {
             }
         }
     }
-    Ok(reader)
-}
-
-/// Writes a byte, for which a full pipe is emptied first.
-fn tell((reader, writer): &(UnixStream, UnixStream)) {
-    let (mut reader, mut writer) = (reader, writer);
-    if writer.write(&[1]).is_err() {
-        let mut bytes = [0_u8; 64];
-        while matches!(reader.read(&mut bytes), Ok(1..)) {}
-        // Should it be refused again, others have filled the pipe meanwhile, which tells as well.
-        let _ = writer.write(&[1]);
-    }
+    Ok(pipe)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -179,34 +198,28 @@ mod tests {
 
     #[test]
     fn a_full_pipe_still_tells() {
-        let (reader, writer) = UnixStream::pair().unwrap();
-        reader.set_nonblocking(true).unwrap();
-        writer.set_nonblocking(true).unwrap();
-        while (&writer).write(&[0; 64]).is_ok() {}
-        let ends = (reader, writer);
-        tell(&ends);
+        let pipe = Pipe::new().unwrap();
+        while (&pipe.writer).write(&[0; 64]).is_ok() {}
+        pipe.tell();
         let mut bytes = Vec::new();
-        let end = (&ends.0).read_to_end(&mut bytes).unwrap_err();
+        let end = (&pipe.reader).read_to_end(&mut bytes).unwrap_err();
         assert_eq!(end.kind(), io::ErrorKind::WouldBlock);
         assert_eq!(bytes, [1], "what stood there before is gone");
     }
 
     #[test]
     fn a_reactor_is_told_of_each_byte_that_nobody_reads() {
-        let (reader, writer) = UnixStream::pair().unwrap();
-        reader.set_nonblocking(true).unwrap();
-        writer.set_nonblocking(true).unwrap();
+        let pipe = Pipe::new().unwrap();
         let mut reactors = [(); 2].map(|()| asupersync_reactor::Reactor::new().unwrap());
         let _watches = reactors.each_ref().map(|reactor| {
-            let watched = OsUnixStream::from_std(reader.try_clone().unwrap());
+            let watched = OsUnixStream::from_std(pipe.reader.try_clone().unwrap());
             reactor
                 .handle()
                 .register(watched, Interest::READABLE)
                 .unwrap()
         });
-        let ends = (reader, writer);
         for _ in 0..5 {
-            tell(&ends);
+            pipe.tell();
             for reactor in &mut reactors {
                 let turn = reactor
                     .turn(Some(std::time::Duration::from_secs(60)))
@@ -214,5 +227,21 @@ mod tests {
                 assert_eq!(turn.events, 1);
             }
         }
+    }
+
+    /// As a process that was forked finds it: its parent's signals come through the pipe that both have.
+    #[test]
+    fn a_byte_that_this_process_did_not_count_asks_nobody_to_end() {
+        let signals = Signals::listen().unwrap();
+        let mut reactor = asupersync_reactor::Reactor::new().unwrap();
+        signals.watch(&reactor.handle()).unwrap();
+        let pipe = Arc::clone(lock(&PIPE).as_ref().unwrap());
+        pipe.tell();
+        let turn = reactor
+            .turn(Some(std::time::Duration::from_secs(60)))
+            .unwrap();
+        assert_eq!(turn.events, 1);
+        assert!(!signals.deliver(|| panic!("no signal has come")));
+        assert_eq!(signals.asked_at(), None);
     }
 }

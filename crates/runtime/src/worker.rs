@@ -179,7 +179,13 @@ impl Loop {
                     reactor.turn(timeout)
                 });
                 drop(reactor);
+                let is_refused = matches!(turned, Some(Err(_)));
                 self.after_turn(turned);
+                if is_refused {
+                    // It may be for want of what others give back, and would be refused again at once.
+                    let pause = timeout.map_or(REFUSED_PAUSE, |until| until.min(REFUSED_PAUSE));
+                    self.parker.park(Some(pause));
+                }
                 true
             }
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {
@@ -202,7 +208,7 @@ impl Loop {
     }
 
     fn poll_reactor(&self, timeout: Duration) {
-        if self.host.reactor_handle.source_count() == 0 {
+        if !self.host.has_sources() {
             return;
         }
         if let Ok(mut reactor) = self.host.reactor.try_lock() {
@@ -216,8 +222,6 @@ impl Loop {
         if let Some(Err(error)) = turned {
             // The events stay with the operating system; what cannot be hidden is that it refuses to tell them.
             eprintln!("asupersync: the reactor could not be polled: {error}");
-            // It may be for want of what others give back, and would be refused again at once.
-            self.parker.park(Some(REFUSED_PAUSE));
         }
         self.deliver_signals();
     }
