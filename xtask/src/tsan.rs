@@ -13,8 +13,9 @@ use crate::workspace::{Workspace, cargo};
 use crate::{Verdict, process};
 
 /// The unsafe crates with threads, and the scenarios that drive them on the production host.
-const PACKAGES: [&str; 4] = [
+const PACKAGES: [&str; 5] = [
     "asupersync-kernel",
+    "asupersync-sched",
     "asupersync-sync",
     "asupersync-runtime",
     "asupersync-conformance",

@@ -254,6 +254,21 @@ impl Runnable {
         !self.node_ref().state.is_scheduled()
     }
 
+    /// Gives the entry up for its word, for a queue that keeps words.
+    pub fn into_raw(self) -> NonNull<()> {
+        let word = self.word;
+        std::mem::forget(self);
+        word.cast()
+    }
+
+    /// Takes back what [`into_raw`](Self::into_raw) gave up.
+    ///
+    /// # Safety
+    /// `word` is of [`into_raw`](Self::into_raw), and its entry was not taken back before.
+    pub const unsafe fn from_raw(word: NonNull<()>) -> Self {
+        Self { word: word.cast() }
+    }
+
     /// Polls the task once, if it still wants to be polled.
     pub fn run(self) {
         let (node, queue) = (self.node_ref(), self.queue());

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::flight::{Cause, FlightRecorder};
 use crate::local::{self, Local};
 use crate::monitor::Monitor;
+use crate::queued::Queued;
 use crate::signal::Signals;
 use crate::timers::Timers;
 
@@ -29,7 +30,7 @@ pub(crate) type OnReport = Arc<dyn Fn(&Report) + Send + Sync>;
 pub(crate) struct RuntimeHost {
     pub(crate) config: KernelConfig,
     pub(crate) clock: Clock,
-    pub(crate) shared: Arc<Shared<Runnable>>,
+    pub(crate) shared: Arc<Shared<Queued>>,
     pub(crate) unparkers: Vec<Unparker>,
     pub(crate) timers: Timers,
     /// Held by the worker that sleeps in the reactor.
@@ -112,7 +113,7 @@ impl RuntimeHost {
         }
     }
 
-    fn schedule_pinned(&self, task: Runnable, lane: Lane, worker: usize) {
+    fn schedule_pinned(&self, task: Queued, lane: Lane, worker: usize) {
         self.wake_any(match lane {
             Lane::Cancel => self.shared.pin_cancel(worker, task),
             Lane::Timed { deadline, priority } => {
@@ -122,7 +123,7 @@ impl RuntimeHost {
         });
     }
 
-    fn schedule_here(&self, task: Runnable, lane: Lane, worker: &Worker<Runnable>) {
+    fn schedule_here(&self, task: Queued, lane: Lane, worker: &Worker<Queued>) {
         self.wake_any(match lane {
             Lane::Cancel => worker.push_cancel(task),
             Lane::Timed { deadline, priority } => worker.push_timed(task, deadline, priority),
@@ -134,7 +135,7 @@ impl RuntimeHost {
         });
     }
 
-    fn schedule_from_afar(&self, task: Runnable, lane: Lane) {
+    fn schedule_from_afar(&self, task: Queued, lane: Lane) {
         self.wake_any(match lane {
             Lane::Cancel => self.shared.inject_cancel(task),
             Lane::Timed { deadline, priority } => {
@@ -159,6 +160,7 @@ impl Host for RuntimeHost {
     }
 
     fn schedule(&self, task: Runnable, lane: Lane, pinned: Option<WorkerId>) {
+        let task = Queued(task);
         match pinned {
             Some(worker) => self.schedule_pinned(task, lane, usize::from(worker.0)),
             None => local::with(self, |local| match local {

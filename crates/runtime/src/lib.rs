@@ -18,6 +18,7 @@ mod flight;
 mod host;
 mod local;
 mod monitor;
+mod queued;
 mod runtime;
 mod signal;
 mod timers;

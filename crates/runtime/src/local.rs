@@ -9,16 +9,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use asupersync_core::TaskId;
-use asupersync_kernel::Runnable;
 use asupersync_sched::Worker;
 use asupersync_trace::Polled;
 
 use crate::host::RuntimeHost;
+use crate::queued::Queued;
 
 /// The worker that this thread is, if it is one.
 pub(crate) struct Local {
     host: *const RuntimeHost,
-    pub(crate) worker: Worker<Runnable>,
+    pub(crate) worker: Worker<Queued>,
     /// What is polled at this moment, and how many polls have begun; kept while there is a flight recorder.
     polling: Cell<Option<TaskId>>,
     polls: Cell<u32>,
@@ -59,7 +59,7 @@ impl Drop for Entered {
 }
 
 /// Makes this thread a worker of `host` until [`leave`].
-pub(crate) fn enter(host: &Arc<RuntimeHost>, worker: Worker<Runnable>) -> Rc<Local> {
+pub(crate) fn enter(host: &Arc<RuntimeHost>, worker: Worker<Queued>) -> Rc<Local> {
     let local = Rc::new(Local {
         host: Arc::as_ptr(host),
         worker,
@@ -80,7 +80,7 @@ pub(crate) fn enter(host: &Arc<RuntimeHost>, worker: Worker<Runnable>) -> Rc<Loc
 }
 
 /// Ends what [`enter`] began, and gives the worker back.
-pub(crate) fn leave(local: Rc<Local>) -> Worker<Runnable> {
+pub(crate) fn leave(local: Rc<Local>) -> Worker<Queued> {
     drop(ENTERED.take());
     match Rc::try_unwrap(local) {
         Ok(local) => local.worker,

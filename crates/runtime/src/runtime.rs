@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use asupersync_core::{Budget, CancelKind, ErrOf, IntoOutcome, OkOf, Outcome, Time};
-use asupersync_kernel::{Cx, Root, RootOptions, Runnable, Unfinished, WorkerId, run_root};
+use asupersync_kernel::{Cx, Root, RootOptions, Unfinished, WorkerId, run_root};
 use asupersync_sched::{Parker, Worker};
 
 use crate::builder::{BuildError, RuntimeBuilder};
@@ -16,6 +16,7 @@ use crate::flight::{Cause, FlightRecorder};
 use crate::host::{Metrics, RuntimeHost, WakeWorker};
 use crate::local;
 use crate::monitor::Monitor;
+use crate::queued::Queued;
 use crate::worker::Loop;
 
 /// Threads, clock, reactor and blocking pool for one program at a time.
@@ -24,7 +25,7 @@ use crate::worker::Loop;
 pub struct Runtime {
     host: Arc<RuntimeHost>,
     /// Worker 0, while no program runs.
-    place: Option<(Worker<Runnable>, Parker)>,
+    place: Option<(Worker<Queued>, Parker)>,
     threads: Vec<JoinHandle<()>>,
     monitor: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
@@ -46,7 +47,7 @@ pub struct ShutdownReport {
 
 pub(crate) struct Parts {
     pub(crate) host: Arc<RuntimeHost>,
-    pub(crate) places: Vec<(Worker<Runnable>, Parker)>,
+    pub(crate) places: Vec<(Worker<Queued>, Parker)>,
     pub(crate) shutdown_timeout: Duration,
 }
 
@@ -94,7 +95,7 @@ impl Runtime {
 
     fn start_worker(
         &self,
-        worker: Worker<Runnable>,
+        worker: Worker<Queued>,
         parker: Parker,
     ) -> std::io::Result<JoinHandle<()>> {
         let (host, stop) = (Arc::clone(&self.host), Arc::clone(&self.stop));
@@ -319,5 +320,36 @@ mod tests {
         assert!(host.has_sources());
         drop(source);
         assert!(!host.has_sources());
+    }
+
+    /// The last task ends on another worker, whose wake finds this one with nothing to run but the program over.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it is about a poll that lasts")]
+    fn who_leaves_its_worker_no_longer_counts_as_searching() {
+        let mut runtime = Runtime::builder().worker_threads(2).build().unwrap();
+        for _ in 0..10 {
+            let started = Arc::new(AtomicBool::new(false));
+            let end = runtime.block_on(async |cx| {
+                let there = Arc::clone(&started);
+                let mut left = Box::pin(cx.region(async move |scope| {
+                    scope.spawn(async move |_: Cx| {
+                        there.store(true, Ordering::Release);
+                        std::thread::sleep(Duration::from_millis(5));
+                        Ok::<_, Cancelled>(())
+                    });
+                    // It takes the slot, from where the first task becomes stealable.
+                    scope.spawn(async |_: Cx| Ok::<_, Cancelled>(()));
+                    std::future::pending::<Result<(), Cancelled>>().await
+                }));
+                assert!(futures_util::poll!(left.as_mut()).is_pending());
+                while !started.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+                Ok::<_, Cancelled>(())
+            });
+            assert_eq!(end, Outcome::Ok(()));
+            let (worker, _) = runtime.place.as_ref().unwrap();
+            assert!(!worker.is_searching());
+        }
     }
 }

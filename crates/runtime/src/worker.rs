@@ -18,6 +18,7 @@ use asupersync_sched::Parker;
 
 use crate::host::RuntimeHost;
 use crate::local::Local;
+use crate::queued::Queued;
 
 /// After so many dispatches a worker looks at its timers and at the reactor.
 const MAINTENANCE_INTERVAL: u32 = 61;
@@ -52,6 +53,9 @@ impl Loop {
 
     /// Gives back what the loop was made from.
     pub(crate) fn into_parts(self) -> (Rc<Local>, Parker) {
+        if let Some(sleeper) = self.local.worker.end_search() {
+            self.host.wake(sleeper);
+        }
         (self.local, self.parker)
     }
 
@@ -106,18 +110,13 @@ impl Loop {
     }
 
     fn next_task(&self) -> Option<Runnable> {
-        let own = self.local.worker.next();
-        if let Some(worker) = self.local.worker.take_wake() {
-            self.host.wake(worker);
+        let worker = &self.local.worker;
+        let own = worker.next().map(|(_, queued)| queued);
+        let Queued(task) = own.or_else(|| worker.search())?;
+        if let Some(sleeper) = worker.take_wake() {
+            self.host.wake(sleeper);
         }
-        if let Some((_, task)) = own {
-            return Some(task);
-        }
-        let (found, wake) = self.local.worker.search(|| self.local.worker.steal());
-        if let Some(worker) = wake {
-            self.host.wake(worker);
-        }
-        found
+        Some(task)
     }
 
     /// Asks the governor when its interval is over.
@@ -138,10 +137,11 @@ impl Loop {
         self.deliver_signals();
     }
 
-    /// Looks again for a little while, and then sleeps; not if `stop` holds once the sleep is announced.
+    /// Looks again for a little while, if it is a searcher, and then sleeps; not if `stop` holds once the sleep is announced.
     pub(crate) fn idle(&mut self, stop: impl Fn() -> bool, wake_by: Option<Time>) {
         self.publish_counters();
-        if self.fire_timers() > 0 || self.spin(&stop) {
+        let searching = self.local.worker.is_searching();
+        if self.fire_timers() > 0 || (searching && self.spin(&stop)) {
             return;
         }
         if !self.local.worker.announce_sleep() {

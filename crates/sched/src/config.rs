@@ -5,7 +5,7 @@ pub const WORKERS_MAX: usize = 64;
 
 /// After so many dispatches from the ready lane, one goes to an old entry instead of the newest.
 pub(crate) const READY_ROTATION: u32 = 16;
-/// The places that the rotation visits: injected, the deque's oldest, yielded, pinned.
+/// The places that the rotation visits: injected, the oldest of the ring, yielded, pinned.
 pub(crate) const READY_PLACES: u32 = 4;
 
 /// Which lane a task was dispatched from.

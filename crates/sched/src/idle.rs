@@ -1,56 +1,77 @@
-//! Which workers sleep, and which one to wake.
+//! Which workers sleep, who is searching, and which one to wake.
 //!
 //! # Invariants
-//! - A worker announces its sleep, and then looks at every queue once more; whoever pushes looks at the announcements afterwards.
+//! - Whoever pushes an entry looks afterwards for searchers and sleepers; whoever is about to sleep announces it, gives up its search, and looks at every queue if nobody else searches.
 //!   One of the two sees the other, so no entry is left to sleepers only.
-//! - While a worker is searching, pushes wake nobody: the searcher will find the entry, and wakes the next when it does.
+//! - A sleeper that was claimed counts as a searcher from the claim on, not only when its thread runs: until it has searched, pushes wake nobody else.
+//! - Whoever ends the last search with an entry in its hands claims the next sleeper, if there is more to find.
 
 use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence};
 
 pub(crate) struct Idle {
     sleepers: AtomicU64,
     searching: AtomicU32,
+    /// As many as may search of their own accord: more only get in each other's way.
+    searchers_max: u32,
 }
 
 impl Idle {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
+        let half = u32::try_from(workers / 2).expect("a scheduler has at most 64 workers");
         Self {
             sleepers: AtomicU64::new(0),
             searching: AtomicU32::new(0),
+            searchers_max: half.max(1),
         }
     }
 
-    /// Announces that `worker` is about to sleep.
-    pub(crate) fn announce_sleep(&self, worker: usize) {
+    /// Announces that `worker` is about to sleep, and ends its search if it is `searching`; whether it must look at every queue first.
+    pub(crate) fn announce_sleep(&self, worker: usize, searching: bool) -> bool {
         self.sleepers.fetch_or(1 << worker, Ordering::SeqCst);
+        if searching {
+            self.searching.fetch_sub(1, Ordering::SeqCst);
+        }
         fence(Ordering::SeqCst);
+        self.searching.load(Ordering::Relaxed) == 0
     }
 
-    /// Takes the announcement back; false if a waker has already claimed the worker.
+    /// Takes the announcement back; false if a waker has claimed the worker, which is a searcher then.
     pub(crate) fn withdraw_sleep(&self, worker: usize) -> bool {
         self.sleepers.fetch_and(!(1 << worker), Ordering::SeqCst) & (1 << worker) != 0
     }
 
-    /// Claims a given sleeper; false if it does not sleep or another waker has claimed it.
-    pub(crate) fn claim(&self, worker: usize) -> bool {
+    /// Claims a given sleeper, to be woken for an entry of its own; gives the worker to wake.
+    pub(crate) fn claim(&self, worker: usize) -> Option<usize> {
+        // The entry was pushed before; see the first invariant.
         fence(Ordering::SeqCst);
-        self.sleepers.load(Ordering::Relaxed) & (1 << worker) != 0 && self.withdraw_sleep(worker)
+        if self.sleepers.load(Ordering::Relaxed) & (1 << worker) == 0 {
+            return None;
+        }
+        self.searching.fetch_add(1, Ordering::SeqCst);
+        if self.withdraw_sleep(worker) {
+            return Some(worker);
+        }
+        // It has woken by itself; others may have relied on the search that does not come.
+        self.searching.fetch_sub(1, Ordering::SeqCst);
+        self.claim_any()
     }
 
     /// Claims a sleeper to be woken for a new entry, unless somebody is searching or nobody sleeps.
     pub(crate) fn claim_any(&self) -> Option<usize> {
-        // The entry was pushed before; see the invariant.
+        // The entry was pushed before; see the first invariant.
         fence(Ordering::SeqCst);
-        if self.searching.load(Ordering::Relaxed) > 0 {
-            return None;
-        }
-        let mut sleepers = self.sleepers.load(Ordering::Relaxed);
-        while sleepers != 0 {
+        while self.searching.load(Ordering::Relaxed) == 0 {
+            let sleepers = self.sleepers.load(Ordering::Relaxed);
+            if sleepers == 0 || !self.begin_first_search() {
+                return None;
+            }
             let worker = sleepers.trailing_zeros() as usize;
             if self.withdraw_sleep(worker) {
                 return Some(worker);
             }
-            sleepers = self.sleepers.load(Ordering::SeqCst);
+            // As in `claim`.
+            self.searching.fetch_sub(1, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
         }
         None
     }
@@ -59,13 +80,26 @@ impl Idle {
         self.sleepers.load(Ordering::Relaxed) != 0
     }
 
-    pub(crate) fn begin_search(&self) {
-        self.searching.fetch_add(1, Ordering::SeqCst);
+    /// Begins a search, unless there are enough of them.
+    pub(crate) fn begin_search(&self) -> bool {
+        let one_more = |searching| (searching < self.searchers_max).then_some(searching + 1);
+        let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
+        let begun = self.searching.fetch_update(success, failure, one_more);
+        begun.is_ok()
     }
 
-    /// Ends a search; true if it was the last, so that the caller must look once more or wake another.
+    /// Ends a search that found something; true if it was the last, so that the caller must wake another if there is more.
     pub(crate) fn end_search(&self) -> bool {
-        self.searching.fetch_sub(1, Ordering::SeqCst) == 1
+        let last = self.searching.fetch_sub(1, Ordering::SeqCst) == 1;
+        // Whoever pushed before, and relied on this search, is seen by the look that follows.
+        fence(Ordering::SeqCst);
+        last
+    }
+
+    fn begin_first_search(&self) -> bool {
+        let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
+        let begun = self.searching.compare_exchange(0, 1, success, failure);
+        begun.is_ok()
     }
 }
 
@@ -76,26 +110,126 @@ mod loom_tests {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// The injector hand-off: one pushes and looks for sleepers, one announces and looks again.
+    /// A queue, and who may sleep beside it.
+    struct Place {
+        idle: Idle,
+        entries: Mutex<u32>,
+    }
+
+    impl Place {
+        fn new(workers: usize) -> Arc<Self> {
+            Arc::new(Self {
+                idle: Idle::new(workers),
+                entries: Mutex::new(0),
+            })
+        }
+
+        fn push(&self) -> Option<usize> {
+            *self.entries.lock().unwrap() += 1;
+            self.idle.claim_any()
+        }
+
+        fn take(&self) -> bool {
+            let mut entries = self.entries.lock().unwrap();
+            let some = *entries > 0;
+            *entries = entries.saturating_sub(1);
+            some
+        }
+
+        /// A worker's way from running to sleeping; whether it took an entry, or sleeps.
+        fn idle(&self, worker: usize) -> bool {
+            let searching = self.idle.begin_search();
+            if searching && self.take() {
+                let _ = self.idle.end_search();
+                return true;
+            }
+            let look = self.idle.announce_sleep(worker, searching);
+            look && self.take()
+        }
+    }
+
+    /// The hand-off: one pushes and looks for sleepers, one announces and looks again.
     #[test]
-    fn loom_an_injected_entry_is_never_left_to_sleepers() {
+    fn loom_an_entry_is_never_left_to_sleepers() {
         loom::model(|| {
-            let idle = Arc::new(Idle::new());
-            let queue = Arc::new(Mutex::new(0));
-            let (other_idle, other_queue) = (Arc::clone(&idle), Arc::clone(&queue));
-            let pusher = thread::spawn(move || {
-                *other_queue.lock().unwrap() += 1;
-                other_idle.claim_any().is_some()
-            });
-            idle.begin_search();
-            let found_searching = std::mem::take(&mut *queue.lock().unwrap()) > 0;
-            let _ = idle.end_search();
-            idle.announce_sleep(0);
-            let found = found_searching || std::mem::take(&mut *queue.lock().unwrap()) > 0;
+            let place = Place::new(1);
+            let other = Arc::clone(&place);
+            let pusher = thread::spawn(move || other.push().is_some());
+            let taken = place.idle(0);
             let woken = pusher.join().unwrap();
+            assert!(taken || woken, "the entry waits and the only worker sleeps");
+        });
+    }
+
+    /// Two go to sleep, one of them without a search since the other searches.
+    #[test]
+    fn loom_of_two_that_go_to_sleep_one_sees_the_entry_or_is_woken() {
+        loom::model(|| {
+            let place = Place::new(2);
+            let others = [Arc::clone(&place), Arc::clone(&place)];
+            let [pushing, sleeping] = others;
+            let pusher = thread::spawn(move || pushing.push().is_some());
+            let sleeper = thread::spawn(move || sleeping.idle(1));
+            let taken = place.idle(0) | sleeper.join().unwrap();
+            let woken = pusher.join().unwrap();
+            assert!(taken || woken, "the entry waits and both workers sleep");
+        });
+    }
+
+    /// An entry comes while the only searcher finds another: one of the two claims the sleeper for it.
+    #[test]
+    fn loom_what_came_during_a_search_gets_a_worker_when_the_search_ends() {
+        loom::model(|| {
+            let idle = Arc::new(Idle::new(2));
+            let pushed = Arc::new(AtomicU32::new(0));
+            let _ = idle.announce_sleep(1, false);
+            assert!(idle.begin_search());
+            let (other_idle, other_pushed) = (Arc::clone(&idle), Arc::clone(&pushed));
+            let pusher = thread::spawn(move || {
+                other_pushed.store(1, Ordering::Release);
+                other_idle.claim_any()
+            });
+            let is_last = idle.end_search();
+            let more = is_last && pushed.load(Ordering::Acquire) == 1;
+            let by_searcher = more.then(|| idle.claim_any()).flatten();
+            let by_pusher = pusher.join().unwrap();
+            assert_eq!(
+                by_searcher.or(by_pusher),
+                Some(1),
+                "the entry waits and worker 1 sleeps"
+            );
+        });
+    }
+
+    #[test]
+    fn loom_no_more_than_half_begin_to_search() {
+        loom::model(|| {
+            let idle = Arc::new(Idle::new(2));
+            let other = Arc::clone(&idle);
+            let beginner = thread::spawn(move || other.begin_search());
+            let begun = [idle.begin_search(), beginner.join().unwrap()];
+            assert_eq!(begun.iter().filter(|begun| **begun).count(), 1);
+        });
+    }
+
+    /// A claim that comes too late, for its sleeper woke by itself, hides no entry from one that goes to sleep.
+    #[test]
+    fn loom_a_claim_that_fails_leaves_no_entry_to_sleepers() {
+        loom::model(|| {
+            let place = Place::new(2);
+            let _ = place.idle.announce_sleep(0, false);
+            let claiming = Arc::clone(&place);
+            let claimer = thread::spawn(move || claiming.idle.claim(0));
+            let pushing = Arc::clone(&place);
+            let pusher = thread::spawn(move || pushing.push());
+            // Worker 0 wakes by itself, and sleeps again.
+            let claimed = !place.idle.withdraw_sleep(0);
+            let look = place.idle.announce_sleep(0, claimed);
+            let taken = look && place.take();
+            let woken = [claimer.join().unwrap(), pusher.join().unwrap()];
             assert!(
-                found || woken,
-                "the entry is in the queue and the only worker sleeps"
+                taken || claimed || woken.iter().any(Option::is_some),
+                "the entry waits and the only worker sleeps"
             );
         });
     }

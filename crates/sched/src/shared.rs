@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use asupersync_core::Time;
-use crossbeam_deque::{Injector, Steal, Stealer};
 
 use crate::config::{SchedConfig, WORKERS_MAX};
 use crate::idle::Idle;
+use crate::injector::Injector;
 use crate::lanes::Lanes;
 use crate::primitive::{AtomicU32, Ordering};
+use crate::ring::{self, Entry, Owner, Thief};
 use crate::worker::Worker;
 
 /// The side of a scheduler that any thread may push into.
-pub struct Shared<T> {
+pub struct Shared<T: Entry> {
     pub(crate) config: SchedConfig,
     pub(crate) injector: Injector<T>,
     pub(crate) remotes: Vec<Remote<T>>,
@@ -21,12 +22,13 @@ pub struct Shared<T> {
 }
 
 /// A worker, as others see it.
-pub(crate) struct Remote<T> {
-    pub(crate) stealer: Stealer<T>,
+pub(crate) struct Remote<T: Entry> {
+    /// The other end of its ring; a lone worker has no thieves.
+    pub(crate) thief: Option<Thief<T>>,
     pub(crate) lanes: Lanes<T>,
 }
 
-impl<T> Shared<T> {
+impl<T: Entry> Shared<T> {
     /// A scheduler with its workers, which are handed to one thread each.
     ///
     /// # Panics
@@ -42,27 +44,27 @@ impl<T> Shared<T> {
             config.cancel_streak_limit > 0 && config.timed_streak_limit > 0,
             "a lane with a streak limit of 0 would never run"
         );
-        let deques: Vec<_> = (0..config.workers)
-            .map(|_| crossbeam_deque::Worker::new_lifo())
-            .collect();
-        let remotes = deques
-            .iter()
-            .map(|deque| Remote {
-                stealer: deque.stealer(),
-                lanes: Lanes::new(),
-            })
-            .collect();
+        let (rings, thieves): (Vec<_>, Vec<_>) = if config.workers == 1 {
+            (vec![ring::alone()], vec![None])
+        } else {
+            let rings = (0..config.workers).map(|_| ring::shared());
+            rings.map(|(owner, thief)| (owner, Some(thief))).unzip()
+        };
+        let remotes = thieves.into_iter().map(|thief| Remote {
+            thief,
+            lanes: Lanes::new(),
+        });
         let shared = Arc::new(Self {
             config,
             injector: Injector::new(),
-            remotes,
-            idle: Idle::new(),
+            remotes: remotes.collect(),
+            idle: Idle::new(config.workers),
             turn: AtomicU32::new(0),
         });
-        let workers = deques
+        let workers = rings
             .into_iter()
             .enumerate()
-            .map(|(index, deque)| Worker::new(Arc::clone(&shared), index, deque))
+            .map(|(index, ring)| Worker::new(Arc::clone(&shared), index, ring))
             .collect();
         (shared, workers)
     }
@@ -96,14 +98,14 @@ impl<T> Shared<T> {
     #[must_use = "the worker sleeps until it is woken"]
     pub fn pin(&self, worker: usize, entry: T) -> Option<usize> {
         self.remotes[worker].lanes.push_pinned(entry);
-        self.idle.claim(worker).then_some(worker)
+        self.idle.claim(worker)
     }
 
     /// Puts an entry into the cancel lane of one worker, for that worker alone; gives the worker if it sleeps.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn pin_cancel(&self, worker: usize, entry: T) -> Option<usize> {
         self.remotes[worker].lanes.push_cancel(entry, true);
-        self.idle.claim(worker).then_some(worker)
+        self.idle.claim(worker)
     }
 
     /// Puts an entry into the timed lane of one worker, for that worker alone; gives the worker if it sleeps.
@@ -118,12 +120,6 @@ impl<T> Shared<T> {
         self.remotes[worker]
             .lanes
             .push_timed(entry, deadline, priority, true);
-        self.idle.claim(worker).then_some(worker)
-    }
-
-    /// Claims a given worker for waking; false if it does not sleep.
-    #[must_use = "the worker sleeps until it is woken"]
-    pub fn claim(&self, worker: usize) -> bool {
         self.idle.claim(worker)
     }
 
@@ -134,40 +130,35 @@ impl<T> Shared<T> {
     }
 
     pub(crate) fn wake_for(&self, worker: usize) -> Option<usize> {
-        if self.idle.claim(worker) {
-            Some(worker)
-        } else {
-            self.idle.claim_any()
-        }
+        self.idle.claim(worker).or_else(|| self.idle.claim_any())
     }
 
     /// Whether `worker` would find something if it looked.
     pub(crate) fn has_work_for(&self, worker: usize) -> bool {
         !self.remotes[worker].lanes.is_empty()
             || !self.injector.is_empty()
-            || self
-                .remotes
-                .iter()
-                .any(|remote| !remote.stealer.is_empty() || remote.lanes.has_stealable())
+            || self.remotes.iter().any(Remote::has_stealable)
     }
 
-    /// Takes something from the injector or from another worker; what comes along goes into `deque`.
+    /// Takes something from the injector or from another worker; what comes along goes into `own`.
     pub(crate) fn steal_for(
         &self,
         worker: usize,
-        deque: &crossbeam_deque::Worker<T>,
+        own: &Owner<T>,
         moving: &mut Vec<T>,
     ) -> Option<T> {
-        if let Some(entry) = retry(|| self.injector.steal_batch_and_pop(deque)) {
+        let count = self.remotes.len();
+        if let Some(entry) = self.injector.pop_batch(count, |entry| moving.push(entry)) {
+            self.keep_all(own, moving);
             return Some(entry);
         }
-        let count = self.remotes.len();
         for step in 1..count {
             let victim = &self.remotes[(worker + step) % count];
-            let stolen = victim
-                .lanes
-                .steal(&self.remotes[worker].lanes, moving)
-                .or_else(|| retry(|| victim.stealer.steal_batch_and_pop(deque)));
+            let urgent = victim.lanes.steal(&self.remotes[worker].lanes, moving);
+            let stolen = urgent.or_else(|| {
+                let thief = victim.thief.as_ref()?;
+                thief.steal(|entry| self.keep(own, entry))
+            });
             if stolen.is_some() {
                 return stolen;
             }
@@ -175,18 +166,30 @@ impl<T> Shared<T> {
         None
     }
 
+    /// Puts an entry into a worker's ring, or into the injector if that is full.
+    #[inline]
+    pub(crate) fn keep(&self, own: &Owner<T>, entry: T) {
+        if let Err(entry) = own.push(entry) {
+            self.injector.push(entry);
+        }
+    }
+
+    /// As [`keep`](Self::keep), so that the oldest is taken first.
+    fn keep_all(&self, own: &Owner<T>, moving: &mut Vec<T>) {
+        for entry in moving.drain(..).rev() {
+            self.keep(own, entry);
+        }
+    }
+
     fn next_worker(&self) -> usize {
         self.turn.fetch_add(1, Ordering::Relaxed) as usize % self.remotes.len()
     }
 }
 
-/// Repeats a steal that lost a race; each repetition means that somebody else got an entry.
-pub(crate) fn retry<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
-    loop {
-        match steal() {
-            Steal::Success(entry) => return Some(entry),
-            Steal::Empty => return None,
-            Steal::Retry => {}
-        }
+impl<T: Entry> Remote<T> {
+    /// Whether a thief would find something.
+    fn has_stealable(&self) -> bool {
+        let ring = self.thief.as_ref();
+        ring.is_some_and(|thief| !thief.is_empty()) || self.lanes.has_stealable()
     }
 }

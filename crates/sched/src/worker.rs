@@ -10,16 +10,17 @@ use asupersync_core::Time;
 use crate::config::{LaneKind, READY_PLACES, READY_ROTATION};
 use crate::governor::{Advice, DRAIN_STREAKS, Pressure, advise};
 use crate::lanes::Lanes;
-use crate::shared::{Shared, retry};
+use crate::ring::{Entry, Owner};
+use crate::shared::Shared;
 
-/// So many dispatches in a row from the slot before the deque has its turn: a pair of tasks that wake each other must not keep the rest waiting.
+/// So many dispatches in a row from the slot before the ring has its turn: a pair of tasks that wake each other must not keep the rest waiting.
 const SLOT_STREAK_LIMIT: u32 = 16;
 
 /// A worker's own side of the scheduler; one thread owns it.
-pub struct Worker<T> {
+pub struct Worker<T: Entry> {
     shared: Arc<Shared<T>>,
     index: usize,
-    deque: crossbeam_deque::Worker<T>,
+    ring: Owner<T>,
     /// The task woken last: its data is warm.
     slot: Cell<Option<T>>,
     /// Tasks that yielded, first in, first out.
@@ -29,6 +30,8 @@ pub struct Worker<T> {
     moving: RefCell<Vec<T>>,
     /// A sleeper claimed while choosing; the host wakes it.
     wake: Cell<Option<usize>>,
+    /// Whether the worker counts as a searcher.
+    searching: Cell<bool>,
     tally: Tally,
     advice: Cell<Advice>,
 }
@@ -70,21 +73,18 @@ pub struct Counters {
     pub stolen: u64,
 }
 
-impl<T> Worker<T> {
-    pub(crate) fn new(
-        shared: Arc<Shared<T>>,
-        index: usize,
-        deque: crossbeam_deque::Worker<T>,
-    ) -> Self {
+impl<T: Entry> Worker<T> {
+    pub(crate) fn new(shared: Arc<Shared<T>>, index: usize, ring: Owner<T>) -> Self {
         Self {
             shared,
             index,
-            deque,
+            ring,
             slot: Cell::new(None),
             yielded: RefCell::new(VecDeque::new()),
             streaks: Streaks::default(),
             moving: RefCell::new(Vec::new()),
             wake: Cell::new(None),
+            searching: Cell::new(false),
             tally: Tally::default(),
             advice: Cell::new(Advice::None),
         }
@@ -127,8 +127,8 @@ impl<T> Worker<T> {
     /// Puts an entry into the ready lane, where others may take it. Gives the worker to wake.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push(&self, entry: T) -> Option<usize> {
-        self.deque.push(entry);
-        self.shared.idle.claim_any()
+        self.shared.keep(&self.ring, entry);
+        self.claim_any()
     }
 
     /// Puts a task that yielded behind all others of the ready lane.
@@ -142,7 +142,7 @@ impl<T> Worker<T> {
         self.shared.remotes[self.index]
             .lanes
             .push_cancel(entry, false);
-        self.shared.idle.claim_any()
+        self.claim_any()
     }
 
     /// Puts an entry into the timed lane. Gives the worker to wake.
@@ -151,14 +151,14 @@ impl<T> Worker<T> {
         self.shared.remotes[self.index]
             .lanes
             .push_timed(entry, deadline, priority, false);
-        self.shared.idle.claim_any()
+        self.claim_any()
     }
 
     /// Weighs the pressure of the moment and follows the advice until the next call; for a host that governs.
     pub fn govern(&self, now: Time, obligation_age: Duration) -> Advice {
         let (draining, timed, earliest) = self.shared.remotes[self.index].lanes.pressure();
         let advice = advise(&Pressure {
-            ready: self.deque.len() + self.yielded.borrow().len(),
+            ready: self.ring.len() + self.yielded.borrow().len(),
             draining,
             timed,
             slack: earliest.map(|deadline| deadline.saturating_since(now)),
@@ -226,49 +226,65 @@ impl<T> Worker<T> {
         if cancel { self.dispatch_cancel() } else { None }
     }
 
-    /// The worker to wake because [`next`](Self::next) made entries stealable.
-    #[must_use = "the worker sleeps until it is woken"]
-    pub fn take_wake(&self) -> Option<usize> {
-        self.wake.take()
-    }
-
-    /// Takes an entry from the injector or another worker, after [`next`](Self::next) found nothing.
+    /// Takes an entry from the injector or another worker, after [`next`](Self::next) found nothing; not while enough others search.
+    ///
+    /// Until it finds one the worker counts as searching, and others are not woken for what it may find.
     #[must_use]
-    pub fn steal(&self) -> Option<T> {
-        let entry =
-            self.shared
-                .steal_for(self.index, &self.deque, &mut self.moving.borrow_mut())?;
+    pub fn search(&self) -> Option<T> {
+        if !self.searching.get() {
+            if !self.shared.idle.begin_search() {
+                return None;
+            }
+            self.searching.set(true);
+        }
+        let mut moving = self.moving.borrow_mut();
+        let entry = self.shared.steal_for(self.index, &self.ring, &mut moving)?;
         bump(&self.tally.stolen);
         bump(&self.tally.ready);
         Some(entry)
     }
 
-    /// Searches with `look` while others are kept from waking searchers of their own; gives a worker to wake if more is left.
-    pub fn search(&self, look: impl FnOnce() -> Option<T>) -> (Option<T>, Option<usize>) {
-        self.shared.idle.begin_search();
-        let found = look();
-        let last = self.shared.idle.end_search();
-        let wake = if last && found.is_some() && self.shared.has_work_for(self.index) {
-            self.shared.idle.claim_any()
-        } else {
-            None
-        };
-        (found, wake)
+    /// Whether the worker counts as searching: it has found nothing yet, or was woken to find something.
+    #[must_use]
+    pub const fn is_searching(&self) -> bool {
+        self.searching.get()
+    }
+
+    /// The worker to wake after an entry was found: it made others stealable, or there are more than the searchers found.
+    #[must_use = "the worker sleeps until it is woken"]
+    pub fn take_wake(&self) -> Option<usize> {
+        if self.searching.get() {
+            return self.end_search();
+        }
+        self.wake.take()
+    }
+
+    /// Ends a search; the worker to wake if nobody else searches and there is more to find.
+    ///
+    /// A thread that leaves its worker calls it, since nobody is woken while a searcher seems to be there.
+    #[must_use = "the worker sleeps until it is woken"]
+    pub fn end_search(&self) -> Option<usize> {
+        let woken = self.wake.take();
+        let idle = &self.shared.idle;
+        let last = self.searching.replace(false) && idle.end_search();
+        if woken.is_none() && last && self.shared.has_work_for(self.index) {
+            return idle.claim_any();
+        }
+        woken
     }
 
     /// Whether there is work for this worker anywhere.
     #[must_use]
     pub fn sees_work(&self) -> bool {
-        !self.deque.is_empty()
-            || !self.yielded.borrow().is_empty()
-            || self.shared.has_work_for(self.index)
+        self.has_own_work() || self.shared.has_work_for(self.index)
     }
 
     /// Announces that the worker is about to sleep; false, and nothing announced, if there is work after all.
     #[must_use]
     pub fn announce_sleep(&self) -> bool {
-        self.shared.idle.announce_sleep(self.index);
-        let work = self.sees_work();
+        let idle = &self.shared.idle;
+        let look = idle.announce_sleep(self.index, self.searching.replace(false));
+        let work = self.has_own_work() || (look && self.shared.has_work_for(self.index));
         if work {
             self.wake_up();
         }
@@ -277,14 +293,15 @@ impl<T> Worker<T> {
 
     /// Takes the announcement back after waking.
     pub fn wake_up(&self) {
-        let _ = self.shared.idle.withdraw_sleep(self.index);
+        let claimed = !self.shared.idle.withdraw_sleep(self.index);
+        self.searching.set(claimed);
     }
 
     /// Empties every queue that this worker alone can reach, for a host that gives up.
     pub fn drain(&self) -> Vec<T> {
         let mut entries: Vec<T> = self.slot.take().into_iter().collect();
         entries.extend(self.yielded.borrow_mut().drain(..));
-        while let Some(entry) = self.deque.pop() {
+        while let Some(entry) = self.ring.take_newest() {
             entries.push(entry);
         }
         let lanes = &self.shared.remotes[self.index].lanes;
@@ -295,7 +312,7 @@ impl<T> Worker<T> {
         {
             entries.push(entry);
         }
-        while let Some(entry) = retry(|| self.shared.injector.steal()) {
+        while let Some(entry) = self.shared.injector.pop() {
             entries.push(entry);
         }
         entries
@@ -352,7 +369,7 @@ impl<T> Worker<T> {
             self.yielded.borrow_mut().push_back(entry);
         }
         streaks.slot.set(0);
-        if let Some(entry) = self.deque.pop() {
+        if let Some(entry) = self.ring.take_newest() {
             return Some(entry);
         }
         let lanes = self.lanes();
@@ -367,8 +384,8 @@ impl<T> Worker<T> {
     /// Serves the oldest entry of one of the places in turn.
     fn rotate(&self, turn: u32) -> Option<T> {
         match turn % READY_PLACES {
-            0 => retry(|| self.shared.injector.steal()),
-            1 => retry(|| self.shared.remotes[self.index].stealer.steal()),
+            0 => self.shared.injector.pop(),
+            1 => self.ring.take_oldest(),
             2 => {
                 self.share_yielded();
                 self.yielded.borrow_mut().pop_front()
@@ -385,9 +402,22 @@ impl<T> Worker<T> {
         }
         let half = yielded.len() / 2;
         for entry in yielded.drain(half..) {
-            self.deque.push(entry);
+            self.shared.keep(&self.ring, entry);
         }
-        self.wake.set(self.shared.idle.claim_any());
+        self.wake.set(self.claim_any());
+    }
+
+    /// The worker to wake for what this one pushed; a lone one has nobody to look for.
+    fn claim_any(&self) -> Option<usize> {
+        if self.ring.is_alone() {
+            return None;
+        }
+        self.shared.idle.claim_any()
+    }
+
+    /// Whether there is something in the worker's own queues, which it never sleeps beside.
+    fn has_own_work(&self) -> bool {
+        self.ring.len() > 0 || !self.yielded.borrow().is_empty() || !self.lanes().is_empty()
     }
 
     fn lanes(&self) -> &Lanes<T> {

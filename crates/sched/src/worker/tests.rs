@@ -4,30 +4,34 @@ use super::*;
 use crate::config::SchedConfig;
 use proptest::prelude::*;
 
-type Entry = (LaneKind, u64);
+type Item = (LaneKind, u64);
 
-fn single() -> Worker<Entry> {
+fn single() -> Worker<Box<Item>> {
     let (_, mut workers) = Shared::new(SchedConfig::default());
     workers.remove(0)
 }
 
-fn ready(worker: &Worker<Entry>, n: u64) {
-    assert_eq!(worker.push((LaneKind::Ready, n)), None, "nobody sleeps");
+fn ready(worker: &Worker<Box<Item>>, n: u64) {
+    assert_eq!(
+        worker.push(Box::new((LaneKind::Ready, n))),
+        None,
+        "nobody sleeps"
+    );
 }
 
-fn timed(worker: &Worker<Entry>, n: u64) {
+fn timed(worker: &Worker<Box<Item>>, n: u64) {
     assert_eq!(
-        worker.push_timed((LaneKind::Timed, n), Time::from_nanos(n), 0),
+        worker.push_timed(Box::new((LaneKind::Timed, n)), Time::from_nanos(n), 0),
         None
     );
 }
 
-fn cancelled(worker: &Worker<Entry>, n: u64) {
-    assert_eq!(worker.push_cancel((LaneKind::Cancel, n)), None);
+fn cancelled(worker: &Worker<Box<Item>>, n: u64) {
+    assert_eq!(worker.push_cancel(Box::new((LaneKind::Cancel, n))), None);
 }
 
 /// Keeps all three lanes full of newer entries, and counts the dispatches until `wanted` is run.
-fn dispatches_until(worker: &Worker<Entry>, wanted: Entry, endless: &[LaneKind]) -> u64 {
+fn dispatches_until(worker: &Worker<Box<Item>>, wanted: Item, endless: &[LaneKind]) -> u64 {
     let mut fresh = 1_000_000;
     for count in 1..=100_000 {
         for lane in endless {
@@ -40,7 +44,7 @@ fn dispatches_until(worker: &Worker<Entry>, wanted: Entry, endless: &[LaneKind])
         }
         let (lane, entry) = worker.next().expect("the lanes are full");
         assert_eq!(lane, entry.0, "an entry is dispatched from its own lane");
-        if entry == wanted {
+        if *entry == wanted {
             return count;
         }
     }
@@ -77,26 +81,26 @@ fn the_dispatch_bound_holds_for_all_three_lanes_under_full_load() {
 }
 
 #[test]
-fn a_pair_that_wakes_itself_in_the_slot_does_not_starve_the_deque() {
+fn a_pair_that_wakes_itself_in_the_slot_does_not_starve_the_ring() {
     let worker = single();
     ready(&worker, 1);
     for count in 0..100 {
-        let _ = worker.push_woken((LaneKind::Ready, 1000 + count));
-        if worker.next() == Some((LaneKind::Ready, (LaneKind::Ready, 1))) {
+        let _ = worker.push_woken(Box::new((LaneKind::Ready, 1000 + count)));
+        if worker.next().is_some_and(|(_, entry)| entry.1 == 1) {
             return;
         }
     }
-    panic!("the deque was starved by the slot");
+    panic!("the ring was starved by the slot");
 }
 
 #[test]
 fn a_task_that_yields_lets_every_other_go_first() {
     let worker = single();
     for n in 0..5 {
-        worker.push_yielded((LaneKind::Ready, n));
+        worker.push_yielded(Box::new((LaneKind::Ready, n)));
     }
     let order: Vec<u64> = std::iter::from_fn(|| worker.next())
-        .map(|(_, (_, n))| n)
+        .map(|(_, entry)| entry.1)
         .collect();
     assert_eq!(order, [0, 1, 2, 3, 4]);
 }
@@ -107,13 +111,13 @@ fn pinned_entries_are_never_stolen() {
         workers: 2,
         ..SchedConfig::default()
     });
-    let _ = shared.pin(0, 1);
-    let _ = shared.pin_cancel(0, 2);
-    let _ = shared.pin_timed(0, 3, Time::ZERO, 0);
+    let _ = shared.pin(0, Box::new(1));
+    let _ = shared.pin_cancel(0, Box::new(2));
+    let _ = shared.pin_timed(0, Box::new(3), Time::ZERO, 0);
     assert_eq!(workers[1].next(), None);
-    assert_eq!(workers[1].steal(), None);
+    assert_eq!(workers[1].search(), None);
     let own: Vec<u32> = std::iter::from_fn(|| workers[0].next())
-        .map(|(_, n)| n)
+        .map(|(_, n)| *n)
         .collect();
     assert_eq!(own, [2, 3, 1]);
 }
@@ -124,33 +128,126 @@ fn an_idle_worker_takes_cancelled_timed_and_ready_entries_of_a_busy_one() {
         workers: 2,
         ..SchedConfig::default()
     });
-    let _ = workers[0].push(3);
-    let _ = workers[0].push_timed(2, Time::ZERO, 0);
-    let _ = workers[0].push_cancel(1);
-    let stolen: Vec<u32> = std::iter::from_fn(|| workers[1].steal()).collect();
+    let _ = workers[0].push(Box::new(3));
+    let _ = workers[0].push_timed(Box::new(2), Time::ZERO, 0);
+    let _ = workers[0].push_cancel(Box::new(1));
+    let stolen: Vec<u32> = std::iter::from_fn(|| workers[1].search())
+        .map(|n| *n)
+        .collect();
     assert_eq!(stolen, [1, 2, 3]);
 }
 
-#[test]
-fn a_push_wakes_a_sleeper_and_a_search_keeps_others_asleep() {
-    let (_, workers) = Shared::new(SchedConfig {
-        workers: 3,
+fn several(workers: usize) -> Vec<Worker<Box<u32>>> {
+    let config = SchedConfig {
+        workers,
         ..SchedConfig::default()
-    });
+    };
+    Shared::new(config).1
+}
+
+#[test]
+fn a_push_wakes_one_sleeper_and_no_other_until_that_has_searched() {
+    let workers = several(4);
+    for sleeper in &workers[1..] {
+        assert!(sleeper.announce_sleep());
+    }
+    assert_eq!(workers[0].push(Box::new(1)), Some(1));
+    assert_eq!(
+        workers[0].push(Box::new(2)),
+        None,
+        "its thread is on the way"
+    );
+    workers[1].wake_up();
+    assert!(workers[1].is_searching());
+    assert_eq!(workers[0].push(Box::new(3)), None, "it will find it");
+    assert!(workers[1].search().is_some());
+    assert_eq!(workers[1].take_wake(), Some(2), "there is more to find");
+    workers[2].wake_up();
+    assert!(workers[2].search().is_some());
+    assert_eq!(workers[0].push(Box::new(4)), None, "it has not said yet");
+    assert_eq!(workers[2].take_wake(), Some(3));
+}
+
+#[test]
+fn a_search_that_leaves_nothing_wakes_nobody() {
+    let workers = several(3);
     assert!(workers[1].announce_sleep());
     assert!(workers[2].announce_sleep());
-    assert_eq!(workers[0].push(1), Some(1));
-    let (found, _) = workers[1].search(|| {
-        assert_eq!(workers[0].push(2), None, "a searcher will find it");
-        workers[1].steal()
-    });
-    assert!(found.is_some());
+    assert_eq!(workers[0].push(Box::new(1)), Some(1));
+    workers[1].wake_up();
+    assert!(workers[1].search().is_some());
+    assert_eq!(workers[1].take_wake(), None);
+    assert_eq!(
+        workers[0].push(Box::new(2)),
+        Some(2),
+        "nobody searches any more"
+    );
+}
+
+#[test]
+fn a_worker_woken_for_an_entry_of_its_own_ends_its_search_with_it() {
+    let workers = several(2);
+    assert!(workers[1].announce_sleep());
+    assert_eq!(workers[0].shared().pin(1, Box::new(1)), Some(1));
+    workers[1].wake_up();
+    assert!(workers[1].is_searching());
+    assert!(workers[1].next().is_some());
+    assert_eq!(workers[1].take_wake(), None);
+    assert!(!workers[1].is_searching());
+    assert!(workers[0].announce_sleep());
+    assert_eq!(
+        workers[1].push(Box::new(2)),
+        Some(0),
+        "nobody searches any more"
+    );
+}
+
+#[test]
+fn half_of_the_workers_search_and_the_others_sleep_at_once() {
+    let workers = several(4);
+    assert_eq!(workers[0].search(), None);
+    assert_eq!(workers[1].search(), None);
+    assert_eq!(workers[2].search(), None);
+    assert!(workers[0].is_searching() && workers[1].is_searching());
+    assert!(!workers[2].is_searching());
+    let _ = workers[3].push(Box::new(1));
+    assert!(
+        workers[2].announce_sleep(),
+        "two others will find the entry"
+    );
+    assert!(workers[0].announce_sleep(), "another one will find it");
+    assert!(
+        !workers[1].announce_sleep(),
+        "the last to search looks again"
+    );
+}
+
+#[test]
+fn a_sleep_without_a_search_looks_for_work_if_nobody_else_does() {
+    let workers = several(2);
+    let _ = workers[0].push(Box::new(1));
+    assert!(!workers[1].announce_sleep());
+}
+
+#[test]
+fn what_a_full_ring_has_no_room_for_is_injected() {
+    let worker = single();
+    for n in 0..200_000 {
+        ready(&worker, n);
+    }
+    let mut all: Vec<u64> = std::iter::from_fn(|| {
+        let own = worker.next().map(|(_, entry)| entry);
+        own.or_else(|| worker.search()).map(|entry| entry.1)
+    })
+    .collect();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..200_000));
 }
 
 #[test]
 fn a_worker_with_work_does_not_sleep() {
     let worker = single();
-    worker.push_yielded((LaneKind::Ready, 1));
+    worker.push_yielded(Box::new((LaneKind::Ready, 1)));
     assert!(!worker.announce_sleep());
 }
 
@@ -162,9 +259,9 @@ proptest! {
         let (_, workers) = Shared::new(SchedConfig::default());
         for (order, (deadline, priority)) in deadlines.iter().enumerate() {
             let key = (*deadline, std::cmp::Reverse(*priority), order);
-            let _ = workers[0].push_timed(key, Time::from_nanos(*deadline), *priority);
+            let _ = workers[0].push_timed(Box::new(key), Time::from_nanos(*deadline), *priority);
         }
-        let run: Vec<_> = std::iter::from_fn(|| workers[0].next()).map(|(_, key)| key).collect();
+        let run: Vec<_> = std::iter::from_fn(|| workers[0].next()).map(|(_, key)| *key).collect();
         prop_assert!(run.is_sorted());
         prop_assert_eq!(run.len(), deadlines.len());
     }
@@ -174,21 +271,21 @@ proptest! {
         let (shared, workers) = Shared::new(SchedConfig { workers: 2, ..SchedConfig::default() });
         for (n, lane) in lanes.iter().enumerate() {
             let _ = match lane {
-                0 => workers[0].push(n),
-                1 => workers[0].push_woken(n),
-                2 => workers[0].push_cancel(n),
-                3 => workers[0].push_timed(n, Time::from_nanos(n as u64), 0),
-                4 => shared.inject(n),
-                _ => { workers[0].push_yielded(n); None }
+                0 => workers[0].push(Box::new(n)),
+                1 => workers[0].push_woken(Box::new(n)),
+                2 => workers[0].push_cancel(Box::new(n)),
+                3 => workers[0].push_timed(Box::new(n), Time::from_nanos(n as u64), 0),
+                4 => shared.inject(Box::new(n)),
+                _ => { workers[0].push_yielded(Box::new(n)); None }
             };
         }
         let mut run: Vec<usize> = Vec::new();
         loop {
-            let own = workers[0].next().map(|(_, n)| n).or_else(|| workers[0].steal());
-            let other = workers[1].next().map(|(_, n)| n).or_else(|| workers[1].steal());
+            let own = workers[0].next().map(|(_, n)| n).or_else(|| workers[0].search());
+            let other = workers[1].next().map(|(_, n)| n).or_else(|| workers[1].search());
             if own.is_none() && other.is_none() { break; }
-            run.extend(own);
-            run.extend(other);
+            run.extend(own.map(|n| *n));
+            run.extend(other.map(|n| *n));
         }
         run.sort_unstable();
         prop_assert_eq!(run, (0..lanes.len()).collect::<Vec<_>>());
