@@ -1,14 +1,15 @@
 //! Signals, each test in a process of its own, since a signal is heard by every runtime of its process.
 
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
 use asupersync_core::{CancelKind, Cancelled, Outcome};
+use asupersync_kernel::Cx;
 use asupersync_runtime::RuntimeBuilder;
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::support::{Watchdog, in_own_process};
+use crate::support::{End, Watchdog, in_own_process};
 
 fn terminate_self() {
     kill_process(getpid(), Signal::TERM).unwrap();
@@ -60,7 +61,7 @@ fn a_signal_that_another_thread_takes_ends_a_sleep() {
             for _ in 0..2 {
                 let mut runtime = RuntimeBuilder::new().worker_threads(1).build().unwrap();
                 for _ in 0..5 {
-                    let (is_about_to_sleep, hears) = std::sync::mpsc::channel();
+                    let (is_about_to_sleep, hears) = mpsc::channel();
                     // Starting a process takes longer than falling asleep; the test's main thread, which waits, takes the signal.
                     let other = std::thread::Builder::new().spawn(move || {
                         hears.recv().unwrap();
@@ -78,6 +79,72 @@ fn a_signal_that_another_thread_takes_ends_a_sleep() {
                     assert_eq!(runtime.last_shutdown().signals, 1);
                 }
             }
+        },
+    );
+}
+
+/// Says whether the program was asked to end, and else is never done and never waits.
+async fn yield_until_cancelled(cx: &Cx, says: &mpsc::Sender<CancelKind>) -> Cancelled {
+    loop {
+        if let Err(stop) = cx.yield_now().await {
+            says.send(stop.reason().root_cause().kind()).unwrap();
+            return stop;
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_never_sleeps_hears_a_signal() {
+    in_own_process("signals::a_worker_that_never_sleeps_hears_a_signal", || {
+        let _watchdog = Watchdog::start();
+        let mut runtime = RuntimeBuilder::new().worker_threads(1).build().unwrap();
+        let (says, hears) = mpsc::channel();
+        let end = runtime.block_on(async |cx| {
+            cx.region(async |scope| {
+                scope.spawn(async move |cx: Cx| {
+                    cx.yield_now().await?;
+                    terminate_self();
+                    End::<()>::Err(yield_until_cancelled(&cx, &says).await.into())
+                });
+                End::Ok(())
+            })
+            .await
+            .flatten()
+        });
+        assert!(!end.is_ok(), "{end:?}");
+        assert_eq!(hears.recv(), Ok(CancelKind::Shutdown));
+        assert_eq!(runtime.last_shutdown().signals, 1);
+    });
+}
+
+/// Worker 0, whose loop counts the signals, is in a poll that lasts, and nobody sleeps in the reactor.
+#[test]
+fn a_busy_worker_delivers_a_signal_while_another_is_stuck() {
+    in_own_process(
+        "signals::a_busy_worker_delivers_a_signal_while_another_is_stuck",
+        || {
+            let _watchdog = Watchdog::start();
+            let mut runtime = RuntimeBuilder::new().worker_threads(2).build().unwrap();
+            let end = runtime.block_on(async |cx| {
+                cx.region(async |scope| {
+                    let (runs, is_running) = mpsc::channel();
+                    let (says, hears) = mpsc::channel();
+                    scope.spawn(async move |cx: Cx| {
+                        runs.send(()).unwrap();
+                        End::<()>::Err(yield_until_cancelled(&cx, &says).await.into())
+                    });
+                    // It takes the slot, from where the first task becomes stealable.
+                    scope.spawn(async |_: Cx| End::Ok(()));
+                    is_running.recv().unwrap();
+                    terminate_self();
+                    assert_eq!(hears.recv(), Ok(CancelKind::Shutdown));
+                    End::Ok(())
+                })
+                .await
+                .flatten()
+            });
+            assert!(!end.is_ok(), "{end:?}");
+            assert_eq!(runtime.last_shutdown().signals, 1);
         },
     );
 }
