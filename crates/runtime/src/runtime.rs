@@ -124,6 +124,7 @@ impl Runtime {
     ///
     /// The body may borrow from the caller and need not be `Send`.
     /// When it has ended, whatever it left to close is closed; SIGINT and SIGTERM cancel the program with `Shutdown`.
+    /// Between two programs they do nothing by default; see [`RuntimeBuilder::handle_signals`].
     /// After the shutdown budget, or a second signal, what has not ended is left behind and stands in [`last_shutdown`](Self::last_shutdown).
     /// # Errors
     /// The outcome is the body's.
