@@ -6,6 +6,7 @@
 //! # Answer
 //! Short timeouts are put on a timer of the kernel's that is a source like any other.
 //! A long timeout is rounded down instead, which costs no system call in a turn that I/O will end anyway; the rest is then short.
+//! The timer is made for the first short timeout; while the system has no file descriptor for it, short timeouts are rounded up.
 //! Elsewhere than on Linux timeouts are rounded up to what the poll call takes.
 
 #[cfg(target_os = "linux")]
@@ -28,25 +29,26 @@ mod linux {
 
     use crate::slots::ALARM;
 
-    /// The kernel's timer, and whether it may still ring.
+    /// The kernel's timer, once there is one, and whether it may still ring.
     pub(crate) struct Alarm {
-        timer: OwnedFd,
+        timer: Option<OwnedFd>,
         armed: bool,
     }
 
     impl Alarm {
-        pub(crate) fn new(registry: &Registry) -> io::Result<Self> {
-            let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-            let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-            registry.register(&mut SourceFd(&timer.as_raw_fd()), ALARM, Interest::READABLE)?;
-            Ok(Self {
-                timer,
+        pub(crate) const fn new() -> Self {
+            Self {
+                timer: None,
                 armed: false,
-            })
+            }
         }
 
         /// Prepares a wait of at most `timeout` and gives the timeout for the poll call.
-        pub(crate) fn arm(&mut self, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        pub(crate) fn arm(
+            &mut self,
+            registry: &Registry,
+            timeout: Option<Duration>,
+        ) -> io::Result<Option<Duration>> {
             let Some(wanted) = timeout.filter(|wanted| !wanted.is_zero()) else {
                 self.disarm()?;
                 return Ok(timeout);
@@ -57,7 +59,13 @@ mod linux {
                 self.disarm()?;
                 return Ok(Some(whole));
             }
-            self.set(wanted)?;
+            if self.timer.is_none() {
+                self.timer = timer(registry).ok();
+            }
+            let Some(timer) = &self.timer else {
+                return Ok(Some(whole + Duration::from_millis(1)));
+            };
+            set(timer, wanted)?;
             self.armed = true;
             // Should the timer fail to ring, the poll call ends the wait a little later.
             Ok(Some(whole + Duration::from_millis(2)))
@@ -69,29 +77,37 @@ mod linux {
         }
 
         fn disarm(&mut self) -> io::Result<()> {
-            if self.armed {
-                self.set(Duration::ZERO)?;
+            if let Some(timer) = self.timer.as_ref().filter(|_| self.armed) {
+                set(timer, Duration::ZERO)?;
                 self.armed = false;
             }
             Ok(())
         }
+    }
 
-        fn set(&self, after: Duration) -> io::Result<()> {
-            let zero = Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            };
-            let value = Timespec {
-                tv_sec: 0,
-                tv_nsec: i64::from(after.subsec_nanos()),
-            };
-            let spec = Itimerspec {
-                it_interval: zero,
-                it_value: value,
-            };
-            timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec)?;
-            Ok(())
-        }
+    /// A timer of the kernel's that the registry watches.
+    fn timer(registry: &Registry) -> io::Result<OwnedFd> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        registry.register(&mut SourceFd(&timer.as_raw_fd()), ALARM, Interest::READABLE)?;
+        Ok(timer)
+    }
+
+    fn set(timer: &OwnedFd, after: Duration) -> io::Result<()> {
+        let zero = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let value = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(after.subsec_nanos()),
+        };
+        let spec = Itimerspec {
+            it_interval: zero,
+            it_value: value,
+        };
+        timerfd_settime(timer, TimerfdTimerFlags::empty(), &spec)?;
+        Ok(())
     }
 
     /// From here on a timeout is rounded down to whole milliseconds; it must be below a second.
@@ -109,11 +125,15 @@ mod other {
     pub(crate) struct Alarm;
 
     impl Alarm {
-        pub(crate) fn new(_: &Registry) -> io::Result<Self> {
-            Ok(Self)
+        pub(crate) const fn new() -> Self {
+            Self
         }
 
-        pub(crate) fn arm(&mut self, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        pub(crate) fn arm(
+            &mut self,
+            _: &Registry,
+            timeout: Option<Duration>,
+        ) -> io::Result<Option<Duration>> {
             Ok(timeout)
         }
 

@@ -10,7 +10,7 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -61,22 +61,22 @@ pub struct Turn {
 impl Reactor {
     /// A reactor without sources.
     ///
+    /// What wakes it and what times it is made by the first turns that need it, so that a program which never waits does without.
+    ///
     /// # Errors
     /// If the operating system refuses a poll handle, usually for want of file descriptors.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = mio::Waker::new(poll.registry(), WAKE)?;
-        let alarm = Alarm::new(poll.registry())?;
         let shared = Arc::new(Shared {
             registry: poll.registry().try_clone()?,
-            waker,
+            waker: OnceLock::new(),
             signal: AtomicU8::new(IDLE),
             slots: Mutex::new(Slots::default()),
         });
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
-            alarm,
+            alarm: Alarm::new(),
             wakers: Vec::new(),
             shared,
         })
@@ -101,6 +101,11 @@ impl Reactor {
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
         self.events.clear();
         let sleeps = timeout != Some(Duration::ZERO);
+        if sleeps && self.shared.waker.get().is_none() {
+            // Nobody else sets it: a turn borrows the reactor mutably.
+            let waker = mio::Waker::new(self.poll.registry(), WAKE)?;
+            let _ = self.shared.waker.set(waker);
+        }
         let mut woken = sleeps && self.shared.signal.swap(POLLING, Ordering::AcqRel) == NOTIFIED;
         let polled = self.poll_events(if woken { Some(Duration::ZERO) } else { timeout });
         woken |= self.shared.signal.swap(IDLE, Ordering::AcqRel) == NOTIFIED;
@@ -127,7 +132,7 @@ impl Reactor {
     fn poll_events(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = match timeout {
             Some(Duration::ZERO) => timeout,
-            _ => self.alarm.arm(timeout)?,
+            _ => self.alarm.arm(self.poll.registry(), timeout)?,
         };
         self.poll.poll(&mut self.events, timeout)
     }
@@ -188,7 +193,8 @@ impl ReactorHandle {
     /// If the operating system refuses; the wake is then still noted for the next turn.
     pub fn wake(&self) -> io::Result<()> {
         if self.shared.signal.swap(NOTIFIED, Ordering::AcqRel) == POLLING {
-            self.shared.waker.wake()?;
+            // A turn that may sleep has a waker before it says so.
+            self.shared.waker.get().map_or(Ok(()), mio::Waker::wake)?;
         }
         Ok(())
     }
@@ -247,7 +253,8 @@ impl std::fmt::Debug for ReactorHandle {
 
 struct Shared {
     registry: Registry,
-    waker: mio::Waker,
+    /// Made by the first turn that may sleep.
+    waker: OnceLock<mio::Waker>,
     signal: AtomicU8,
     slots: Mutex<Slots>,
 }

@@ -168,6 +168,10 @@ impl RuntimeBuilder {
     }
 
     /// Whether SIGINT and SIGTERM shut the program down in order; they do unless switched off.
+    ///
+    /// The handlers are the process's, and [`build`](Self::build) installs them for the first runtime that listens.
+    /// They stay for the rest of the process, also when no runtime is left: a signal that finds no program running no longer ends the process, and by default does nothing.
+    /// Handlers of the program's own, registered before through the operating system or at any time through `signal-hook-registry`, are called as well.
     pub fn handle_signals(mut self, handle: bool) -> Self {
         self.signals = handle;
         self
@@ -229,7 +233,7 @@ impl RuntimeBuilder {
         let reactor = Reactor::new().map_err(BuildError::Reactor)?;
         let handle = reactor.handle();
         let signals = if self.signals {
-            Signals::listen(&handle).map_err(BuildError::Signals)?
+            Signals::listen().map_err(BuildError::Signals)?
         } else {
             Signals::ignored()
         };

@@ -85,6 +85,11 @@ impl RuntimeHost {
         self.signals.attach(program);
     }
 
+    /// Whether the program has sources under the reactor's watch.
+    pub(crate) fn has_sources(&self) -> bool {
+        self.reactor_handle.source_count() > self.signals.watches()
+    }
+
     pub(crate) fn wake(&self, worker: usize) {
         if self.unparkers[worker].unpark() {
             // A refusal leaves the wake noted for the next turn; the sleeper's timeout bounds the delay.

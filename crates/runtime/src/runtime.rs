@@ -124,6 +124,7 @@ impl Runtime {
     ///
     /// The body may borrow from the caller and need not be `Send`.
     /// When it has ended, whatever it left to close is closed; SIGINT and SIGTERM cancel the program with `Shutdown`.
+    /// Between two programs they do nothing by default; see [`RuntimeBuilder::handle_signals`].
     /// After the shutdown budget, or a second signal, what has not ended is left behind and stands in [`last_shutdown`](Self::last_shutdown).
     /// # Errors
     /// The outcome is the body's.
@@ -300,8 +301,27 @@ impl<'a> Closing<'a> {
 #[cfg(test)]
 mod tests {
     use asupersync_core::Cancelled;
+    use asupersync_reactor::os::{Interest, UnixStream};
 
     use super::*;
+
+    #[test]
+    fn the_watch_for_signals_is_no_source_for_which_a_busy_worker_asks() {
+        let mut runtime = RuntimeBuilder::new().worker_threads(1).build().unwrap();
+        let end = runtime.block_on(async |cx| {
+            cx.sleep(Duration::from_millis(2)).await?;
+            Ok::<_, Cancelled>(())
+        });
+        assert_eq!(end, Outcome::Ok(()));
+        let host = &runtime.host;
+        assert_eq!(host.reactor_handle.source_count(), 1, "it slept");
+        assert!(!host.has_sources());
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let source = host.reactor_handle.register(ours, Interest::READABLE);
+        assert!(host.has_sources());
+        drop(source);
+        assert!(!host.has_sources());
+    }
 
     /// The last task ends on another worker, whose wake finds this one with nothing to run but the program over.
     #[test]

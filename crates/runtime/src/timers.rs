@@ -5,7 +5,7 @@
 //! The worker that slept in the reactor advances all of them, since their owners may be stuck in a poll.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use asupersync_core::Time;
@@ -19,7 +19,8 @@ pub(crate) struct Timers {
 /// A wheel on a cache line of its own.
 #[repr(align(128))]
 struct Shard {
-    wheel: Mutex<Wheel<Waker>>,
+    /// Made for the worker's first timer.
+    wheel: Mutex<Option<Wheel<Waker>>>,
     /// The wheel's next deadline as last seen, so that a worker without timers asks for no lock.
     next: AtomicU64,
 }
@@ -27,7 +28,7 @@ struct Shard {
 impl Timers {
     pub(crate) fn new(shards: usize) -> Self {
         let shard = || Shard {
-            wheel: Mutex::new(Wheel::new(Time::ZERO, WheelConfig::STANDARD)),
+            wheel: Mutex::new(None),
             next: AtomicU64::new(u64::MAX),
         };
         Self {
@@ -37,10 +38,11 @@ impl Timers {
 
     pub(crate) fn insert(&self, shard: usize, at: Time, waker: Waker) -> kernel::TimerKey {
         let place = &self.shards[shard];
-        let mut wheel = place.wheel.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wheel = place.lock();
+        let wheel = wheel.get_or_insert_with(|| Wheel::new(Time::ZERO, WheelConfig::STANDARD));
         let key = wheel.insert(at, waker);
         if at.as_nanos() < place.next.load(Ordering::Relaxed) {
-            place.publish(&wheel);
+            place.publish(wheel);
         }
         let shard = u32::try_from(shard).expect("a scheduler has at most 64 workers");
         kernel::TimerKey {
@@ -54,11 +56,7 @@ impl Timers {
             return;
         };
         let place = &self.shards[key.shard as usize];
-        let waker = place
-            .wheel
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .cancel(entry);
+        let waker = place.lock().as_mut().and_then(|wheel| wheel.cancel(entry));
         drop(waker);
     }
 
@@ -68,9 +66,10 @@ impl Timers {
         if place.next.load(Ordering::Relaxed) > now.as_nanos() {
             return;
         }
-        let mut wheel = place.wheel.lock().unwrap_or_else(PoisonError::into_inner);
-        wheel.advance(now, due);
-        place.publish(&wheel);
+        if let Some(wheel) = place.lock().as_mut() {
+            wheel.advance(now, due);
+            place.publish(wheel);
+        }
     }
 
     /// When a wheel wants to be advanced next.
@@ -81,6 +80,10 @@ impl Timers {
 }
 
 impl Shard {
+    fn lock(&self) -> MutexGuard<'_, Option<Wheel<Waker>>> {
+        self.wheel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn publish(&self, wheel: &Wheel<Waker>) {
         let next = wheel.next_deadline().map_or(u64::MAX, Time::as_nanos);
         self.next.store(next, Ordering::Relaxed);

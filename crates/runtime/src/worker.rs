@@ -26,6 +26,9 @@ const MAINTENANCE_INTERVAL: u32 = 61;
 /// How often an idle worker looks again before it sleeps; a sleep and a wake cost more than all of them.
 const SPINS: u32 = 24;
 
+/// After the operating system refused to poll the reactor.
+const REFUSED_PAUSE: Duration = Duration::from_millis(5);
+
 /// One thread's side of a worker.
 pub(crate) struct Loop {
     host: Arc<RuntimeHost>,
@@ -131,6 +134,7 @@ impl Loop {
     fn maintain(&mut self) {
         self.fire_timers();
         self.poll_reactor(Duration::ZERO);
+        self.deliver_signals();
     }
 
     /// Looks again for a little while, if it is a searcher, and then sleeps; not if `stop` holds once the sleep is announced.
@@ -170,9 +174,18 @@ impl Loop {
         match self.host.reactor.try_lock() {
             Ok(mut reactor) => {
                 let timeout = self.until(self.next_of_all(), wake_by);
-                let turned = self.parker.park_elsewhere(|| reactor.turn(timeout));
+                let turned = self.parker.park_elsewhere(|| {
+                    self.host.signals.watch(&self.host.reactor_handle)?;
+                    reactor.turn(timeout)
+                });
                 drop(reactor);
+                let is_refused = matches!(turned, Some(Err(_)));
                 self.after_turn(turned);
+                if is_refused {
+                    // It may be for want of what others give back, and would be refused again at once.
+                    let pause = timeout.map_or(REFUSED_PAUSE, |until| until.min(REFUSED_PAUSE));
+                    self.parker.park(Some(pause));
+                }
                 true
             }
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {
@@ -195,7 +208,7 @@ impl Loop {
     }
 
     fn poll_reactor(&self, timeout: Duration) {
-        if self.host.reactor_handle.source_count() == 0 {
+        if !self.host.has_sources() {
             return;
         }
         if let Ok(mut reactor) = self.host.reactor.try_lock() {
@@ -210,7 +223,11 @@ impl Loop {
             // The events stay with the operating system; what cannot be hidden is that it refuses to tell them.
             eprintln!("asupersync: the reactor could not be polled: {error}");
         }
-        if self.host.signals.deliver(self.host.clock.now()) {
+        self.deliver_signals();
+    }
+
+    fn deliver_signals(&self) {
+        if self.host.signals.deliver(|| self.host.clock.now()) {
             // Its loop counts the signals, also those that change nothing in the program any more.
             self.host.wake(0);
         }

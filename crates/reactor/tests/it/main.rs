@@ -566,3 +566,105 @@ fn short_timeouts_are_met_below_a_millisecond() {
     assert_eq!(turn.events, 0);
     assert!(start.elapsed() >= Duration::from_millis(8));
 }
+
+/// The waker is made by the first turn that sleeps, while others wake already.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a turn that is not woken reports the wake at the end of its timeout"
+)]
+fn a_wake_during_the_first_turn_is_not_lost() {
+    let start = std::time::Instant::now();
+    for round in 0..2000 {
+        let mut reactor = Reactor::new().unwrap();
+        let handle = reactor.handle();
+        let is_going = Arc::new(AtomicBool::new(false));
+        let goes = Arc::clone(&is_going);
+        let other = thread::spawn(move || {
+            while !goes.load(Ordering::Acquire) {}
+            for _ in 0..round % 64 {
+                std::hint::spin_loop();
+            }
+            handle.wake().unwrap();
+        });
+        is_going.store(true, Ordering::Release);
+        let turn = reactor.turn(Some(HANG)).unwrap();
+        assert!(turn.woken);
+        assert!(start.elapsed() < HANG, "lost in round {round}");
+        other.join().unwrap();
+    }
+}
+
+/// In a process of its own, from which descriptors are withheld.
+#[cfg(target_os = "linux")]
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the promise is about the real clock"
+)]
+fn without_a_descriptor_for_the_timer_short_timeouts_are_rounded_up() {
+    use std::time::Instant;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    const NAME: &str = "without_a_descriptor_for_the_timer_short_timeouts_are_rounded_up";
+    if !is_own_process(NAME) {
+        return;
+    }
+    let mut reactor = Reactor::new().unwrap();
+    reactor.turn(Some(Duration::from_millis(1))).unwrap();
+    let limit = getrlimit(Resource::Nofile);
+    let none = Rlimit {
+        current: Some(0),
+        ..limit
+    };
+    setrlimit(Resource::Nofile, none).unwrap();
+    let mut best = HANG;
+    for micros in [300, 1700, 2999].repeat(10) {
+        let timeout = Duration::from_micros(micros);
+        let start = Instant::now();
+        let turn = reactor.turn(Some(timeout)).unwrap();
+        let late = start.elapsed().checked_sub(timeout);
+        best = best.min(late.expect("a turn ends early"));
+        assert_eq!((turn.events, turn.woken), (0, false));
+    }
+    assert!(best < Duration::from_millis(2), "late: {best:?}");
+    // A wake and a readiness still end such a turn.
+    reactor.handle().wake().unwrap();
+    assert!(
+        reactor
+            .turn(Some(Duration::from_micros(300)))
+            .unwrap()
+            .woken
+    );
+    setrlimit(Resource::Nofile, limit).unwrap();
+    // As soon as there is a descriptor the timer is made.
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    reactor.turn(Some(Duration::from_micros(300))).unwrap();
+    assert_eq!(descriptors(), before + 1);
+}
+
+/// Whether this process runs but the one test; otherwise such a process is started, and has to succeed.
+#[cfg(target_os = "linux")]
+#[track_caller]
+fn is_own_process(test: &str) -> bool {
+    const CHILD: &str = "ASUPERSYNC_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, "1")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+    assert!(said.contains("1 passed"), "{said}");
+    false
+}

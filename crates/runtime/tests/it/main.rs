@@ -6,6 +6,7 @@
 
 mod blocking;
 mod counted;
+mod descriptors;
 mod entry;
 mod flight;
 mod monitor;

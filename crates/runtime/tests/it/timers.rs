@@ -1,14 +1,16 @@
 //! Timers in real time.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
+use std::thread::Thread;
 use std::time::Duration;
 
 use asupersync_kernel::Cx;
+use asupersync_sync::oneshot;
 
-use crate::support::{End, run_on, runtime};
+use crate::support::{End, block, run_on, runtime};
 
 #[test]
 fn ten_thousand_sleeps_all_end_and_none_early() {
@@ -72,6 +74,46 @@ fn a_dropped_sleep_never_fires_and_leaves_nothing() {
             End::Ok(())
         });
         assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The worker whose wheel it becomes sleeps, without a timer of its own and so without a wheel.
+#[test]
+fn the_first_timer_may_come_from_a_foreign_thread() {
+    for round in 0..100 {
+        let (give, given) = mpsc::channel::<(Cx, oneshot::Sender<Duration>)>();
+        let foreign = std::thread::Builder::new().spawn(move || {
+            let (cx, ended) = given.recv().unwrap();
+            // The worker is now asleep, or just falls asleep.
+            block(Duration::from_micros(round * 20));
+            let start = cx.now();
+            let duration = Duration::from_millis(2);
+            let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+            let mut sleep = pin!(cx.sleep(duration));
+            while sleep
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+            {
+                std::thread::park();
+            }
+            ended.send(cx.now() - start).unwrap();
+        });
+        let waited = run_on(&mut runtime(1 + round as usize % 2), async move |cx| {
+            let (ended, mut ends) = oneshot::channel();
+            give.send((cx.clone(), ended)).unwrap();
+            End::Ok(ends.recv(&cx).await.unwrap())
+        });
+        foreign.unwrap().join().unwrap();
+        assert!(waited >= Duration::from_millis(2), "early: {waited:?}");
     }
 }
 
