@@ -5,11 +5,13 @@
 
 mod floor;
 mod host;
-mod load;
-mod ours;
+mod hyper_io;
+pub(crate) mod load;
+pub(crate) mod ours;
+pub(crate) mod serve;
 mod smol;
 mod structure;
-mod tokio;
+pub(crate) mod tokio;
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -18,6 +20,7 @@ use std::time::Duration;
 use crate::kernel::{ours as kernel_ours, tokio as kernel_tokio};
 use crate::rows::{Row, Workload, footprint, memory, time};
 use crate::sync::{ours as sync_ours, tokio as sync_tokio};
+use crate::wire::h2load_missing;
 
 /// The rows.
 pub(crate) const ROWS: &[Row] = &[
@@ -283,6 +286,30 @@ pub(crate) const ROWS: &[Row] = &[
     )
     .latency(),
     row(
+        "HTTP/1.1 hello, 64 connections",
+        [64_000, 1],
+        640,
+        &[
+            ("ours", serve::ours::http1),
+            ("tokio", serve::tokio::http1),
+            ("smol", serve::smol::http1),
+            ("floor", serve::floor::http1),
+        ],
+    )
+    .latency(),
+    row(
+        "HTTP/2 hello, h2load -c8 -m32",
+        [100_000, 1],
+        512,
+        &[
+            ("ours", serve::ours::http2),
+            ("tokio", serve::tokio::http2),
+            ("smol", serve::smol::http2),
+        ],
+    )
+    .latency()
+    .needs(h2load_missing),
+    row(
         "region without children",
         [500_000, 2],
         1_000,
@@ -463,7 +490,11 @@ const LIVE: u64 = 1_000_000;
 /// Connections of the echo.
 const CONNECTIONS: u64 = 64;
 /// Bytes that are sent there and back.
-const ECHO: [u8; 64] = *b"what is sent there comes back as it was, in one piece, 64 bytes.";
+pub(crate) const ECHO: [u8; 64] =
+    *b"what is sent there comes back as it was, in one piece, 64 bytes.";
+
+/// The page that the servers of HTTP have.
+pub(crate) const HELLO: &[u8] = b"Hello, World!";
 
 /// Timers that are live in a run of that many operations.
 const fn live(ops: u64) -> u64 {

@@ -2,6 +2,7 @@
 //!
 //! `bench-run list SUITE` prints the rows; `bench-run run SUITE --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object.
 //! `bench-run count SUITE --row ROW --runtime NAME --ops N --batches N` runs it in that size, for a caller that counts instructions.
+//! `bench-run talk TALK ADDRESS CONNECTIONS ACTIVE` is the other end of a server that is measured; see [`wire`].
 //! `cargo xtask bench` calls it, one process per run and runtime, and compare.
 //!
 //! Each suite has a module for each runtime with the same function names, one per row; every runtime has two worker threads, unless its name says that it has one.
@@ -22,8 +23,11 @@ mod on_ours;
 mod on_smol;
 mod on_tokio;
 mod rows;
+mod scale;
 mod shape;
 mod sync;
+mod waiting;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -48,7 +52,8 @@ fn main() -> ExitCode {
 fn answer(arguments: &[String]) -> Result<String, String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (suite, row, runtime, is_smoke) = match words.as_slice() {
-        ["list", suite] => return Ok(rows::list(rows_of(suite)?).to_string()),
+        ["talk", rest @ ..] => return wire::talk(rest),
+        ["list", suite] => return Ok(rows::list(&rows_of(suite)?).to_string()),
         [
             "count",
             suite,
@@ -60,7 +65,7 @@ fn answer(arguments: &[String]) -> Result<String, String> {
             ops,
             "--batches",
             batches,
-        ] => return count(row_of(suite, row)?, runtime, [ops, batches]),
+        ] => return count(&row_of(suite, row)?, runtime, [ops, batches]),
         ["run", suite, "--row", row, "--runtime", runtime] => (*suite, *row, *runtime, false),
         ["run", suite, "--row", row, "--runtime", runtime, "--smoke"] => {
             (*suite, *row, *runtime, true)
@@ -72,37 +77,48 @@ fn answer(arguments: &[String]) -> Result<String, String> {
         }
     };
     let row = row_of(suite, row)?;
-    let size = if is_smoke { row.smoke } else { row.full };
-    let sample = workload(row, runtime)?(size);
+    let (workload, live) = workload(&row, runtime)?;
+    let size = match is_smoke {
+        true => Size {
+            live: live.min(row.smoke.ops),
+            ..row.smoke
+        },
+        false => Size { live, ..row.full },
+    };
+    let sample = workload(size);
     Ok(row.report(&sample).to_string())
 }
 
 /// Runs a row in that size, without a look at the clock of the processors.
 fn count(row: &Row, runtime: &str, [ops, batches]: [&str; 2]) -> Result<String, String> {
     let number = |text: &str| text.parse().map_err(|error| format!("`{text}`: {error}"));
+    let (workload, live) = workload(row, runtime)?;
     let size = Size {
         ops: number(ops)?,
         batches: number(batches)?,
+        live,
     };
     meter::leave_processor_time_out();
-    let sample = workload(row, runtime)?(size);
+    let sample = workload(size);
     Ok(serde_json::json!({ "ops": sample.ops }).to_string())
 }
 
-/// The workload of a row on a runtime, whose shape becomes that of this process.
-fn workload(row: &Row, runtime: &str) -> Result<Workload, String> {
-    let (peer, shape) = shape::of(runtime);
-    shape::set(shape);
-    let workload = row.workload(peer);
-    workload.ok_or_else(|| format!("`{runtime}` has no row `{}`", row.name))
+/// The workload of a row on a runtime, whose shape becomes that of this process, and how much is live meanwhile.
+fn workload(row: &Row, runtime: &str) -> Result<(Workload, u64), String> {
+    let missing = || format!("`{runtime}` has no row `{}`", row.name);
+    let run = row.run_as(runtime).ok_or_else(missing)?;
+    shape::set(run.shape);
+    let workload = row.workload(run.peer).ok_or_else(missing)?;
+    Ok((workload, run.live))
 }
 
-fn row_of(suite: &str, row: &str) -> Result<&'static Row, String> {
-    let found = rows_of(suite)?.iter().find(|known| known.name == row);
+fn row_of(suite: &str, row: &str) -> Result<Row, String> {
+    let mut rows = rows_of(suite)?.into_iter();
+    let found = rows.find(|known| known.name == row);
     found.ok_or_else(|| format!("no row `{row}`"))
 }
 
-fn rows_of(suite: &str) -> Result<&'static [Row], String> {
+fn rows_of(suite: &str) -> Result<Vec<Row>, String> {
     rows::suite(suite).ok_or_else(|| format!("no suite `{suite}`"))
 }
 
@@ -119,9 +135,18 @@ mod tests {
     fn every_row_runs_on_every_runtime_that_lists_it() {
         for suite in rows::SUITES {
             for row in rows_of(suite).expect("the suite exists") {
-                row.runtimes()
-                    .iter()
-                    .for_each(|runtime| check(suite, row.name, runtime));
+                if let Some(missing) = (row.missing)() {
+                    eprintln!("SKIP {}: {missing}", row.name);
+                    continue;
+                }
+                let mut runtimes = row.runtimes();
+                // A brief run has the same work at every point, but for the workers.
+                if let Some(most) = row.axis_most() {
+                    runtimes.retain(|runtime| runtime.ends_with(&format!("/{most}")));
+                }
+                assert!(!runtimes.is_empty(), "{} has no runtime", row.name);
+                let names = runtimes.iter();
+                names.for_each(|runtime| check(suite, row.name, runtime));
             }
         }
     }

@@ -15,7 +15,24 @@ use crate::alloc;
 pub(crate) struct Size {
     pub(crate) ops: u64,
     pub(crate) batches: u64,
+    /// How much is live meanwhile, on the rows that grow in it; otherwise zero.
+    pub(crate) live: u64,
 }
+
+impl Size {
+    /// All that is live in one batch, and as many batches as give the operations, up to a few.
+    pub(crate) fn all_live(self) -> Self {
+        let ops = self.live.max(1);
+        Self {
+            ops,
+            batches: (self.ops / ops).clamp(1, BATCHES_MAX),
+            ..self
+        }
+    }
+}
+
+/// Of what is live at once; each waits for it all to have begun.
+const BATCHES_MAX: u64 = 10;
 
 /// What a workload took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,6 +117,16 @@ where
     let meter = Meter::start();
     for _ in 0..size.batches {
         batch(size.ops).await;
+    }
+    meter.stop(size.ops * size.batches)
+}
+
+/// The same without a runtime.
+pub(crate) fn batches_blocking(size: Size, mut batch: impl FnMut(u64)) -> Sample {
+    batch(size.ops);
+    let meter = Meter::start();
+    for _ in 0..size.batches {
+        batch(size.ops);
     }
     meter.stop(size.ops * size.batches)
 }

@@ -22,7 +22,7 @@ where
         .get()
         .map_or_else(RuntimeBuilder::new, |make| make());
     let builder = builder.worker_threads(shape::get().workers());
-    let mut runtime = builder.build().expect("the machine starts two threads");
+    let mut runtime = builder.build().expect("the machine starts as many threads");
     let end = runtime.block_on(async |cx| {
         cx.region(async |scope| {
             let task = scope.spawn(async move |cx: Cx| End::Ok(workload(cx).await));

@@ -11,11 +11,11 @@ where
     Fut: Future<Output = Sample> + Send + 'static,
 {
     let mut builder = match shape::get() {
-        Shape::Two => ::tokio::runtime::Builder::new_multi_thread(),
-        Shape::One => ::tokio::runtime::Builder::new_current_thread(),
+        Shape::Workers(_) => ::tokio::runtime::Builder::new_multi_thread(),
+        Shape::Single => ::tokio::runtime::Builder::new_current_thread(),
     };
     builder.worker_threads(shape::get().workers()).enable_all();
-    let runtime = builder.build().expect("the machine starts two threads");
+    let runtime = builder.build().expect("the machine starts as many threads");
     let task = runtime.spawn(workload);
     runtime
         .block_on(task)

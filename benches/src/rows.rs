@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::meter::{Sample, Size};
-use crate::shape::Shape;
-use crate::{compare, kernel, lab, sync};
+use crate::shape::{self, Shape};
+use crate::{compare, kernel, lab, scale, sync};
 
 /// A workload on one runtime.
 pub(crate) type Workload = fn(Size) -> Sample;
 
 /// One line of the comparison.
+#[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     figure: Figure,
@@ -21,6 +22,35 @@ pub(crate) struct Row {
     is_latency: bool,
     /// Whether each runtime stands there with one worker too.
     has_single: bool,
+    /// What it is measured over.
+    axis: Option<&'static Axis>,
+    /// Tells what it needs and this machine lacks, if anything.
+    pub(crate) missing: fn() -> Option<&'static str>,
+}
+
+/// What a row grows in, and where it is measured.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Axis {
+    pub(crate) name: &'static str,
+    /// From the least to the most.
+    pub(crate) points: &'static [u64],
+    /// Those of a row's runtimes that are measured along it.
+    pub(crate) runtimes: &'static [&'static str],
+}
+
+/// The workers of the runtime; every other axis leaves them at two.
+pub(crate) const WORKERS: Axis = Axis {
+    name: "workers",
+    points: &[1, 2, 4, 8, 16],
+    runtimes: &["ours", "tokio"],
+};
+
+/// What a row is run as: a runtime's name, with `/` and a point behind it where the row has an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunAs<'n> {
+    pub(crate) peer: &'n str,
+    pub(crate) shape: Shape,
+    pub(crate) live: u64,
 }
 
 /// What is compared.
@@ -33,12 +63,50 @@ enum Figure {
 }
 
 impl Row {
-    pub(crate) fn runtimes(&self) -> Vec<&'static str> {
+    /// Every name that [`run_as`](Self::run_as) knows.
+    pub(crate) fn runtimes(&self) -> Vec<String> {
         let known = || self.workloads.iter().map(|(runtime, _)| *runtime);
+        if let Some(axis) = self.axis {
+            let along = || known().filter(|runtime| axis.runtimes.contains(runtime));
+            let at = |point| along().map(move |runtime| format!("{runtime}/{point}"));
+            return axis.points.iter().flat_map(at).collect();
+        }
         let single = known().filter(|_| self.has_single);
         known()
-            .chain(single.filter_map(|runtime| Shape::One.name(runtime)))
+            .chain(single.filter_map(shape::single))
+            .map(str::to_owned)
             .collect()
+    }
+
+    /// What that name means on this row, if anything.
+    pub(crate) fn run_as<'n>(&self, name: &'n str) -> Option<RunAs<'n>> {
+        let Some(axis) = self.axis else {
+            let (peer, shape) = shape::of(name);
+            return Some(RunAs {
+                peer,
+                shape,
+                live: 0,
+            });
+        };
+        let (peer, point) = name.split_once('/')?;
+        let point = point.parse().ok()?;
+        let (shape, live) = match *axis == WORKERS {
+            true => (Shape::Workers(usize::try_from(point).ok()?), 0),
+            false => (Shape::USUAL, point),
+        };
+        let is_known = axis.points.contains(&point) && axis.runtimes.contains(&peer);
+        is_known.then_some(RunAs { peer, shape, live })
+    }
+
+    /// The last point of its axis.
+    #[cfg(test)]
+    pub(crate) fn axis_most(&self) -> Option<u64> {
+        self.axis?.points.last().copied()
+    }
+
+    /// Whether it compares time, and has a workload on that runtime.
+    pub(crate) fn is_timed_on(&self, runtime: &str) -> bool {
+        matches!(self.figure, Figure::WallPerOp) && self.workload(runtime).is_some()
     }
 
     /// A row in which waiting counts.
@@ -50,6 +118,19 @@ impl Row {
     /// A row that is run with two workers and with one.
     pub(crate) const fn also_single(mut self) -> Self {
         self.has_single = true;
+        self
+    }
+
+    /// A row that is measured at every point of an axis, by no other name.
+    pub(crate) const fn over(mut self, axis: &'static Axis) -> Self {
+        self.axis = Some(axis);
+        self.has_single = false;
+        self
+    }
+
+    /// A row that is skipped where something is missing.
+    pub(crate) const fn needs(mut self, missing: fn() -> Option<&'static str>) -> Self {
+        self.missing = missing;
         self
     }
 
@@ -90,15 +171,16 @@ const BRIEF_BATCHES_COUNTED: u64 = 8;
 
 /// All suites.
 #[cfg(test)]
-pub(crate) const SUITES: [&str; 4] = ["compare", "kernel", "lab", "sync"];
+pub(crate) const SUITES: [&str; 5] = ["compare", "kernel", "lab", "scale", "sync"];
 
 /// The rows of a suite.
-pub(crate) fn suite(name: &str) -> Option<&'static [Row]> {
+pub(crate) fn suite(name: &str) -> Option<Vec<Row>> {
     match name {
-        "compare" => Some(compare::ROWS),
-        "kernel" => Some(kernel::ROWS),
-        "lab" => Some(lab::ROWS),
-        "sync" => Some(sync::ROWS),
+        "compare" => Some(compare::ROWS.to_vec()),
+        "kernel" => Some(kernel::ROWS.to_vec()),
+        "lab" => Some(lab::ROWS.to_vec()),
+        "scale" => Some(scale::rows()),
+        "sync" => Some(sync::ROWS.to_vec()),
         _ => None,
     }
 }
@@ -117,6 +199,8 @@ pub(crate) fn list(rows: &[Row]) -> Value {
             "runtimes": row.runtimes(),
             "is_latency": row.is_latency,
             "counted_ops": row.counted_ops(),
+            "axis": row.axis.map(|axis| axis.name),
+            "missing": (row.missing)(),
         })
     };
     rows.iter().map(row).collect()
@@ -135,14 +219,18 @@ pub(crate) const fn time(
         full: Size {
             ops: full[0],
             batches: full[1],
+            live: 0,
         },
         smoke: Size {
             ops: smoke,
             batches: 1,
+            live: 0,
         },
         workloads,
         is_latency: false,
         has_single: false,
+        axis: None,
+        missing: || None,
     }
 }
 
@@ -172,14 +260,33 @@ pub(crate) const fn memory(
 mod tests {
     use super::*;
 
-    fn suite_of(name: &str) -> &'static [Row] {
-        suite(name).expect("the suite exists")
+    #[test]
+    fn a_point_is_a_number_of_workers_or_of_what_is_live() {
+        let row = |axis| time("a", [1, 1], 1, &[]).over(axis);
+        let of = |row: &Row, name: &'static str| row.run_as(name);
+        let workers = RunAs {
+            peer: "tokio",
+            shape: Shape::Workers(16),
+            live: 0,
+        };
+        assert_eq!(of(&row(&WORKERS), "tokio/16"), Some(workers));
+        assert_eq!(of(&row(&WORKERS), "tokio/3"), None);
+        assert_eq!(of(&row(&WORKERS), "tokio"), None);
+        assert_eq!(of(&row(&WORKERS), "smol/16"), None);
+        let live = RunAs {
+            peer: "ours",
+            shape: Shape::USUAL,
+            live: 1_000,
+        };
+        assert_eq!(of(&row(&scale::TASKS), "ours/1000"), Some(live));
+        let single = of(&time("a", [1, 1], 1, &[]), "tokio-ct");
+        assert_eq!(single.map(|run| run.shape), Some(Shape::Single));
     }
 
     #[test]
     fn names_are_unique_and_figures_are_per_operation() {
         for suite in SUITES {
-            let rows = suite_of(suite);
+            let rows = super::suite(suite).expect("the suite exists");
             let mut names: Vec<_> = rows.iter().map(|row| row.name).collect();
             names.sort_unstable();
             names.dedup();

@@ -1,31 +1,26 @@
-//! How many threads a runtime has: two workers, or one.
+//! How many threads a runtime has: two workers unless its name says otherwise.
 //!
 //! A process runs one workload on one runtime, so the shape is the process's.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The threads of a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
-    Two,
+    /// As many workers, of the runtime that is made for several.
+    Workers(usize),
     /// One worker; on tokio the runtime of the current thread.
-    One,
+    Single,
 }
 
 impl Shape {
+    /// What nobody chose.
+    pub(crate) const USUAL: Self = Self::Workers(2);
+
     pub(crate) const fn workers(self) -> usize {
         match self {
-            Self::Two => 2,
-            Self::One => 1,
-        }
-    }
-
-    /// What a runtime is called in this shape, if it has the shape.
-    pub(crate) fn name(self, runtime: &'static str) -> Option<&'static str> {
-        let mut singles = SINGLES.iter();
-        match self {
-            Self::Two => Some(runtime),
-            Self::One => Some(singles.find(|(_, two)| *two == runtime)?.0),
+            Self::Workers(workers) => workers,
+            Self::Single => 1,
         }
     }
 }
@@ -34,22 +29,32 @@ impl Shape {
 pub(crate) fn of(name: &str) -> (&str, Shape) {
     let mut singles = SINGLES.iter();
     match singles.find(|(single, _)| *single == name) {
-        Some((_, runtime)) => (runtime, Shape::One),
-        None => (name, Shape::Two),
+        Some((_, runtime)) => (runtime, Shape::Single),
+        None => (name, Shape::USUAL),
     }
+}
+
+/// What a runtime is called with one worker, if it stands there alone too.
+pub(crate) fn single(runtime: &str) -> Option<&'static str> {
+    let mut singles = SINGLES.iter();
+    Some(singles.find(|(_, several)| *several == runtime)?.0)
 }
 
 /// The shape of this process's runtime.
 pub(crate) fn get() -> Shape {
-    match IS_SINGLE.load(Ordering::Relaxed) {
-        true => Shape::One,
-        false => Shape::Two,
+    match WORKERS.load(Ordering::Relaxed) {
+        0 => Shape::Single,
+        workers => Shape::Workers(workers),
     }
 }
 
 /// Chooses the shape, before the runtime starts.
 pub(crate) fn set(shape: Shape) {
-    IS_SINGLE.store(shape == Shape::One, Ordering::Relaxed);
+    let workers = match shape {
+        Shape::Single => 0,
+        Shape::Workers(workers) => workers,
+    };
+    WORKERS.store(workers, Ordering::Relaxed);
 }
 
 const SINGLES: [(&str, &str); 3] = [
@@ -58,7 +63,8 @@ const SINGLES: [(&str, &str); 3] = [
     ("smol-1", "smol"),
 ];
 
-static IS_SINGLE: AtomicBool = AtomicBool::new(false);
+/// Zero for [`Shape::Single`].
+static WORKERS: AtomicUsize = AtomicUsize::new(Shape::USUAL.workers());
 
 #[cfg(test)]
 mod tests {
@@ -66,10 +72,9 @@ mod tests {
 
     #[test]
     fn a_single_form_is_found_by_its_name() {
-        assert_eq!(of("tokio-ct"), ("tokio", Shape::One));
-        assert_eq!(of("tokio"), ("tokio", Shape::Two));
-        assert_eq!(Shape::One.name("smol"), Some("smol-1"));
-        assert_eq!(Shape::One.name("floor"), None);
-        assert_eq!(Shape::Two.name("flume"), Some("flume"));
+        assert_eq!(of("tokio-ct"), ("tokio", Shape::Single));
+        assert_eq!(of("tokio"), ("tokio", Shape::Workers(2)));
+        assert_eq!(single("smol"), Some("smol-1"));
+        assert_eq!(single("floor"), None);
     }
 }

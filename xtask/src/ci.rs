@@ -384,6 +384,7 @@ impl Ci {
             is_success &= bench::run_built(suite, &smoke, &self.workspace.target)?;
         }
         is_success &= bench::compare::smoke(&self.workspace.target)?;
+        is_success &= bench::scale::smoke(&self.workspace.target)?;
         is_success &= bench::recorder::smoke(&self.workspace.target)?;
         let mut raptorq = self.binary("asupersync-bench-raptorq");
         is_success &= self
@@ -409,7 +410,7 @@ impl Ci {
             }
         }
         let detail = format!(
-            "compare, kernel, lab, sync, recorder, raptorq and {targets} bench targets, briefly"
+            "compare, kernel, lab, scale, sync, recorder, raptorq and {targets} bench targets, briefly"
         );
         Ok(if is_success {
             End::passed(detail)

@@ -87,6 +87,6 @@ cargo xtask <command>
   tsan                           the unsafe crates' tests under ThreadSanitizer; takes a few minutes
   fuzz [TARGET] [--seconds N]    fuzz targets with the address sanitizer; TARGET is a crate, a target, or crate/target
   bench <suite> [--rounds N] [--only ROW] [--json FILE] [--smoke]
-                                 suites: compare [--svg FILE], gates [--write], kernel, lab, sync, recorder, raptorq (arguments after it are passed through)
+                                 suites: compare [--svg FILE], gates [--write], kernel, lab, scale [--page FOLDER], sync, recorder, raptorq (arguments after it are passed through)
   conformance <suite> [args]     suites: raptorq (arguments are passed through)
 ";

@@ -6,17 +6,12 @@ use std::net::{TcpListener, TcpStream};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 use super::{CONNECTIONS, ECHO};
-use crate::meter::{Meter, Sample, Size};
+use crate::meter::{Sample, Size, batches_blocking};
 
 /// Sends there and back on all connections at once, as often as there are operations.
 pub(crate) fn tcp_echo(size: Size) -> Sample {
     let mut pairs = Pairs::connect();
-    pairs.run(size.ops);
-    let meter = Meter::start();
-    for _ in 0..size.batches {
-        pairs.run(size.ops);
-    }
-    meter.stop(size.ops * size.batches)
+    batches_blocking(size, |ops| pairs.run(ops))
 }
 
 /// Connections with both ends in one queue: the client's end at an even place, its server's behind it.

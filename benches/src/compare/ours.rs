@@ -119,7 +119,7 @@ pub(crate) fn idle_memory(size: Size) -> Sample {
 }
 
 /// Waits for the cancellation, counted among those that wait.
-async fn park(waiting: Arc<AtomicU64>) -> End<()> {
+pub(crate) async fn park(waiting: Arc<AtomicU64>) -> End<()> {
     waiting.fetch_add(1, Ordering::Relaxed);
     let mut cancelled = CancelWait::new();
     let reason = poll_fn(|task| cancelled.poll(task)).await;
@@ -128,7 +128,7 @@ async fn park(waiting: Arc<AtomicU64>) -> End<()> {
 }
 
 /// Starts tasks that wait until they are cancelled, and returns once all of them do.
-async fn parked(
+pub(crate) async fn parked(
     scope: &Scope<'_, Cancelled>,
     ops: u64,
     waiting: &Arc<AtomicU64>,
@@ -155,9 +155,14 @@ pub(crate) fn timer(size: Size) -> Sample {
 }
 
 pub(crate) fn timer_among_live(size: Size) -> Sample {
+    timer_among(size, live(size.ops))
+}
+
+/// Timers that come and go while that many others are live.
+pub(crate) fn timer_among(size: Size, live: u64) -> Sample {
     on_worker(async move |cx: Cx| {
         let mut alive = Vec::new();
-        for n in 0..live(size.ops) {
+        for n in 0..live {
             let mut timer = Box::pin(cx.sleep(2 * far(n)));
             assert!(!poll_once(timer.as_mut()).await);
             alive.push(timer);

@@ -128,9 +128,14 @@ pub(crate) fn timer(size: Size) -> Sample {
 }
 
 pub(crate) fn timer_among_live(size: Size) -> Sample {
+    timer_among(size, live(size.ops))
+}
+
+/// Timers that come and go while that many others are live.
+pub(crate) fn timer_among(size: Size, live: u64) -> Sample {
     on_worker(async move {
         let mut alive = Vec::new();
-        for n in 0..live(size.ops) {
+        for n in 0..live {
             let mut timer = Box::pin(Timer::after(2 * far(n)));
             assert!(!poll_once(timer.as_mut()).await);
             alive.push(timer);

@@ -107,13 +107,13 @@ pub(crate) fn idle_memory(size: Size) -> Sample {
 }
 
 /// Waits for the abort.
-async fn park(started: Arc<AtomicU64>) {
+pub(crate) async fn park(started: Arc<AtomicU64>) {
     started.fetch_add(1, Ordering::Relaxed);
     pending().await
 }
 
 /// Returns once that many tasks have begun to wait.
-async fn all_wait(started: &AtomicU64, ops: u64) {
+pub(crate) async fn all_wait(started: &AtomicU64, ops: u64) {
     while started.load(Ordering::Relaxed) < ops {
         sleep(Duration::from_millis(1)).await;
     }
@@ -126,9 +126,14 @@ pub(crate) fn timer(size: Size) -> Sample {
 }
 
 pub(crate) fn timer_among_live(size: Size) -> Sample {
+    timer_among(size, live(size.ops))
+}
+
+/// Timers that come and go while that many others are live.
+pub(crate) fn timer_among(size: Size, live: u64) -> Sample {
     on_worker(async move {
         let mut alive = Vec::new();
-        for n in 0..live(size.ops) {
+        for n in 0..live {
             let mut timer = Box::pin(sleep(2 * far(n)));
             assert!(!poll_once(timer.as_mut()).await);
             alive.push(timer);

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use super::callgrind::{self, Run};
 use super::summary::Row;
-use super::{Options, measure, rows};
+use super::{Options, measure, path_of, rows};
 use crate::Verdict;
 use crate::workspace::Workspace;
 use figures::Line;
 
 /// Builds the suite, runs it, prints the table, draws the chart, and says whether every figure that counts is ahead.
 pub(super) fn run(arguments: &[String]) -> Verdict {
-    let (svg, rest) = svg_of(arguments)?;
+    let (svg, rest) = path_of(arguments, "--svg")?;
     let options = Options::parse(&rest, ROUNDS_USUAL)?;
     let target = Workspace::load()?.target;
     super::build(super::PACKAGE, super::BINARY)?;
@@ -55,7 +55,7 @@ fn run_built(options: &Options, svg: Option<PathBuf>, target: &Path) -> Verdict 
     }
     print!("\n{GUARANTEES}\n");
     let svg = svg.unwrap_or_else(|| target.join("bench-compare.svg"));
-    std::fs::write(&svg, chart::svg(&lines))?;
+    std::fs::write(&svg, chart::chart(&lines))?;
     println!("the chart is in {}", svg.display());
     let (is_ahead, line) = figures::verdict(&lines);
     println!("bench compare: {line}");
@@ -82,21 +82,6 @@ fn instructions(
     Ok(counts)
 }
 
-/// The file for the chart, and the other arguments.
-fn svg_of(
-    arguments: &[String],
-) -> Result<(Option<PathBuf>, Vec<String>), Box<dyn std::error::Error>> {
-    let mut rest = arguments.to_vec();
-    let Some(at) = rest.iter().position(|argument| argument == "--svg") else {
-        return Ok((None, rest));
-    };
-    if at + 1 == rest.len() {
-        return Err("--svg needs a value".into());
-    }
-    let path = rest.drain(at..=at + 1).next_back();
-    Ok((path.map(PathBuf::from), rest))
-}
-
 const SUITE: &str = "compare";
 /// As many at least, for a median and a minimum that say something.
 const ROUNDS_USUAL: usize = 7;
@@ -114,21 +99,3 @@ what was reserved and forgotten is reported    yes   no     no    (their permits
 a lost panic or error ends in the region       yes   no     no    (theirs is lost with the handle)
 the same program runs on a deterministic host  yes   no     no
 ";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn arguments(line: &str) -> Vec<String> {
-        line.split_whitespace().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn the_file_for_the_chart_is_taken_out_of_the_arguments() {
-        let (svg, rest) = svg_of(&arguments("--only yield --svg x.svg --rounds 9")).expect("fine");
-        assert_eq!(svg, Some(PathBuf::from("x.svg")));
-        assert_eq!(rest, arguments("--only yield --rounds 9"));
-        assert_eq!(svg_of(&[]).expect("fine"), (None, Vec::new()));
-        assert!(svg_of(&arguments("--only yield --svg")).is_err());
-    }
-}

@@ -6,9 +6,12 @@
 
 pub(crate) mod callgrind;
 pub(crate) mod compare;
+mod figure;
 pub(crate) mod gates;
 pub(crate) mod recorder;
+pub(crate) mod scale;
 mod summary;
+mod svg;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,17 +26,18 @@ use summary::{Row, Sample, Summary};
 pub(crate) fn run(arguments: &[String]) -> Verdict {
     let (suite, rest) = arguments
         .split_first()
-        .ok_or("which suite? compare, gates, kernel, lab, sync, recorder, raptorq")?;
+        .ok_or("which suite? compare, gates, kernel, lab, scale, sync, recorder, raptorq")?;
     match suite.as_str() {
         "compare" => compare::run(rest),
         "gates" => gates::run(rest),
         "kernel" => run_suite(&KERNEL, &Options::parse(rest, ROUNDS_USUAL)?),
         "lab" => run_suite(&LAB, &Options::parse(rest, ROUNDS_USUAL)?),
+        "scale" => scale::run(rest),
         "sync" => run_suite(&SYNC, &Options::parse(rest, ROUNDS_USUAL)?),
         "recorder" => recorder::run(rest),
         "raptorq" => run_package("asupersync-bench-raptorq", rest),
         other => Err(format!(
-            "unknown suite `{other}`; there are compare, gates, kernel, lab, sync, recorder, raptorq"
+            "unknown suite `{other}`; there are compare, gates, kernel, lab, scale, sync, recorder, raptorq"
         )
         .into()),
     }
@@ -161,6 +165,22 @@ impl Options {
     }
 }
 
+/// The path behind an option that one suite alone has, and the other arguments.
+fn path_of(
+    arguments: &[String],
+    option: &str,
+) -> Result<(Option<PathBuf>, Vec<String>), Box<dyn std::error::Error>> {
+    let mut rest = arguments.to_vec();
+    let Some(at) = rest.iter().position(|argument| argument == option) else {
+        return Ok((None, rest));
+    };
+    if at + 1 == rest.len() {
+        return Err(format!("{option} needs a value").into());
+    }
+    let path = rest.drain(at..=at + 1).next_back();
+    Ok((path.map(PathBuf::from), rest))
+}
+
 /// Builds the suite, runs it, prints the table and the verdict.
 pub(crate) fn run_suite(suite: &Suite, options: &Options) -> Verdict {
     let workspace = Workspace::load()?;
@@ -224,7 +244,7 @@ fn judge(suite: &Suite, options: &Options, summaries: &[Summary]) -> bool {
     verdicts().all(|(is_met, _)| *is_met)
 }
 
-/// The rows that are asked for.
+/// The rows that are asked for; one that cannot run here is named and left out.
 fn rows(
     binary: &Path,
     suite: &str,
@@ -240,6 +260,13 @@ fn rows(
             return Err(format!("no row of {suite} contains `{only}`").into());
         }
     }
+    rows.retain(|row| match &row.missing {
+        Some(missing) => {
+            println!("SKIP {}: {missing}", row.name);
+            false
+        }
+        None => true,
+    });
     Ok(rows)
 }
 
@@ -265,7 +292,7 @@ fn measure(
     Ok(samples)
 }
 
-/// Where the suites compare, kernel, lab and sync are.
+/// Where the suites compare, kernel, lab, scale and sync are.
 const PACKAGE: &str = "asupersync-benches";
 const BINARY: &str = "bench-run";
 const ROUNDS_USUAL: usize = 5;
@@ -273,6 +300,18 @@ const ROUNDS_USUAL: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_path_of_one_suite_is_taken_out_of_the_arguments() {
+        let arguments =
+            |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+        let of = |line: &str| path_of(&arguments(line), "--svg");
+        let (svg, rest) = of("--only yield --svg x.svg --rounds 9").expect("fine");
+        assert_eq!(svg, Some(PathBuf::from("x.svg")));
+        assert_eq!(rest, arguments("--only yield --rounds 9"));
+        assert_eq!(of("").expect("fine"), (None, Vec::new()));
+        assert!(of("--only yield --svg").is_err());
+    }
 
     fn parse(arguments: &[&str]) -> Result<Options, Box<dyn std::error::Error>> {
         Options::parse(

@@ -18,6 +18,10 @@ pub(super) struct Row {
     pub(super) counted_ops: u64,
     /// Ours first, if it takes part.
     pub(super) runtimes: Vec<String>,
+    /// What it is measured over, if anything; the runtimes then have a point behind their names.
+    pub(super) axis: Option<String>,
+    /// What it needs and this machine lacks.
+    pub(super) missing: Option<String>,
 }
 
 /// What one process measured.
@@ -74,6 +78,8 @@ impl Row {
             is_latency: value["is_latency"].as_bool().unwrap_or_default(),
             counted_ops: value["counted_ops"].as_u64().unwrap_or(1),
             runtimes,
+            axis: value["axis"].as_str().map(str::to_owned),
+            missing: value["missing"].as_str().map(str::to_owned),
         })
     }
 }
@@ -293,7 +299,7 @@ pub(super) fn pace(summaries: &[Summary], row: &str, factor_min: f64) -> (bool, 
 const NANOS_A_SECOND: f64 = 1e9;
 
 /// The name under which our runtime stands.
-const OURS: &str = "ours";
+pub(super) const OURS: &str = "ours";
 
 /// Above this share of the median, a row is marked as noisy.
 pub(super) const SPREAD_NOTED: f64 = 0.3;
@@ -309,6 +315,8 @@ mod tests {
             is_latency: false,
             counted_ops: 1,
             runtimes: vec![OURS.to_owned()],
+            axis: None,
+            missing: None,
         }
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::bench::summary::{Row, SPREAD_NOTED, Sample, median, spread};
+use crate::bench::figure::{Figure, short};
+use crate::bench::summary::{Row, SPREAD_NOTED, Sample};
 use crate::report;
 
 /// Runtimes with as many workers, which are compared with each other.
@@ -35,15 +36,6 @@ pub(super) struct Line {
     /// Whether ours has to be ahead.
     counts: bool,
     of: BTreeMap<String, Figure>,
-}
-
-/// What the rounds of one runtime gave.
-#[derive(Clone, Copy, Debug)]
-struct Figure {
-    median: f64,
-    min: f64,
-    /// (max - min) / median.
-    spread: f64,
 }
 
 impl Line {
@@ -128,18 +120,13 @@ pub(super) fn lines(row: &Row, samples: &[Sample]) -> Vec<Line> {
 
 /// The line of the instructions, which were counted once each.
 pub(super) fn instructions(row: &Row, counts: &[(String, f64)]) -> Line {
-    let figure = |count: f64| Figure {
-        median: count,
-        min: count,
-        spread: 0.0,
-    };
     let counts = counts.iter();
     Line {
         row: row.name.clone(),
         unit: INSTRUCTIONS,
         counts: false,
         of: counts
-            .map(|(runtime, count)| (runtime.clone(), figure(*count)))
+            .map(|(runtime, count)| (runtime.clone(), Figure::once(*count)))
             .collect(),
     }
 }
@@ -160,16 +147,8 @@ fn figures(
             all.entry(sample.runtime.clone()).or_default().push(figure);
         }
     }
-    let summary = |mut figures: Vec<f64>| {
-        let median = median(&mut figures);
-        Figure {
-            median,
-            min: figures[0],
-            spread: spread(&figures, median),
-        }
-    };
     let all = all.into_iter();
-    all.map(|(runtime, figures)| (runtime, summary(figures)))
+    all.map(|(runtime, figures)| (runtime, Figure::of(figures)))
         .collect()
 }
 
@@ -200,15 +179,6 @@ pub(super) fn table(lines: &[Line]) -> String {
         cells
     };
     report::table(&head, &lines.iter().map(cells).collect::<Vec<_>>())
-}
-
-/// Three digits or so.
-fn short(figure: f64) -> String {
-    match figure {
-        figure if figure >= 100.0 => format!("{figure:.0}"),
-        figure if figure >= 10.0 => format!("{figure:.1}"),
-        figure => format!("{figure:.2}"),
-    }
 }
 
 /// All figures as a JSON array, one line and class a line.
