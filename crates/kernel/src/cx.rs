@@ -68,7 +68,17 @@ impl<C> Cx<C> {
     /// Cost: two loads while nothing is cancelled.
     /// # Errors
     /// [`Cancelled`] with the reason.
+    #[inline]
     pub fn checkpoint(&self) -> Result<(), Cancelled> {
+        let is_asked = current::with(|node, _| node.marks.is_cancelled()) == Some(true);
+        if !is_asked && !self.node.marks.is_cancelled() {
+            return Ok(());
+        }
+        self.checkpoint_cancelled()
+    }
+
+    #[cold]
+    fn checkpoint_cancelled(&self) -> Result<(), Cancelled> {
         let shield = current::shield();
         let inner = current::with(cancel::observe).flatten();
         match inner.or_else(|| cancel::observe(&self.node, shield)) {
@@ -303,6 +313,7 @@ struct YieldNow {
 impl Future for YieldNow {
     type Output = ();
 
+    #[inline]
     fn poll(
         mut self: std::pin::Pin<&mut Self>,
         task: &mut std::task::Context<'_>,

@@ -36,6 +36,18 @@ impl Marks {
         }
     }
 
+    /// Whether a cancellation was requested.
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst) & STAGE != 0
+    }
+
+    /// Whether the node belongs into a cancel lane: it is cancelled, or urgent.
+    #[inline]
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.0.load(Ordering::SeqCst) & (STAGE | URGENT) != 0
+    }
+
     /// Publishes the stage; called under the node's lock.
     pub(crate) fn set_stage(&self, stage: CancelStage) {
         let bits = match stage {
@@ -46,21 +58,14 @@ impl Marks {
         self.0.fetch_or(bits, Ordering::SeqCst);
     }
 
-    /// Whether a cancelled inline node within this task wants it polled before others.
-    pub(crate) fn is_urgent(&self) -> bool {
-        self.0.load(Ordering::Acquire) & URGENT != 0
-    }
-
+    /// A cancelled inline node within this task wants it polled before others.
     pub(crate) fn set_urgent(&self) {
         self.0.fetch_or(URGENT, Ordering::Release);
     }
 
-    /// Takes the urgency back, if there is any: the poll that it asked for begins.
-    #[inline]
+    /// Takes the urgency back: the poll that it asked for begins.
     pub(crate) fn clear_urgent(&self) {
-        if self.0.load(Ordering::Relaxed) & URGENT != 0 {
-            self.0.fetch_and(!URGENT, Ordering::Release);
-        }
+        self.0.fetch_and(!URGENT, Ordering::Release);
     }
 
     /// Whether a timer stands for the node, or stood.
@@ -130,9 +135,9 @@ mod tests {
             marks.set_stage(set);
             assert_eq!(marks.stage(), Some(seen));
         }
-        assert!(marks.is_urgent());
+        assert!(marks.has(URGENT));
         marks.clear_urgent();
-        assert!(!marks.is_urgent());
+        assert!(!marks.has(URGENT));
         assert_eq!(marks.stage(), Some(CancelStage::Dropped));
     }
 
@@ -141,7 +146,7 @@ mod tests {
         let marks = Marks::new();
         let read = || {
             [
-                marks.is_urgent(),
+                marks.has(URGENT),
                 marks.is_armed(),
                 marks.is_failed(),
                 marks.is_budgeted(),

@@ -278,7 +278,8 @@ impl Runnable {
 
     pub(crate) fn node_ref(&self) -> ManuallyDrop<NodeRef> {
         let node = self.word.as_ptr().map_addr(|word| word & !CANCEL_LANE);
-        let node = NonNull::new(node).expect("a node's pointer is not null");
+        // SAFETY: a node's pointer is not null, and has no bit below its alignment that could be cleared here.
+        let node = unsafe { NonNull::new_unchecked(node) };
         // SAFETY: the entry keeps the scheduler's reference alive; `ManuallyDrop` leaves the count.
         ManuallyDrop::new(unsafe { NodeRef::from_owned(node) })
     }
@@ -348,45 +349,60 @@ fn run(node: &NodeRef, queue: Queue) {
         Claim::Stale => return,
         Claim::StaleLast => return release_scheduler(node),
     }
-    node.marks.clear_urgent();
     node.record(|| Event::TaskPolled {
         task: node.task_id(),
     });
     cancel::charge_poll(node);
+    if node.marks.is_pressed() && begin_pressed(node) {
+        return;
+    }
     let (polled, is_woken) = poll_claimed(node);
-    match polled {
-        Poll::Ready(severity) => finish(node, severity),
-        Poll::Pending => {
-            if node.stage().is_some() {
-                cancel::arm_cleanup(node);
-            }
-            let queue = waker::queue_of(node);
-            if is_on_by_turns(Mutation::PolledUnwoken) {
-                let _ = node.state.schedule(queue);
-            }
-            if node.state.suspend(queue, is_woken) {
-                waker::enqueue(node, queue, Lane::Yielded);
-            }
-        }
+    if let Poll::Ready(severity) = polled {
+        return finish(node, severity);
+    }
+    let queue = match node.marks.is_pressed() {
+        true => suspend_pressed(node),
+        false => Queue::Plain,
+    };
+    if is_on_by_turns(Mutation::PolledUnwoken) {
+        let _ = node.state.schedule(queue);
+    }
+    if node.state.suspend(queue, is_woken) {
+        waker::enqueue(node, queue, Lane::Yielded);
     }
 }
 
-/// Polls a task whose `RUNNING` flag the caller owns; also says whether it woke itself.
-fn poll_claimed(node: &NodeRef) -> (Poll<Severity>, bool) {
-    let raw = node.as_non_null();
-    if node.stage() == Some(CancelStage::Dropped) {
-        let reason = cancel::reason(node).expect("a stage has a reason");
-        // SAFETY: the caller owns `RUNNING`.
-        return (
-            Poll::Ready(unsafe { (node.vtable.stop)(raw, reason) }),
-            false,
-        );
+/// Begins the poll of a task that is cancelled or urgent; true if its future was dropped instead.
+#[cold]
+fn begin_pressed(node: &NodeRef) -> bool {
+    node.marks.clear_urgent();
+    if node.stage() != Some(CancelStage::Dropped) {
+        return false;
     }
+    let reason = cancel::reason(node).expect("a stage has a reason");
+    // SAFETY: the caller owns `RUNNING`.
+    let severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
+    finish(node, severity);
+    true
+}
+
+/// Prepares the wait of a task that is cancelled or urgent; the kind of queue that it belongs into.
+#[cold]
+fn suspend_pressed(node: &NodeRef) -> Queue {
+    if node.marks.is_cancelled() {
+        cancel::arm_cleanup(node);
+    }
+    waker::queue_of(node)
+}
+
+/// Polls a task whose `RUNNING` flag the caller owns; also says whether it woke itself.
+#[inline]
+fn poll_claimed(node: &NodeRef) -> (Poll<Severity>, bool) {
     let turn = current::begin_turn(node);
     let polled = waker::with_task_waker(node, |waker| {
         let _frame = current::enter(node, waker);
         // SAFETY: the caller owns `RUNNING`.
-        unsafe { (node.vtable.poll)(raw, &mut Context::from_waker(waker)) }
+        unsafe { (node.vtable.poll)(node.as_non_null(), &mut Context::from_waker(waker)) }
     });
     (polled, turn.is_woken())
 }

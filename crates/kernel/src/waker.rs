@@ -20,12 +20,18 @@ use crate::state::{Queue, Wake};
 use crate::task::Runnable;
 
 /// Asks for a poll of a task.
+#[inline]
 pub(crate) fn schedule(node: &NodeRef) {
     if current::wake_own(node) {
         return node.record(|| Event::WakeMerged {
             task: node.task_id(),
         });
     }
+    schedule_other(node);
+}
+
+/// As [`schedule`], of a task that this thread does not poll.
+fn schedule_other(node: &NodeRef) {
     let queue = queue_of(node);
     if is_woken(node, queue) {
         enqueue(node, queue, Lane::Ready);
@@ -130,7 +136,7 @@ impl Drop for Woken<'_> {
 
 /// The kind of queue that a task belongs into now.
 pub(crate) fn queue_of(node: &NodeRef) -> Queue {
-    if node.stage().is_some() || node.marks.is_urgent() {
+    if node.marks.is_pressed() {
         Queue::Cancel
     } else {
         Queue::Plain
@@ -138,12 +144,13 @@ pub(crate) fn queue_of(node: &NodeRef) -> Queue {
 }
 
 /// Hands an entry to the host; `plain` is the lane of a task that has neither deadline nor cancellation.
+#[inline]
 pub(crate) fn enqueue(node: &NodeRef, queue: Queue, plain: Lane) {
     let region = node.region();
     let lane = match queue {
         Queue::Cancel => Lane::Cancel,
         Queue::Plain if node.marks.is_budgeted() || region.budget.deadline.is_some() => {
-            timed_lane(&node.budget()).unwrap_or(plain)
+            timed_lane(node).unwrap_or(plain)
         }
         Queue::Plain => plain,
     };
@@ -153,12 +160,13 @@ pub(crate) fn enqueue(node: &NodeRef, queue: Queue, plain: Lane) {
 }
 
 /// The lane of a task with a deadline.
-fn timed_lane(budget: &Budget) -> Option<Lane> {
-    let deadline = budget.deadline.filter(|deadline| *deadline != Time::MAX);
-    deadline.map(|deadline| Lane::Timed {
-        deadline,
-        priority: budget.priority,
-    })
+#[cold]
+fn timed_lane(node: &NodeRef) -> Option<Lane> {
+    let Budget {
+        deadline, priority, ..
+    } = node.budget();
+    let deadline = deadline.filter(|deadline| *deadline != Time::MAX);
+    deadline.map(|deadline| Lane::Timed { deadline, priority })
 }
 
 /// Wakes a waker whose code may be the program's; a panic in it is reported and goes no further.

@@ -107,12 +107,14 @@ impl RuntimeHost {
         }
     }
 
+    #[inline]
     fn wake_any(&self, worker: Option<usize>) {
         if let Some(worker) = worker {
             self.wake(worker);
         }
     }
 
+    #[cold]
     fn schedule_pinned(&self, task: Queued, lane: Lane, worker: usize) {
         self.wake_any(match lane {
             Lane::Cancel => self.shared.pin_cancel(worker, task),
@@ -123,18 +125,17 @@ impl RuntimeHost {
         });
     }
 
+    #[inline]
     fn schedule_here(&self, task: Queued, lane: Lane, worker: &Worker<Queued>) {
         self.wake_any(match lane {
+            Lane::Yielded => return worker.push_yielded(task),
+            Lane::Ready => worker.push_woken(task),
             Lane::Cancel => worker.push_cancel(task),
             Lane::Timed { deadline, priority } => worker.push_timed(task, deadline, priority),
-            Lane::Ready => worker.push_woken(task),
-            Lane::Yielded => {
-                worker.push_yielded(task);
-                None
-            }
         });
     }
 
+    #[inline(never)]
     fn schedule_from_afar(&self, task: Queued, lane: Lane) {
         self.wake_any(match lane {
             Lane::Cancel => self.shared.inject_cancel(task),

@@ -36,12 +36,16 @@ pub(crate) struct Loop {
     parker: Parker,
     dispatches: u32,
     until_governed: u32,
+    /// Whether there is a flight recorder or a monitor, which are told of each poll.
+    is_watched: bool,
     due: Vec<Waker>,
 }
 
 impl Loop {
     pub(crate) fn new(host: Arc<RuntimeHost>, local: Rc<Local>, parker: Parker) -> Self {
+        let is_watched = host.flight.is_some() || host.monitor.is_some();
         Self {
+            is_watched,
             host,
             local,
             parker,
@@ -90,23 +94,29 @@ impl Loop {
         ran
     }
 
+    #[inline]
     fn poll(&self, task: Runnable) {
-        if self.host.flight.is_none() {
-            return self.poll_watched(task);
+        match self.is_watched {
+            true => self.poll_watched(task),
+            false => task.run(),
         }
-        self.local.poll_begins(task.task_id());
-        self.poll_watched(task);
-        self.local.poll_ended();
     }
 
+    /// Tells the flight recorder and the monitor what is polled.
     fn poll_watched(&self, task: Runnable) {
-        let Some(monitor) = &self.host.monitor else {
-            return task.run();
-        };
         let worker = self.local.worker.index();
-        monitor.poll_begins(worker, task.task_id());
+        let monitor = self.host.monitor.as_ref();
+        if self.host.flight.is_some() {
+            self.local.poll_begins(task.task_id());
+        }
+        if let Some(monitor) = monitor {
+            monitor.poll_begins(worker, task.task_id());
+        }
         task.run();
-        monitor.poll_ended(worker);
+        if let Some(monitor) = monitor {
+            monitor.poll_ended(worker);
+        }
+        self.local.poll_ended();
     }
 
     fn next_task(&self) -> Option<Runnable> {

@@ -67,6 +67,31 @@ struct Guarded<T> {
     served_pinned: bool,
 }
 
+/// Which lanes may have entries, as far as a worker knows without the lock.
+#[derive(Clone, Copy)]
+pub(crate) struct Hints(u32);
+
+impl Hints {
+    /// Whether there are entries that are neither ready nor pinned only.
+    #[inline]
+    pub(crate) const fn has_urgent(self) -> bool {
+        self.0 & (CANCEL | TIMED) != 0
+    }
+
+    pub(crate) const fn has_cancel(self) -> bool {
+        self.0 & CANCEL != 0
+    }
+
+    pub(crate) const fn has_timed(self) -> bool {
+        self.0 & TIMED != 0
+    }
+
+    #[inline]
+    pub(crate) const fn has_pinned(self) -> bool {
+        self.0 & PINNED != 0
+    }
+}
+
 pub(crate) struct Lanes<T> {
     hints: AtomicU32,
     guarded: Mutex<Guarded<T>>,
@@ -126,22 +151,10 @@ impl<T> Lanes<T> {
         self.refresh(&guarded);
     }
 
-    /// Whether there are entries that are neither ready nor pinned only.
+    /// Which lanes may have entries.
     #[inline]
-    pub(crate) fn has_urgent(&self) -> bool {
-        self.hints.load(Ordering::Relaxed) & (CANCEL | TIMED) != 0
-    }
-
-    pub(crate) fn has_cancel(&self) -> bool {
-        self.hints.load(Ordering::Relaxed) & CANCEL != 0
-    }
-
-    pub(crate) fn has_timed(&self) -> bool {
-        self.hints.load(Ordering::Relaxed) & TIMED != 0
-    }
-
-    pub(crate) fn has_pinned(&self) -> bool {
-        self.hints.load(Ordering::Relaxed) & PINNED != 0
+    pub(crate) fn hints(&self) -> Hints {
+        Hints(self.hints.load(Ordering::Relaxed))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

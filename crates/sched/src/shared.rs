@@ -25,7 +25,7 @@ pub struct Shared<T: Entry> {
 pub(crate) struct Remote<T: Entry> {
     /// The other end of its ring; a lone worker has no thieves.
     pub(crate) thief: Option<Thief<T>>,
-    pub(crate) lanes: Lanes<T>,
+    pub(crate) lanes: Arc<Lanes<T>>,
 }
 
 impl<T: Entry> Shared<T> {
@@ -52,7 +52,7 @@ impl<T: Entry> Shared<T> {
         };
         let remotes = thieves.into_iter().map(|thief| Remote {
             thief,
-            lanes: Lanes::new(),
+            lanes: Arc::new(Lanes::new()),
         });
         let shared = Arc::new(Self {
             config,

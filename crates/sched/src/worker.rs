@@ -21,6 +21,7 @@ pub struct Worker<T: Entry> {
     shared: Arc<Shared<T>>,
     index: usize,
     ring: Owner<T>,
+    lanes: Arc<Lanes<T>>,
     /// The task woken last: its data is warm.
     slot: Cell<Option<T>>,
     /// Tasks that yielded, first in, first out.
@@ -75,10 +76,12 @@ pub struct Counters {
 
 impl<T: Entry> Worker<T> {
     pub(crate) fn new(shared: Arc<Shared<T>>, index: usize, ring: Owner<T>) -> Self {
+        let lanes = Arc::clone(&shared.remotes[index].lanes);
         Self {
             shared,
             index,
             ring,
+            lanes,
             slot: Cell::new(None),
             yielded: RefCell::new(VecDeque::new()),
             streaks: Streaks::default(),
@@ -132,6 +135,7 @@ impl<T: Entry> Worker<T> {
     }
 
     /// Puts a task that yielded behind all others of the ready lane.
+    #[inline]
     pub fn push_yielded(&self, entry: T) {
         self.yielded.borrow_mut().push_back(entry);
     }
@@ -139,31 +143,27 @@ impl<T: Entry> Worker<T> {
     /// Puts an entry into the cancel lane. Gives the worker to wake.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancel(&self, entry: T) -> Option<usize> {
-        self.shared.remotes[self.index]
-            .lanes
-            .push_cancel(entry, false);
+        self.lanes.push_cancel(entry, false);
         self.claim_any()
     }
 
     /// As [`push_cancel`](Self::push_cancel) for each entry, but with one worker to wake, who lets others take some.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
-        self.lanes().push_cancelled(entries);
+        self.lanes.push_cancelled(entries);
         self.claim_any()
     }
 
     /// Puts an entry into the timed lane. Gives the worker to wake.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_timed(&self, entry: T, deadline: Time, priority: u8) -> Option<usize> {
-        self.shared.remotes[self.index]
-            .lanes
-            .push_timed(entry, deadline, priority, false);
+        self.lanes.push_timed(entry, deadline, priority, false);
         self.claim_any()
     }
 
     /// Weighs the pressure of the moment and follows the advice until the next call; for a host that governs.
     pub fn govern(&self, now: Time, obligation_age: Duration) -> Advice {
-        let (draining, timed, earliest) = self.shared.remotes[self.index].lanes.pressure();
+        let (draining, timed, earliest) = self.lanes.pressure();
         let advice = advise(&Pressure {
             ready: self.ring.len() + self.yielded.borrow().len(),
             draining,
@@ -179,22 +179,24 @@ impl<T: Entry> Worker<T> {
     #[must_use]
     #[inline]
     pub fn next(&self) -> Option<(LaneKind, T)> {
-        if self.lanes().has_urgent() {
+        let waiting = self.lanes.hints();
+        if waiting.has_urgent() {
             return self.next_of_all();
         }
         self.streaks.cancel.set(0);
         self.streaks.timed.set(0);
-        let entry = self.next_ready()?;
+        let entry = self.next_ready(waiting.has_pinned())?;
         bump(&self.tally.ready);
         Some((LaneKind::Ready, entry))
     }
 
     /// As [`next`](Self::next), while there are entries in the cancel lane or the timed one.
+    #[cold]
     fn next_of_all(&self) -> Option<(LaneKind, T)> {
-        let lanes = self.lanes();
         let limits = &self.shared.config;
         let streaks = &self.streaks;
-        let (cancel, timed) = (lanes.has_cancel(), lanes.has_timed());
+        let waiting = self.lanes.hints();
+        let (cancel, timed) = (waiting.has_cancel(), waiting.has_timed());
         let advice = self.advice.get();
         let cancel_streak_limit = match advice {
             Advice::None | Advice::MeetDeadlines => limits.cancel_streak_limit,
@@ -221,7 +223,7 @@ impl<T: Entry> Worker<T> {
         {
             return Some(found);
         }
-        if let Some(entry) = self.next_ready() {
+        if let Some(entry) = self.next_ready(waiting.has_pinned()) {
             return Some(self.dispatched_ready(entry, cancel || timed));
         }
         // Nobody else wants the turn that a streak limit gave away.
@@ -311,7 +313,7 @@ impl<T: Entry> Worker<T> {
         while let Some(entry) = self.ring.take_newest() {
             entries.push(entry);
         }
-        let lanes = &self.shared.remotes[self.index].lanes;
+        let lanes = &self.lanes;
         while let Some(entry) = lanes
             .pop_cancel()
             .or_else(|| lanes.pop_timed())
@@ -326,7 +328,7 @@ impl<T: Entry> Worker<T> {
     }
 
     fn dispatch_cancel(&self) -> Option<(LaneKind, T)> {
-        let entry = self.shared.remotes[self.index].lanes.pop_cancel()?;
+        let entry = self.lanes.pop_cancel()?;
         let streak = self.streaks.cancel.get() + 1;
         self.streaks.cancel.set(streak);
         bump(&self.tally.cancel);
@@ -336,7 +338,7 @@ impl<T: Entry> Worker<T> {
     }
 
     fn dispatch_timed(&self) -> Option<(LaneKind, T)> {
-        let entry = self.shared.remotes[self.index].lanes.pop_timed()?;
+        let entry = self.lanes.pop_timed()?;
         let streaks = &self.streaks;
         if streaks.cancel.get() >= self.shared.config.cancel_streak_limit {
             bump(&self.tally.fairness_yields);
@@ -358,7 +360,8 @@ impl<T: Entry> Worker<T> {
     }
 
     /// The ready lane: mostly the newest, and in rotation the oldest of each place.
-    fn next_ready(&self) -> Option<T> {
+    #[inline]
+    fn next_ready(&self, has_pinned: bool) -> Option<T> {
         let streaks = &self.streaks;
         let ready = streaks.ready.get().wrapping_add(1);
         streaks.ready.set(ready);
@@ -379,16 +382,14 @@ impl<T: Entry> Worker<T> {
         if let Some(entry) = self.ring.take_newest() {
             return Some(entry);
         }
-        let lanes = self.lanes();
-        if lanes.has_pinned()
-            && let Some(entry) = lanes.pop_pinned()
-        {
+        if has_pinned && let Some(entry) = self.lanes.pop_pinned() {
             return Some(entry);
         }
         self.yielded.borrow_mut().pop_front()
     }
 
     /// Serves the oldest entry of one of the places in turn.
+    #[cold]
     fn rotate(&self, turn: u32) -> Option<T> {
         match turn % READY_PLACES {
             0 => self.shared.injector.pop(),
@@ -397,7 +398,7 @@ impl<T: Entry> Worker<T> {
                 self.share_yielded();
                 self.yielded.borrow_mut().pop_front()
             }
-            _ => self.shared.remotes[self.index].lanes.pop_pinned(),
+            _ => self.lanes.pop_pinned(),
         }
     }
 
@@ -424,11 +425,7 @@ impl<T: Entry> Worker<T> {
 
     /// Whether there is something in the worker's own queues, which it never sleeps beside.
     fn has_own_work(&self) -> bool {
-        self.ring.len() > 0 || !self.yielded.borrow().is_empty() || !self.lanes().is_empty()
-    }
-
-    fn lanes(&self) -> &Lanes<T> {
-        &self.shared.remotes[self.index].lanes
+        self.ring.len() > 0 || !self.yielded.borrow().is_empty() || !self.lanes.is_empty()
     }
 }
 
