@@ -53,6 +53,7 @@ pub trait Policy: Send + Sync {
 pub struct FailFast;
 
 impl Policy for FailFast {
+    #[inline]
     fn on_child_end(&self, end: &ChildEnd) -> Decision {
         match end.severity {
             Severity::Err | Severity::Panicked => Decision::CancelRest,

@@ -574,11 +574,16 @@ pub(crate) fn arm_deadline(node: &NodeRef) {
 }
 
 /// Forgets the timers of a node that has ended.
+#[inline]
 pub(crate) fn disarm(node: &NodeRef) {
     // Timers are armed by whoever polls the node, and by its maker; the poller sees both.
-    if !node.marks.is_armed() {
-        return;
+    if node.marks.is_armed() {
+        disarm_armed(node);
     }
+}
+
+#[cold]
+fn disarm_armed(node: &NodeRef) {
     let (cleanup, deadline) = {
         let mut inner = node.lock();
         let cleanup = if inner.cancel().is_some() {
@@ -669,7 +674,7 @@ impl CancelWait {
     #[inline]
     pub fn poll(&mut self, task: &mut Context<'_>) -> Poll<Cancelled> {
         let polled = current::with_node(task.waker(), |node, own, shield| {
-            if own && node.stage().is_none() {
+            if own && !node.marks.is_cancelled() {
                 return Poll::Pending;
             }
             self.poll_node(node, own, shield, task)

@@ -90,7 +90,7 @@ impl<C> Cx<C> {
     /// Whether cancellation was requested, masked or not.
     #[must_use]
     pub fn is_cancel_requested(&self) -> bool {
-        self.node.stage().is_some()
+        self.node.marks.is_cancelled()
     }
 
     /// The standing reason, masked or not.
@@ -140,7 +140,7 @@ impl<C> Cx<C> {
             subject: self.node.subject(),
             cost,
         });
-        if spent > quota && self.node.stage().is_none() && !is_on(Mutation::CostIsFree) {
+        if spent > quota && !self.node.marks.is_cancelled() && !is_on(Mutation::CostIsFree) {
             let now = self.node.host().now();
             let reason = CancelReason::new(CancelKind::CostBudget, self.node.origin(), now);
             cancel::request(&self.node, reason);

@@ -83,8 +83,8 @@ impl<N: Borrow<NodeRef>, Fut: Future<Output: IntoOutcome>> Future for Inline<N, 
         let mut this = self.parts();
         let node = this.node;
         cancel::charge_poll(node);
-        let stage = node.stage();
-        let outcome = if node.stage() == Some(CancelStage::Dropped) {
+        let rank = node.marks.rank();
+        let outcome = if rank > 0 && node.stage() == Some(CancelStage::Dropped) {
             Outcome::Cancelled(cancel::reason(node).expect("a stage has a reason"))
         } else {
             match poll_future(node, this.future.as_mut(), task) {
@@ -92,10 +92,10 @@ impl<N: Borrow<NodeRef>, Fut: Future<Output: IntoOutcome>> Future for Inline<N, 
                 Poll::Pending => {
                     this.know_waker(task.waker());
                     // A request that came during the poll found the old waker, or none.
-                    if node.stage() != stage {
+                    if node.marks.rank() != rank {
                         task.waker().wake_by_ref();
                     }
-                    if node.stage().is_some() {
+                    if node.marks.is_cancelled() {
                         cancel::arm_cleanup(node);
                     }
                     return Poll::Pending;

@@ -129,6 +129,7 @@ impl<T, E> JoinHandle<T, E> {
 }
 
 /// Whether a task has ended; that somebody asked is told.
+#[inline]
 fn looked(node: &NodeRef) -> bool {
     let ended = node.state.is_complete();
     node.record(|| Event::TaskAwaited {

@@ -36,10 +36,16 @@ impl Marks {
         }
     }
 
+    /// How far the cancellation has gone, as a number to be compared; 0 if none was requested.
+    #[inline]
+    pub(crate) fn rank(&self) -> u8 {
+        self.0.load(Ordering::SeqCst) & STAGE
+    }
+
     /// Whether a cancellation was requested.
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst) & STAGE != 0
+        self.rank() != 0
     }
 
     /// Whether the node belongs into a cancel lane: it is cancelled, or urgent.

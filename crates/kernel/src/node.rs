@@ -229,6 +229,7 @@ pub(crate) struct NodeInit {
 }
 
 impl Header {
+    #[inline]
     pub(crate) fn new(init: NodeInit) -> Self {
         Self {
             state: init.state,
@@ -255,6 +256,7 @@ impl Header {
         self.state.has_one_reference() && self.obligations.is_clear()
     }
 
+    #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         // No code of the program runs under this lock, so a poisoned one guards a sound state.
         let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

@@ -18,7 +18,7 @@ use crate::event::{Event, Name};
 use crate::extra::Failed;
 use crate::host::{Lane, Report, WorkerId};
 use crate::mutation::{Mutation, is_on, is_on_by_turns};
-use crate::node::{Header, Kind, Locked, NodeInit, NodeRef, Phase};
+use crate::node::{Header, Kind, Locked, NodeInit, NodeRef, Phase, RegionTail};
 use crate::obligation;
 use crate::state::{Claim, Queue, State};
 use crate::waker;
@@ -97,18 +97,14 @@ where
     ErrOf<Fut>: Into<E>,
 {
     let tail = region.region();
-    let mut budget = init.budget.map_or(tail.budget, |own| tail.budget.meet(own));
-    if is_on(Mutation::DeadlineIsReplaced) {
-        budget.deadline = init.budget.and_then(|own| own.deadline).or(budget.deadline);
-    }
-    let own_deadline = budget.deadline.is_some() && budget.deadline != tail.budget.deadline;
+    let own_budget = init.budget.map(|own| narrowed(tail, own));
     let cell = Box::new(Cell::<Fut>::new(Header::new(NodeInit {
         // For the scheduler, for the caller, and for the task's own context.
         state: State::new_scheduled(3, Queue::Plain),
         vtable: CellVtable::<Fut, E>::VTABLE,
         parent: Some(region.clone()),
         kind: Kind::Task,
-        poll_quota: budget.poll_quota,
+        poll_quota: own_budget.as_ref().unwrap_or(&tail.budget).poll_quota,
         home: init.home,
     })));
     let raw = NonNull::from(Box::leak(cell)).cast::<Header>();
@@ -116,15 +112,8 @@ where
     let node = unsafe { NodeRef::from_owned(raw) };
     // SAFETY: another of them.
     let context = unsafe { NodeRef::from_owned(raw) };
-    let name = init.name.clone();
-    if init.budget.is_some() || init.name.is_some() {
-        let mut inner = node.lock();
-        let extra = inner.more.extra_or_new();
-        extra.budget = init.budget.map(|_| budget);
-        extra.name = init.name;
-    }
-    if init.budget.is_some() {
-        node.marks.set_budgeted();
+    if own_budget.is_some() || init.name.is_some() {
+        equip(&node, own_budget, init.name.clone());
     }
     start(&node, context, make);
     let born_cancelled = match admit(region, &node, init.cleanup) {
@@ -134,15 +123,11 @@ where
         }
         Admission::Admitted { asked } => asked,
     };
-    record_spawn(&node, (init.site, init.line), name);
-    if budget != tail.budget {
-        node.record(|| Event::BudgetNarrowed {
-            subject: node.subject(),
-            budget,
-        });
+    if tail.record_structure {
+        record_spawn(&node, (init.site, init.line), init.name);
     }
-    if own_deadline {
-        cancel::arm_deadline(&node);
+    if let Some(budget) = own_budget {
+        begin_budget(&node, budget, &tail.budget);
     }
     if let Some(asked) = born_cancelled {
         cancel::request_inherited(&node, &asked);
@@ -151,6 +136,43 @@ where
     node
 }
 
+/// The budget of a task that has one of its own, in a region.
+#[cold]
+fn narrowed(region: &RegionTail, own: Budget) -> Budget {
+    let mut budget = region.budget.meet(own);
+    if is_on(Mutation::DeadlineIsReplaced) {
+        budget.deadline = own.deadline.or(budget.deadline);
+    }
+    budget
+}
+
+/// Gives a task that nobody else knows yet what few tasks have.
+#[cold]
+fn equip(node: &NodeRef, budget: Option<Budget>, name: Option<Name>) {
+    let mut inner = node.lock();
+    let extra = inner.more.extra_or_new();
+    extra.budget = budget;
+    extra.name = name;
+    if budget.is_some() {
+        node.marks.set_budgeted();
+    }
+}
+
+/// Tells how the budget of a task differs from its region's, and sees to its deadline.
+#[cold]
+fn begin_budget(node: &NodeRef, budget: Budget, region: &Budget) {
+    if budget != *region {
+        node.record(|| Event::BudgetNarrowed {
+            subject: node.subject(),
+            budget,
+        });
+    }
+    if budget.deadline.is_some() && budget.deadline != region.deadline {
+        cancel::arm_deadline(node);
+    }
+}
+
+#[cold]
 fn record_spawn(node: &NodeRef, (site, line): (&'static str, u32), name: Option<Name>) {
     node.record_structure(|| Event::TaskSpawned {
         task: node.task_id(),
@@ -498,10 +520,15 @@ fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
 }
 
 /// Asks the region's policy about a child's end; a policy that panics is taken to want the rest cancelled.
+#[inline]
 pub(crate) fn consult(region: &NodeRef, end: ChildEnd) -> Decision {
-    let Some(policy) = &region.region().policy else {
-        return FailFast.on_child_end(&end);
-    };
+    match &region.region().policy {
+        None => FailFast.on_child_end(&end),
+        Some(policy) => consult_chosen(region, &**policy, end),
+    }
+}
+
+fn consult_chosen(region: &NodeRef, policy: &dyn Policy, end: ChildEnd) -> Decision {
     catch_unwind(AssertUnwindSafe(|| policy.on_child_end(&end))).unwrap_or_else(|payload| {
         let message = PanicPayload::new(payload).message().to_owned();
         region.host().report(Report::PanicContained {

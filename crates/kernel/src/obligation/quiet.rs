@@ -70,7 +70,7 @@ impl Obligation {
 #[inline]
 fn is_quiet(holder: &NodeRef) -> bool {
     current::is_polling(holder.as_non_null())
-        && holder.stage().is_none()
+        && !holder.marks.is_cancelled()
         && holder.region().is_quiet()
         && !holder.obligations.is_closed()
 }
