@@ -453,10 +453,14 @@ impl NodeRef {
             init.kind == Kind::Region,
             "a region's tail belongs to a region"
         );
-        Self::leak(Box::new(RegionNode {
+        // Written where it stays, since it is large.
+        let mut node = Box::new_uninit();
+        node.write(RegionNode {
             inline: InlineNode::new(init, shield),
             tail,
-        }))
+        });
+        // SAFETY: it was written above.
+        Self::leak(unsafe { node.assume_init() })
     }
 
     /// Makes a fiber's node with one reference; `shield` is the deepest that holds where it is opened.
@@ -508,6 +512,7 @@ impl NodeRef {
 }
 
 impl InlineNode {
+    #[inline]
     fn new(init: NodeInit, shield: Depth) -> Self {
         let above = init.parent.as_ref().map_or(0, |parent| parent.depth());
         Self {

@@ -186,14 +186,24 @@ impl OpenRegion {
         }
         inline::unlink(self.under(), &self.node);
         self.closed = true;
-        let region = self.node.region().id;
-        self.node
-            .record_structure(|| Event::RegionClosing { region, body });
-        self.node
-            .record_structure(|| Event::RegionFinalizing { region });
-        self.node
-            .record_structure(|| Event::RegionClosed { region });
+        if self.node.region().record_structure {
+            self.record_close(body);
+        }
         true
+    }
+
+    /// Tells of a close that went through at once.
+    #[cold]
+    fn record_close(&self, body: Severity) {
+        let region = self.node.region().id;
+        let events = [
+            Event::RegionClosing { region, body },
+            Event::RegionFinalizing { region },
+            Event::RegionClosed { region },
+        ];
+        for event in events {
+            self.node.record_structure(|| event);
+        }
     }
 
     /// Enters `Closing`; unless the body ended well, what lives in the region is cancelled.

@@ -98,7 +98,8 @@ where
 {
     let tail = region.region();
     let own_budget = init.budget.map(|own| narrowed(tail, own));
-    let cell = Box::new(Cell::<Fut>::new(Header::new(NodeInit {
+    let mut cell = Box::new_uninit();
+    cell.write(Cell::<Fut>::new(Header::new(NodeInit {
         // For the scheduler, for the caller, and for the task's own context.
         state: State::new_scheduled(3, Queue::Plain),
         vtable: CellVtable::<Fut, E>::VTABLE,
@@ -107,6 +108,8 @@ where
         poll_quota: own_budget.as_ref().unwrap_or(&tail.budget).poll_quota,
         home: init.home,
     })));
+    // SAFETY: it was written above.
+    let cell = unsafe { cell.assume_init() };
     let raw = NonNull::from(Box::leak(cell)).cast::<Header>();
     // SAFETY: one of the three references that the state was made with.
     let node = unsafe { NodeRef::from_owned(raw) };
