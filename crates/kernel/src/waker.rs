@@ -172,7 +172,16 @@ fn timed_lane(node: &NodeRef) -> Option<Lane> {
 /// Wakes a waker whose code may be the program's; a panic in it is reported and goes no further.
 ///
 /// For primitives, which must wake the others in line all the same.
+#[inline]
 pub fn wake_contained(waker: Waker) {
+    if is_task(&waker) {
+        // It runs none of the program's code.
+        return waker.wake();
+    }
+    wake_foreign(waker);
+}
+
+fn wake_foreign(waker: Waker) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
         let message = PanicPayload::new(payload).message().to_owned();
         let report = Report::PanicContained {

@@ -236,6 +236,10 @@ impl<T> Rx<T> {
     /// Refuses a value from now on; one that was sent before can still be taken.
     pub(super) fn close(&mut self) {
         self.0.resource.trace("oneshot.close");
+        self.set_closed();
+    }
+
+    fn set_closed(&self) {
         let before = self.0.state.fetch_or(CLOSED, Ordering::AcqRel);
         if before & (CLOSED | COMPLETE) == 0 && before & TX_WAITS != 0 {
             // SAFETY: `CLOSED` is this side's final flag and was just set, and `TX_WAITS` was up.
@@ -246,7 +250,11 @@ impl<T> Rx<T> {
 
 impl<T> Drop for Rx<T> {
     fn drop(&mut self) {
-        self.close();
+        self.0.resource.trace("oneshot.close");
+        // Nobody is left on the other side who would ask, once that is final.
+        if self.0.state.load(Ordering::Acquire) & COMPLETE == 0 {
+            self.set_closed();
+        }
         // A value that came first is dropped with the end that it was sent to, not with the sender.
         let state = self.0.state.load(Ordering::Acquire);
         let left = self.found(state);
