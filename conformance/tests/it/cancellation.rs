@@ -551,3 +551,50 @@ fn a_request_kept_back_by_a_mask_reaches_the_children_when_it_lifts() {
         );
     });
 }
+
+#[test]
+fn a_checkpoint_fails_if_the_context_polled_is_cancelled() {
+    on_both_hosts(async |cx| {
+        let cx = &cx;
+        let mut is_heard = false;
+        let _ = cx
+            .region(async |scope| {
+                assert!(cx.checkpoint().is_ok());
+                scope.cancel(CancelKind::User);
+                // Asked of a context around the region, which nobody cancelled.
+                is_heard = cx.checkpoint().is_err();
+                End::Ok(())
+            })
+            .await;
+        assert!(is_heard);
+        assert!(cx.checkpoint().is_ok());
+    });
+}
+
+#[test]
+fn a_checkpoint_fails_if_the_context_asked_is_cancelled() {
+    on_both_hosts(async |cx| {
+        let end = cx
+            .region(async |scope| {
+                let (send, receive) = std::sync::mpsc::channel();
+                let task = scope.spawn(async move |cx: Cx| {
+                    send.send(cx.clone()).expect("the body waits for it");
+                    cx.sleep(FOREVER).await?;
+                    End::Ok(())
+                });
+                let theirs = loop {
+                    match receive.try_recv() {
+                        Ok(theirs) => break theirs,
+                        Err(_) => scope.cx().sleep(TICK).await?,
+                    }
+                };
+                assert!(theirs.checkpoint().is_ok());
+                task.cancel_with(CancelKind::Timeout);
+                let heard = theirs.checkpoint().expect_err("the task is cancelled");
+                assert!(scope.cx().checkpoint().is_ok());
+                End::Ok(heard.reason().kind())
+            })
+            .await;
+        assert_eq!(end.ok(), Some(CancelKind::Timeout));
+    });
+}

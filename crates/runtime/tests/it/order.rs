@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use asupersync_core::Budget;
+use asupersync_core::{Budget, CancelKind};
 use asupersync_kernel::{Cx, RegionOptions, SpawnOptions};
 
 use crate::support::{End, FOREVER, run_on, runtime};
@@ -132,4 +132,32 @@ fn a_cancelled_task_overtakes_a_full_ready_lane() {
         overtaken <= 2,
         "{overtaken} polls of ready tasks came first"
     );
+}
+
+#[test]
+fn a_task_in_which_a_region_was_cancelled_is_urgent_once() {
+    const YIELDS: u64 = 500;
+    let mut runtime = runtime(1);
+    run_on(&mut runtime, async |cx| {
+        cx.region(async |scope| {
+            let task = scope.spawn(async |cx: Cx| {
+                let _ = cx
+                    .region(async |inner| {
+                        inner.cancel(CancelKind::User);
+                        End::Ok(inner.cx().sleep(FOREVER).await?)
+                    })
+                    .await;
+                for _ in 0..YIELDS {
+                    cx.yield_now().await?;
+                }
+                End::Ok(())
+            });
+            task.join(scope.cx()).await
+        })
+        .await
+        .flatten()
+    });
+    let worker = runtime.metrics().workers[0];
+    assert!(worker.ready > YIELDS, "{worker:?}");
+    assert!(worker.cancel < 10, "{worker:?}");
 }
