@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use asupersync_core::{Cancelled, Time};
+use asupersync_core::{CancelKind, CancelStage, Cancelled, Outcome, Time};
 use asupersync_kernel::{Cx, Event};
 use asupersync_lab::{LabConfig, LabRuntime, Trace};
 
@@ -84,4 +84,33 @@ fn idle_time_costs_no_steps() {
     let jumps = report.trace.iter();
     let jumps = jumps.filter(|event| matches!(event, Event::ClockAdvanced { .. }));
     assert_eq!(jumps.count() as u64, SPAN_HOURS, "one each hour");
+}
+
+/// No poll is charged while a task waits, so only the clock can end its cleanup.
+#[test]
+fn the_cleanup_of_a_task_that_waits_ends_by_the_clock() {
+    let report = LabRuntime::new(LabConfig::default()).run(async |cx: Cx| {
+        let end = cx
+            .region(async |scope| {
+                let task = scope.spawn(async |cx: Cx| {
+                    cx.shield(cx.sleep(Duration::from_secs(24 * 3600))).await?;
+                    Ok::<_, Cancelled>(())
+                });
+                scope.cx().sleep(Duration::from_secs(1)).await?;
+                task.cancel();
+                let end = task.join(scope.cx()).await;
+                Ok::<_, Cancelled>((end, scope.cx().now()))
+            })
+            .await;
+        let (end, at) = end.ok().expect("the body does not fail");
+        let Outcome::Cancelled(reason) = end else {
+            panic!("{end:?}");
+        };
+        assert_eq!(reason.stage(), CancelStage::Unshielded);
+        let cleanup = CancelKind::User.cleanup_budget(Time::from_secs(1));
+        assert_eq!(Some(at), cleanup.deadline);
+        Ok::<_, Cancelled>(())
+    });
+    report.assert_clean();
+    assert!(report.outcome.is_ok(), "{:?}", report.outcome);
 }
