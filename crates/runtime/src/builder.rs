@@ -242,7 +242,8 @@ impl RuntimeBuilder {
             ..self.sched
         });
         let flight = self.flight;
-        let flight = flight.map(|config| FlightRecorder::new(config, workers));
+        let clock = Clock::new();
+        let flight = flight.map(|config| FlightRecorder::new(config, workers, clock));
         let mut ports = make_ports(self.ports, &handle);
         if let Some(flight) = &flight {
             ports.push((TypeId::of::<FlightRecorder>(), Box::new(flight.clone())));
@@ -250,7 +251,7 @@ impl RuntimeBuilder {
         let parkers: Vec<Parker> = (0..workers).map(|_| Parker::new()).collect();
         let host = Arc::new(RuntimeHost {
             config: self.kernel,
-            clock: Clock::new(),
+            clock,
             shared,
             unparkers: parkers.iter().map(Parker::unparker).collect(),
             timers: Timers::new(workers),

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 use asupersync_core::Time;
 
 /// Counts from the moment the runtime was built.
+#[derive(Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
 }

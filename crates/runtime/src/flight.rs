@@ -10,6 +10,7 @@
 //! - A saved record appears whole or not at all; what became of it is reported.
 //! - Records are saved on the blocking pool, so that no worker waits for a disk; the one of an unfinished shutdown, by the thread that waited for that shutdown.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -19,9 +20,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use asupersync_core::{Severity, Time};
 use asupersync_kernel::{Event, Report};
-use asupersync_trace::{EncodeError, EventRings, LastEvents, Polled};
+use asupersync_trace::{EncodeError, EventRings, LastEvents};
 
+use crate::clock::Clock;
 use crate::host::RuntimeHost;
+use crate::local::Local;
+use crate::ticks::Ticks;
 
 /// How much the flight recorder keeps, and where it saves it.
 ///
@@ -93,6 +97,7 @@ pub struct FlightRecorder(Arc<Inner>);
 
 struct Inner {
     rings: EventRings,
+    ticks: Ticks,
     config: FlightConfig,
     /// The ring of threads that are no workers.
     shared: usize,
@@ -128,9 +133,10 @@ impl Cause {
 }
 
 impl FlightRecorder {
-    pub(crate) fn new(config: FlightConfig, workers: usize) -> Self {
+    pub(crate) fn new(config: FlightConfig, workers: usize, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             rings: EventRings::new(workers + 1, config.bytes),
+            ticks: Ticks::new(clock),
             config,
             shared: workers,
             is_pending: AtomicBool::new(false),
@@ -141,7 +147,8 @@ impl FlightRecorder {
     /// What happened last; the program goes on meanwhile.
     #[must_use]
     pub fn read(&self) -> LastEvents {
-        self.0.rings.read()
+        let Inner { rings, ticks, .. } = &*self.0;
+        rings.read_by(ticks.reading())
     }
 
     /// Saves what happened last as a recording, which `asupersync lab show` opens; blocks the thread.
@@ -159,9 +166,36 @@ impl FlightRecorder {
     }
 
     /// Keeps an event of a worker, or of another thread.
-    pub(crate) fn keep(&self, worker: Option<(usize, Option<Polled>)>, at: Time, event: &Event) {
-        let (ring, polled) = worker.unwrap_or((self.0.shared, None));
-        self.0.rings.push(ring, at, polled, event);
+    #[inline]
+    pub(crate) fn keep(&self, worker: Option<&Local>, event: &Event) {
+        let Inner { rings, ticks, .. } = &*self.0;
+        match worker {
+            // There is one worker of each index, and this thread is it.
+            Some(local) => {
+                let at = self.stamp(&local.seen);
+                rings.push_alone(local.worker.index(), at, local.polled(), event);
+            }
+            None => rings.push(self.0.shared, ticks.stamp(), None, event),
+        }
+    }
+
+    /// A worker's stamp, not smaller than that of any event on another thread of which it has seen a consequence.
+    #[inline]
+    fn stamp(&self, seen: &Cell<u64>) -> Time {
+        match self.may_follow(seen) {
+            true => self.0.ticks.stamp(),
+            false => self.0.ticks.stamp_early(),
+        }
+    }
+
+    /// Whether what a worker does now may follow from what it had not seen at its last event.
+    ///
+    /// `seen` is how many events of other threads there were then.
+    /// Where there are several workers this is always so, since to look at all their rings costs more than to wait.
+    #[inline]
+    fn may_follow(&self, seen: &Cell<u64>) -> bool {
+        let pushed = self.0.rings.pushed(self.0.shared);
+        seen.replace(pushed) != pushed || self.0.shared > 1
     }
 
     /// Whether a record is to be saved now; says so once until [`save_for`](Self::save_for) reads it.
@@ -244,3 +278,59 @@ fn with_cause(error: &FlightError) -> String {
 
 /// Numbers of files, so that two runtimes of one process do not meet.
 static FILES: AtomicU64 = AtomicU64::new(0);
+
+#[cfg(test)]
+mod tests {
+    use asupersync_core::ObligationId;
+    use asupersync_kernel::Settlement;
+
+    use super::*;
+
+    fn settled(number: u64) -> Event {
+        Event::ObligationSettled {
+            obligation: ObligationId::new(number),
+            settlement: Settlement::Committed,
+        }
+    }
+
+    #[test]
+    fn a_worker_waits_unless_it_is_alone_and_nothing_is_new() {
+        for (workers, again) in [(1, false), (2, true)] {
+            let flight = FlightRecorder::new(FlightConfig::default(), workers, Clock::new());
+            let seen = Cell::new(u64::MAX);
+            assert!(flight.may_follow(&seen), "it has come from somewhere");
+            assert_eq!(flight.may_follow(&seen), again, "{workers} workers");
+            flight.keep(None, &settled(0));
+            assert!(flight.may_follow(&seen), "another thread's event is new");
+            assert_eq!(flight.may_follow(&seen), again, "{workers} workers");
+        }
+    }
+
+    /// Nothing stands between the look at what the other thread did and the stamp, so only the stamp can keep them apart.
+    #[test]
+    fn a_workers_stamp_is_not_before_the_events_whose_consequences_it_has_seen() {
+        for workers in [1, 2] {
+            let flight = FlightRecorder::new(FlightConfig::default(), workers, Clock::new());
+            let Inner { rings, ticks, .. } = &*flight.0;
+            let (last, seen) = (AtomicU64::new(0), Cell::new(u64::MAX));
+            let is_over = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        let at = ticks.stamp();
+                        rings.push(workers, at, None, &settled(0));
+                        last.store(at.as_nanos(), Ordering::Release);
+                    }
+                });
+                let mut early = 0;
+                for _ in 0..300_000 {
+                    let cause = last.load(Ordering::Acquire);
+                    let at = flight.stamp(&seen);
+                    early += u32::from(at.as_nanos() < cause);
+                }
+                is_over.store(true, Ordering::Relaxed);
+                assert_eq!(early, 0, "{workers} workers");
+            });
+        }
+    }
+}

@@ -17,7 +17,7 @@ use asupersync_sched::{Counters, Shared, Unparker, Worker};
 use crate::blocking::BlockingPool;
 use crate::clock::Clock;
 use crate::flight::{Cause, FlightRecorder};
-use crate::local::{self, Local};
+use crate::local;
 use crate::monitor::Monitor;
 use crate::queued::Queued;
 use crate::signal::Signals;
@@ -229,9 +229,7 @@ impl Host for RuntimeHost {
         let Some(flight) = &self.flight else { return };
         // The monitor's, which come with each operation on a lock.
         if !matches!(event, Event::Operation { .. }) {
-            let at = self.clock.now();
-            let place = |local: &Local| (local.worker.index(), local.polled());
-            local::with(self, |local| flight.keep(local.map(place), at, &event));
+            local::with(self, |local| flight.keep(local, &event));
             self.save_flight_after(&event);
         }
     }

@@ -22,18 +22,23 @@ pub(crate) struct Local {
     /// What is polled at this moment, and how many polls have begun; kept while there is a flight recorder.
     polling: Cell<Option<TaskId>>,
     polls: Cell<u32>,
+    /// How many events of threads that are no workers the flight recorder held at this worker's last one.
+    pub(crate) seen: Cell<u64>,
 }
 
 impl Local {
+    #[inline]
     pub(crate) fn poll_begins(&self, task: TaskId) {
         self.polls.set(self.polls.get().wrapping_add(1));
         self.polling.set(Some(task));
     }
 
+    #[inline]
     pub(crate) fn poll_ended(&self) {
         self.polling.set(None);
     }
 
+    #[inline]
     pub(crate) fn polled(&self) -> Option<Polled> {
         let task = self.polling.get()?;
         let poll = self.polls.get();
@@ -65,6 +70,8 @@ pub(crate) fn enter(host: &Arc<RuntimeHost>, worker: Worker<Queued>) -> Rc<Local
         worker,
         polling: Cell::new(None),
         polls: Cell::new(0),
+        // As many as there never are, so that the first event waits for whatever came before it.
+        seen: Cell::new(u64::MAX),
     });
     ENTERED.with_borrow_mut(|slot| {
         assert!(

@@ -103,18 +103,18 @@ impl Loop {
     }
 
     /// Tells the flight recorder and the monitor what is polled.
+    #[inline]
     fn poll_watched(&self, task: Runnable) {
-        let worker = self.local.worker.index();
-        let monitor = self.host.monitor.as_ref();
-        if self.host.flight.is_some() {
-            self.local.poll_begins(task.task_id());
-        }
-        if let Some(monitor) = monitor {
-            monitor.poll_begins(worker, task.task_id());
-        }
-        task.run();
-        if let Some(monitor) = monitor {
-            monitor.poll_ended(worker);
+        let id = task.task_id();
+        self.local.poll_begins(id);
+        match &self.host.monitor {
+            None => task.run(),
+            Some(monitor) => {
+                let worker = self.local.worker.index();
+                monitor.poll_begins(worker, id);
+                task.run();
+                monitor.poll_ended(worker);
+            }
         }
         self.local.poll_ended();
     }

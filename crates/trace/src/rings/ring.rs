@@ -1,10 +1,13 @@
-//! One ring: records of a fixed number of words, the newest kept, written and read by any thread without a lock.
+//! One ring: records of a fixed number of words, the newest kept, written and read without a lock.
+//!
+//! Its writers are any threads, by [`Ring::push`], or one at a time, by [`Ring::push_alone`], which needs no exchange.
 //!
 //! # States of a slot
 //! Its sequence is 0 while it was never written, `2 n + 1` while the record with number `n` is being written, and `2 n + 2` once that stands in it.
 //!
 //! # Invariants
 //! - A slot has one writer at a time: it is claimed by an exchange of its sequence, and who finds it claimed, or overtaken by a newer record, gives its own up.
+//!   A ring's only writer claims by a store; if there were another nevertheless, records would be mixed, and nothing worse.
 //! - What is read is a record as it was written: words are read between two looks at the sequence, and count only if both saw the same finished record.
 //! - A sequence only grows.
 //!
@@ -61,6 +64,20 @@ impl Ring {
         self.slot(number).write(number, words);
     }
 
+    /// The same, for the one thread that writes to this ring now; who wrote before it has handed the ring over.
+    #[inline]
+    pub(super) fn push_alone(&self, words: &Words) {
+        let number = self.next.0.load(Ordering::Relaxed);
+        self.next.0.store(number + 1, Ordering::Relaxed);
+        self.slot(number).write_alone(number, words);
+    }
+
+    /// How many records were begun; at least those of which the caller has seen a consequence.
+    #[inline]
+    pub(super) fn begun(&self) -> u64 {
+        self.next.0.load(Ordering::Relaxed)
+    }
+
     /// Reads what stands in the ring, while others may write.
     pub(super) fn read(&self) -> Read {
         let begun = self.next.0.load(Ordering::Acquire);
@@ -91,7 +108,7 @@ impl Slot {
     /// Writes a record, unless another is being written here or a newer one was.
     fn write(&self, number: u64, words: &Words) {
         let seen = self.sequence.load(Ordering::Relaxed);
-        let (writing, written) = (number * 2 + 1, number * 2 + 2);
+        let writing = number * 2 + 1;
         if seen % 2 == 1 || seen > writing {
             return;
         }
@@ -99,14 +116,26 @@ impl Slot {
         let claimed =
             self.sequence
                 .compare_exchange(seen, writing, Ordering::Acquire, Ordering::Relaxed);
-        if claimed.is_err() {
-            return;
+        if claimed.is_ok() {
+            self.fill(number, words);
         }
+    }
+
+    /// Writes a record, as the only one who writes here.
+    #[inline]
+    fn write_alone(&self, number: u64, words: &Words) {
+        self.sequence.store(number * 2 + 1, Ordering::Relaxed);
+        self.fill(number, words);
+    }
+
+    /// Writes into a claimed slot, and says that the record stands there.
+    #[inline]
+    fn fill(&self, number: u64, words: &Words) {
         for (place, word) in self.words.iter().zip(words) {
             // Release: who reads this word sees the claim before it.
             place.store(*word, Ordering::Release);
         }
-        self.sequence.store(written, Ordering::Release);
+        self.sequence.store(number * 2 + 2, Ordering::Release);
     }
 
     /// The record that stands here, with its number.
@@ -178,6 +207,37 @@ mod tests {
         assert_eq!(slot.read(), Some((6, record(6))));
     }
 
+    #[test]
+    fn one_writer_keeps_the_same_as_many() {
+        let (alone, shared) = (Ring::new(4), Ring::new(4));
+        for number in 0..11 {
+            alone.push_alone(&record(number));
+            shared.push(&record(number));
+            let (alone, shared) = (alone.read(), shared.read());
+            assert_eq!(alone.records, shared.records);
+            assert_eq!(alone.missing, shared.missing);
+        }
+    }
+
+    #[test]
+    fn records_are_whole_while_one_writes_alone() {
+        const ALL: u64 = 60_000;
+        let ring = Ring::new(8);
+        std::thread::scope(|scope| {
+            let ring = &ring;
+            scope.spawn(move || (0..ALL).for_each(|n| ring.push_alone(&record(n))));
+            for _ in 0..2_000 {
+                let read = ring.read();
+                for (number, words) in &read.records {
+                    assert_eq!(*words, record(*number));
+                }
+            }
+        });
+        let read = ring.read();
+        assert_eq!(numbers(&read), Vec::from_iter(ALL - 8..ALL));
+        assert_eq!(read.missing, ALL - 8);
+    }
+
     /// Whatever threads do, a record that is read was written in one piece.
     #[test]
     fn records_are_whole_while_many_write() {
@@ -230,6 +290,46 @@ mod loom_models {
             assert_eq!(
                 (read.missing, read.records.as_slice()),
                 (1, &[(1, record(8))][..])
+            );
+        });
+    }
+
+    /// The second record of the writer goes over its first, and over what a reader may just be reading.
+    #[test]
+    fn loom_a_reader_sees_whole_records_while_the_only_writer_writes() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::new(1));
+            ring.push_alone(&record(7));
+            let writing = Arc::clone(&ring);
+            let writer = thread::spawn(move || {
+                writing.push_alone(&record(8));
+                writing.push_alone(&record(9));
+            });
+            assert_whole(&ring.read());
+            writer.join().expect("it does not panic");
+            let read = ring.read();
+            assert_eq!(
+                (read.missing, read.records.as_slice()),
+                (2, &[(2, record(9))][..])
+            );
+        });
+    }
+
+    #[test]
+    fn loom_a_ring_that_is_handed_over_loses_nothing() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::new(2));
+            let writing = Arc::clone(&ring);
+            let first = thread::spawn(move || writing.push_alone(&record(1)));
+            first.join().expect("it does not panic");
+            let writing = Arc::clone(&ring);
+            let second = thread::spawn(move || writing.push_alone(&record(2)));
+            assert_whole(&ring.read());
+            second.join().expect("it does not panic");
+            let read = ring.read();
+            assert_eq!(
+                (read.missing, read.records.as_slice()),
+                (0, &[(0, record(1)), (1, record(2))][..])
             );
         });
     }

@@ -17,6 +17,7 @@ impl Sites {
     }
 
     /// The number of a name; 0 for one that was made at run time, or finds no place any more.
+    #[inline]
     pub(super) fn number_of(&self, name: &Name) -> u64 {
         let Some(text) = name.as_static() else {
             return 0;

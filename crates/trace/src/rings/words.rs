@@ -37,40 +37,47 @@ struct Fields {
 }
 
 /// The words of an event; `None` if it is of a kind that is not kept.
+#[inline]
 pub(super) fn pack(
     sites: &Sites,
     at: Time,
     polled: Option<Polled>,
     event: &Event,
 ) -> Option<Words> {
-    let fields = fields_of(sites, event)?;
-    let (mut task, mut poll) = (0, 0);
-    if let Some(polled) = polled {
-        task = polled.task.region().index();
-        poll = joined(polled.task.index(), polled.poll);
-    }
-    let small = u32::from_le_bytes([
-        fields.tag,
-        fields.kind,
-        fields.value,
-        u8::from(polled.is_some()),
-    ]);
-    let mut words = [
-        at.as_nanos(),
-        joined(small, fields.line),
-        fields.region,
-        fields.other,
-        joined(fields.index, fields.other_index),
-        task,
-        poll,
-    ];
+    // Most events are one of these, and stand here so that they are words at once.
+    let fields = match event {
+        Event::TaskSpawned {
+            task,
+            pinned,
+            site,
+            line,
+        } => Fields {
+            kind: u8::from(*pinned),
+            other: sites.number_of(site),
+            line: *line,
+            ..Fields::default().tag(8).task(*task)
+        },
+        Event::TaskEnded { task, severity } => Fields {
+            // The table is in the order of the kinds, which is asserted below.
+            value: *severity as u8,
+            ..Fields::default().tag(10).task(*task)
+        },
+        _ => return pack_other(at, polled, event),
+    };
+    Some(fields.words(at, polled))
+}
+
+#[inline(never)]
+fn pack_other(at: Time, polled: Option<Polled>, event: &Event) -> Option<Words> {
+    let mut words = fields_of(event)?.words(at, polled);
     if let Event::TaskNamed { name, .. } = event {
         put_text(&mut words, kept_part(name));
     }
     Some(words)
 }
 
-fn fields_of(sites: &Sites, event: &Event) -> Option<Fields> {
+/// The fields of an event that has its tag from here.
+fn fields_of(event: &Event) -> Option<Fields> {
     let none = Fields::default();
     Some(match event {
         Event::RegionOpened { region, parent } => none.tag(1).region(*region).parent(*parent),
@@ -87,25 +94,11 @@ fn fields_of(sites: &Sites, event: &Event) -> Option<Fields> {
         Event::FinalizerEnded { region, severity } => {
             none.tag(7).region(*region).value(&SEVERITIES, severity)?
         }
-        Event::TaskSpawned {
-            task,
-            pinned,
-            site,
-            line,
-        } => Fields {
-            kind: u8::from(*pinned),
-            other: sites.number_of(site),
-            line: *line,
-            ..none.tag(8).task(*task)
-        },
         Event::TaskNamed { task, name } => Fields {
             // At most `NAME_BYTES_MAX`.
             kind: kept_part(name).len() as u8,
             ..none.tag(9).task(*task)
         },
-        Event::TaskEnded { task, severity } => {
-            none.tag(10).task(*task).value(&SEVERITIES, severity)?
-        }
         Event::EndSuppressed { task, severity } => {
             none.tag(11).task(*task).value(&SEVERITIES, severity)?
         }
@@ -182,6 +175,26 @@ impl Fields {
                 ..self
             },
         }
+    }
+
+    #[inline]
+    fn words(&self, at: Time, polled: Option<Polled>) -> Words {
+        let (mut task, mut poll) = (0, 0);
+        if let Some(polled) = polled {
+            task = polled.task.region().index();
+            poll = joined(polled.task.index(), polled.poll);
+        }
+        let is_polled = u8::from(polled.is_some());
+        let small = u32::from_le_bytes([self.tag, self.kind, self.value, is_polled]);
+        [
+            at.as_nanos(),
+            joined(small, self.line),
+            self.region,
+            self.other,
+            joined(self.index, self.other_index),
+            task,
+            poll,
+        ]
     }
 
     /// `None` for a value that the table does not know.
@@ -352,6 +365,17 @@ const fn joined(low: u32, high: u32) -> u64 {
 const fn parted(word: u64) -> (u32, u32) {
     (word as u32, (word >> 32) as u32)
 }
+
+const _: () = {
+    let mut place = 0;
+    while place < SEVERITIES.len() {
+        assert!(
+            SEVERITIES[place] as usize == place,
+            "`pack` finds a place by its number"
+        );
+        place += 1;
+    }
+};
 
 /// As much of a name is kept.
 const NAME_BYTES_MAX: usize = 24;

@@ -132,3 +132,26 @@ fn what_is_passed_over_takes_no_place() {
         (0, Some(&ended))
     );
 }
+
+#[test]
+fn a_workers_events_stay_in_their_order_whatever_its_clock_says() {
+    let rings = EventRings::new(2, 1 << 12);
+    for (number, nanos) in [(1, 20), (2, 19), (3, 30)] {
+        rings.push_alone(0, at(nanos), polled(0, 0), &settled(number));
+    }
+    let last = rings.read();
+    let events: Vec<&Event> = last.trace.iter().skip(1).collect();
+    assert_eq!(events, [&settled(1), &settled(2), &settled(3)]);
+    assert!(last.trace.events.is_sorted_by_key(|traced| traced.at));
+}
+
+#[test]
+fn counts_become_times_when_they_are_read() {
+    let rings = EventRings::new(2, 1 << 12);
+    rings.push_alone(0, at(30), polled(0, 0), &settled(1));
+    rings.push(1, at(40), None, &settled(2));
+    assert_eq!((rings.pushed(0), rings.pushed(1)), (1, 1));
+    let last = rings.read_by(|count| at(count.as_nanos() / 10));
+    let times: Vec<Time> = last.trace.events.iter().map(|traced| traced.at).collect();
+    assert_eq!(times, [at(3), at(3), at(4), at(4)]);
+}
