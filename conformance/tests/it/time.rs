@@ -1,5 +1,6 @@
 //! Sleeps and intervals.
 
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use asupersync_conformance::on_both_hosts;
@@ -48,5 +49,26 @@ fn an_interval_ticks_at_its_pace_and_hears_of_cancellation() {
             })
             .await;
         assert_eq!(end, Outcome::Ok(()));
+    });
+}
+
+#[test]
+fn a_sleep_that_is_first_polled_after_its_end_ends() {
+    on_both_hosts(async |cx| {
+        let late = cx.sleep(TICK);
+        let end = late.deadline();
+        cx.sleep(TICK * 3).await.expect("nobody cancels");
+        assert!(cx.now() > end);
+        late.await.expect("nobody cancels");
+    });
+}
+
+#[test]
+fn a_sleep_wakes_the_last_waker_that_it_was_polled_with() {
+    on_both_hosts(async |cx| {
+        let mut sleep = std::pin::pin!(cx.sleep(TICK));
+        let mut nobody = Context::from_waker(Waker::noop());
+        assert!(sleep.as_mut().poll(&mut nobody).is_pending());
+        sleep.await.expect("nobody cancels");
     });
 }

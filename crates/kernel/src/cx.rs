@@ -236,8 +236,9 @@ impl<C: HasTime> Cx<C> {
         self.node.host().wall_now()
     }
 
-    /// Waits for `duration`.
+    /// Waits for `duration`, counted from the call.
     ///
+    /// A sleep that is polled for the first time after its end waits until its worker looks at its timers.
     /// # Errors
     /// [`Cancelled`] if the holder must stop.
     /// # Cancel safety
@@ -248,7 +249,12 @@ impl<C: HasTime> Cx<C> {
         } else {
             duration
         };
-        Sleep::new(self, self.now() + duration)
+        let now = self.now();
+        let deadline = now + duration;
+        match deadline > now {
+            true => Sleep::ahead(self, deadline),
+            false => Sleep::new(self, deadline),
+        }
     }
 
     /// Waits until `deadline`; a deadline that has passed does not wait.

@@ -1,6 +1,7 @@
 //! Waiting for time.
 
 use std::pin::Pin;
+use std::ptr;
 use std::task::{Context, Poll, Waker};
 
 use asupersync_core::{Cancelled, Time};
@@ -17,8 +18,34 @@ use crate::host::TimerKey;
 pub struct Sleep<'a, C> {
     cx: &'a Cx<C>,
     deadline: Time,
-    timer: Option<(TimerKey, Waker)>,
+    timer: Option<Armed>,
+    /// The deadline lay ahead when the sleep was made, and nobody has looked since.
+    is_ahead: bool,
     cancel: CancelWait,
+}
+
+/// A timer that stands, or has fired.
+struct Armed {
+    key: TimerKey,
+    wakes: Identity,
+}
+
+/// Whom a waker wakes, without a reference of its own: the timer holds the waker.
+///
+/// Another waker may look the same once the timer has fired, and then the deadline has passed.
+#[derive(PartialEq, Eq)]
+struct Identity {
+    data: usize,
+    vtable: usize,
+}
+
+impl Identity {
+    fn of(waker: &Waker) -> Self {
+        Self {
+            data: waker.data().addr(),
+            vtable: ptr::from_ref(waker.vtable()).addr(),
+        }
+    }
 }
 
 impl<'a, C> Sleep<'a, C> {
@@ -27,8 +54,16 @@ impl<'a, C> Sleep<'a, C> {
             cx,
             deadline,
             timer: None,
+            is_ahead: false,
             cancel: CancelWait::new(),
         }
+    }
+
+    /// A sleep whose deadline is later than the caller's reading of the clock, so that its first poll needs none.
+    pub(crate) const fn ahead(cx: &'a Cx<C>, deadline: Time) -> Self {
+        let mut sleep = Self::new(cx, deadline);
+        sleep.is_ahead = true;
+        sleep
     }
 
     /// The moment waited for.
@@ -41,11 +76,12 @@ impl<'a, C> Sleep<'a, C> {
     pub fn reset(self: Pin<&mut Self>, deadline: Time) {
         let this = self.get_mut();
         this.deadline = deadline;
+        this.is_ahead = false;
         this.disarm();
     }
 
     fn disarm(&mut self) {
-        if let Some((key, _)) = self.timer.take() {
+        if let Some(Armed { key, .. }) = self.timer.take() {
             self.cx.node().host().timer_cancel(key);
         }
     }
@@ -60,24 +96,23 @@ impl<C> Future for Sleep<'_, C> {
             return Poll::Ready(Err(cancelled));
         }
         let host = this.cx.node().host();
-        if host.now() >= this.deadline {
+        if !std::mem::take(&mut this.is_ahead) && host.now() >= this.deadline {
             this.disarm();
             return Poll::Ready(Ok(()));
         }
+        let wakes = Identity::of(task.waker());
         if this
             .timer
             .as_ref()
-            .is_some_and(|(_, waker)| waker.will_wake(task.waker()))
+            .is_some_and(|armed| armed.wakes == wakes)
         {
             return Poll::Pending;
         }
         this.disarm();
-        let host = this.cx.node().host();
-        this.cx
-            .node()
-            .record(|| Event::TimerSet { at: this.deadline });
-        let key = host.timer_insert(this.deadline, task.waker().clone());
-        this.timer = Some((key, task.waker().clone()));
+        let (cx, at) = (this.cx, this.deadline);
+        cx.node().record(|| Event::TimerSet { at });
+        let key = cx.node().host().timer_insert(at, task.waker().clone());
+        this.timer = Some(Armed { key, wakes });
         Poll::Pending
     }
 }
