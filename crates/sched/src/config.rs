@@ -5,8 +5,8 @@ pub const WORKERS_MAX: usize = 64;
 
 /// After so many dispatches from the ready lane, one goes to an old entry instead of the newest.
 pub(crate) const READY_ROTATION: u32 = 16;
-/// The places that the rotation visits: injected, the oldest of the ring, yielded, pinned.
-pub(crate) const READY_PLACES: u32 = 4;
+/// The places that the rotation visits: injected, the oldest of the ring, the slot, yielded, pinned.
+pub(crate) const READY_PLACES: u32 = 5;
 
 /// Which lane a task was dispatched from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +51,7 @@ impl Default for SchedConfig {
 impl SchedConfig {
     /// After how many dispatches of one worker, at the latest, the entry at a lane's head is run.
     ///
-    /// The head of the ready lane is its oldest entry in each of its four places.
+    /// The head of the ready lane is its oldest entry in each of its five places.
     #[must_use]
     pub const fn dispatch_bound(&self, lane: LaneKind) -> u64 {
         let cancel = self.cancel_streak_limit as u64 + 1;

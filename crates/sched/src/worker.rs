@@ -13,7 +13,7 @@ use crate::lanes::Lanes;
 use crate::ring::{Entry, Owner};
 use crate::shared::Shared;
 
-/// So many dispatches in a row from the slot before the ring has its turn: a pair of tasks that wake each other must not keep the rest waiting.
+/// So many dispatches in a row from the slot before those have a turn that yielded: a pair of tasks that wake each other must not keep the rest waiting.
 const SLOT_STREAK_LIMIT: u32 = 16;
 
 /// A worker's own side of the scheduler; one thread owns it.
@@ -22,7 +22,7 @@ pub struct Worker<T: Entry> {
     index: usize,
     ring: Owner<T>,
     lanes: Arc<Lanes<T>>,
-    /// The task woken last: its data is warm.
+    /// The task woken last, which runs when the ring is empty.
     slot: Cell<Option<T>>,
     /// Tasks that yielded, first in, first out.
     yielded: RefCell<VecDeque<T>>,
@@ -119,7 +119,7 @@ impl<T: Entry> Worker<T> {
         }
     }
 
-    /// Puts a woken task where it runs next; whatever stood there becomes stealable. Gives the worker to wake.
+    /// Puts a woken task where no thief sees it, to run once the ring is empty; whatever stood there becomes stealable. Gives the worker to wake.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_woken(&self, entry: T) -> Option<usize> {
         self.slot
@@ -359,7 +359,7 @@ impl<T: Entry> Worker<T> {
         (LaneKind::Ready, entry)
     }
 
-    /// The ready lane: mostly the newest, and in rotation the oldest of each place.
+    /// The ready lane: mostly the newest of the ring before what was woken last, and in rotation the oldest of each place.
     #[inline]
     fn next_ready(&self, has_pinned: bool) -> Option<T> {
         let streaks = &self.streaks;
@@ -368,6 +368,10 @@ impl<T: Entry> Worker<T> {
         if ready.is_multiple_of(READY_ROTATION)
             && let Some(entry) = self.rotate(ready / READY_ROTATION)
         {
+            return Some(entry);
+        }
+        if let Some(entry) = self.ring.take_newest() {
+            streaks.slot.set(0);
             return Some(entry);
         }
         if let Some(entry) = self.slot.take() {
@@ -379,9 +383,6 @@ impl<T: Entry> Worker<T> {
             self.yielded.borrow_mut().push_back(entry);
         }
         streaks.slot.set(0);
-        if let Some(entry) = self.ring.take_newest() {
-            return Some(entry);
-        }
         if has_pinned && let Some(entry) = self.lanes.pop_pinned() {
             return Some(entry);
         }
@@ -394,7 +395,8 @@ impl<T: Entry> Worker<T> {
         match turn % READY_PLACES {
             0 => self.shared.injector.pop(),
             1 => self.ring.take_oldest(),
-            2 => {
+            2 => self.slot.take(),
+            3 => {
                 self.share_yielded();
                 self.yielded.borrow_mut().pop_front()
             }

@@ -81,16 +81,44 @@ fn the_dispatch_bound_holds_for_all_three_lanes_under_full_load() {
 }
 
 #[test]
-fn a_pair_that_wakes_itself_in_the_slot_does_not_starve_the_ring() {
+fn a_pair_that_wakes_itself_in_the_slot_does_not_starve_the_others() {
     let worker = single();
     ready(&worker, 1);
+    worker.push_yielded(Box::new((LaneKind::Ready, 2)));
+    let mut waiting = vec![1, 2];
     for count in 0..100 {
         let _ = worker.push_woken(Box::new((LaneKind::Ready, 1000 + count)));
-        if worker.next().is_some_and(|(_, entry)| entry.1 == 1) {
-            return;
+        let (_, entry) = worker.next().expect("one was woken");
+        waiting.retain(|waits| *waits != entry.1);
+    }
+    assert!(waiting.is_empty(), "{waiting:?} were starved by the slot");
+}
+
+#[test]
+fn what_many_wake_runs_after_them() {
+    let worker = single();
+    for n in 1..=8 {
+        ready(&worker, n);
+    }
+    let mut order = Vec::new();
+    while let Some((_, entry)) = worker.next() {
+        order.push(entry.1);
+        if order.len() == 1 {
+            // The first of the eight has an answer for a task that collects them.
+            assert_eq!(worker.push_woken(Box::new((LaneKind::Ready, 9))), None);
         }
     }
-    panic!("the ring was starved by the slot");
+    assert_eq!(order, [8, 7, 6, 5, 4, 3, 2, 1, 9]);
+}
+
+#[test]
+fn what_was_woken_last_is_not_starved_by_new_entries() {
+    let worker = single();
+    let wanted = (LaneKind::Ready, 1);
+    assert_eq!(worker.push_woken(Box::new(wanted)), None);
+    let count = dispatches_until(&worker, wanted, &[LaneKind::Ready]);
+    let bound = worker.shared().config().dispatch_bound(LaneKind::Ready);
+    assert!(count <= bound, "{count} dispatches, the bound is {bound}");
 }
 
 #[test]
