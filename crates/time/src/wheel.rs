@@ -63,10 +63,10 @@ impl WheelConfig {
         coalescing: Duration::ZERO,
     };
 
-    /// Ticks of 2^16 ns (about 66 µs) and a window of 500 µs: what [`Default`] gives.
+    /// Ticks of 2^13 ns (about 8 µs) and a window of 250 µs: what [`Default`] gives.
     pub const STANDARD: Self = Self {
-        resolution: Duration::from_nanos(1 << 16),
-        coalescing: Duration::from_micros(500),
+        resolution: Duration::from_nanos(1 << 13),
+        coalescing: Duration::from_micros(250),
     };
 
     fn shift(self) -> u32 {
