@@ -56,6 +56,10 @@ impl<T> Urgent<T> {
             timed: BinaryHeap::new(),
         }
     }
+
+    fn len(&self) -> usize {
+        self.cancel.len() + self.timed.len()
+    }
 }
 
 struct Guarded<T> {
@@ -111,7 +115,8 @@ impl<T> Lanes<T> {
         }
     }
 
-    pub(crate) fn push_cancel(&self, entry: T, pinned: bool) {
+    /// Whether the entry has others beside it that thieves may take.
+    pub(crate) fn push_cancel(&self, entry: T, pinned: bool) -> bool {
         let mut guarded = lock(&self.guarded);
         let urgent = if pinned {
             &mut guarded.pinned
@@ -120,16 +125,19 @@ impl<T> Lanes<T> {
         };
         urgent.cancel.push_back(entry);
         self.refresh(&guarded);
+        guarded.free.len() > 1
     }
 
-    /// Puts entries that may move into the cancel lane, under one lock.
-    pub(crate) fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) {
+    /// Puts entries that may move into the cancel lane, under one lock; whether there are several then.
+    pub(crate) fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) -> bool {
         let mut guarded = lock(&self.guarded);
         guarded.free.cancel.extend(entries);
         self.refresh(&guarded);
+        guarded.free.len() > 1
     }
 
-    pub(crate) fn push_timed(&self, entry: T, deadline: Time, priority: u8, pinned: bool) {
+    /// Whether the entry has others beside it that thieves may take.
+    pub(crate) fn push_timed(&self, entry: T, deadline: Time, priority: u8, pinned: bool) -> bool {
         let mut guarded = lock(&self.guarded);
         guarded.pushed += 1;
         let timed = Timed {
@@ -143,6 +151,7 @@ impl<T> Lanes<T> {
         };
         urgent.timed.push(timed);
         self.refresh(&guarded);
+        guarded.free.len() > 1
     }
 
     pub(crate) fn push_pinned(&self, entry: T) {

@@ -140,25 +140,25 @@ impl<T: Entry> Worker<T> {
         self.yielded.borrow_mut().push_back(entry);
     }
 
-    /// Puts an entry into the cancel lane. Gives the worker to wake.
+    /// Puts an entry into the cancel lane. Gives the worker to wake, unless the entry is alone: this worker runs it next.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancel(&self, entry: T) -> Option<usize> {
-        self.lanes.push_cancel(entry, false);
-        self.claim_any()
+        let has_company = self.lanes.push_cancel(entry, false);
+        has_company.then(|| self.claim_any()).flatten()
     }
 
     /// As [`push_cancel`](Self::push_cancel) for each entry, but with one worker to wake, who lets others take some.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
-        self.lanes.push_cancelled(entries);
-        self.claim_any()
+        let are_several = self.lanes.push_cancelled(entries);
+        are_several.then(|| self.claim_any()).flatten()
     }
 
-    /// Puts an entry into the timed lane. Gives the worker to wake.
+    /// Puts an entry into the timed lane. Gives the worker to wake, unless the entry is alone, as in [`push_cancel`](Self::push_cancel).
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_timed(&self, entry: T, deadline: Time, priority: u8) -> Option<usize> {
-        self.lanes.push_timed(entry, deadline, priority, false);
-        self.claim_any()
+        let has_company = self.lanes.push_timed(entry, deadline, priority, false);
+        has_company.then(|| self.claim_any()).flatten()
     }
 
     /// Weighs the pressure of the moment and follows the advice until the next call; for a host that governs.

@@ -376,6 +376,30 @@ fn entries_that_are_cancelled_together_keep_their_order_and_wake_one_sleeper() {
 }
 
 #[test]
+fn an_urgent_entry_that_is_alone_wakes_nobody_and_the_next_one_does() {
+    let workers = several(2);
+    assert!(workers[1].announce_sleep());
+    for _ in 0..3 {
+        assert_eq!(workers[0].push_cancel(Box::new(1)), None);
+        assert!(workers[0].next().is_some());
+        assert_eq!(workers[0].push_timed(Box::new(2), Time::ZERO, 0), None);
+        assert!(workers[0].next().is_some());
+        assert_eq!(workers[0].push_cancelled([Box::new(3)]), None);
+        assert!(workers[0].next().is_some());
+    }
+    assert_eq!(workers[0].push_cancel(Box::new(4)), None);
+    assert_eq!(workers[0].push_timed(Box::new(5), Time::ZERO, 0), Some(1));
+}
+
+#[test]
+fn an_urgent_entry_that_is_alone_goes_to_whoever_looks() {
+    let workers = several(2);
+    assert_eq!(workers[0].push_cancel(Box::new(1)), None);
+    assert!(!workers[1].announce_sleep(), "there is something to take");
+    assert_eq!(workers[1].search(), Some(Box::new(1)));
+}
+
+#[test]
 fn entries_that_are_cancelled_together_from_afar_are_for_whoever_comes() {
     let workers = several(2);
     let shared = workers[0].shared();
