@@ -147,7 +147,7 @@ impl Loop {
         self.deliver_signals();
     }
 
-    /// Looks again for a little while, if it is a searcher, and then sleeps; not if `stop` holds once the sleep is announced.
+    /// Looks again for a little while, if it is a searcher among others, and then sleeps; not if `stop` holds once the sleep is announced.
     pub(crate) fn idle(&mut self, stop: impl Fn() -> bool, wake_by: Option<Time>) {
         self.publish_counters();
         let searching = self.local.worker.is_searching();

@@ -237,10 +237,11 @@ impl<T: Entry> Worker<T> {
 
     /// Takes an entry from the injector or another worker, after [`next`](Self::next) found nothing; not while enough others search.
     ///
-    /// Until it finds one the worker counts as searching, and others are not woken for what it may find.
+    /// Until it finds one the worker counts as searching, unless it is the only one, and others are not woken for what it may find.
     #[must_use]
     pub fn search(&self) -> Option<T> {
-        if !self.searching.get() {
+        // Nobody relies on the search of a lone worker: there is no other to wake or not.
+        if !self.searching.get() && !self.ring.is_alone() {
             if !self.shared.idle.begin_search() {
                 return None;
             }
