@@ -23,8 +23,11 @@ use crate::queued::Queued;
 /// After so many dispatches a worker looks at its timers and at the reactor.
 const MAINTENANCE_INTERVAL: u32 = 61;
 
-/// How often an idle worker looks again before it sleeps; a sleep and a wake cost more than all of them.
+/// How often a searcher looks again before it sleeps; a sleep and a wake cost more than all of them.
 const SPINS: u32 = 24;
+
+/// How often the last worker awake looks again before it sleeps, for what another thread may answer meanwhile.
+const LONG_SPINS: u32 = 128;
 
 /// After the operating system refused to poll the reactor.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
@@ -39,6 +42,7 @@ pub(crate) struct Loop {
     /// Whether there is a flight recorder or a monitor, which are told of each poll.
     is_watched: bool,
     due: Vec<Waker>,
+    answers: Answers,
 }
 
 impl Loop {
@@ -52,6 +56,7 @@ impl Loop {
             dispatches: 0,
             until_governed: 0,
             due: Vec::new(),
+            answers: Answers::UNKNOWN,
         }
     }
 
@@ -150,8 +155,7 @@ impl Loop {
     /// Looks again for a little while, if it is a searcher among others, and then sleeps; not if `stop` holds once the sleep is announced.
     pub(crate) fn idle(&mut self, stop: impl Fn() -> bool, wake_by: Option<Time>) {
         self.publish_counters();
-        let searching = self.local.worker.is_searching();
-        if self.fire_timers() > 0 || (searching && self.spin(&stop)) {
+        if self.fire_timers() > 0 || self.spin(&stop) {
             return;
         }
         if !self.local.worker.announce_sleep() {
@@ -167,15 +171,24 @@ impl Loop {
         }
     }
 
-    /// Whether work came while spinning.
-    fn spin(&self, stop: &impl Fn() -> bool) -> bool {
-        for _ in 0..SPINS {
-            std::hint::spin_loop();
-            if self.local.worker.sees_work() || stop() {
-                return true;
-            }
+    /// Looks again for a while; whether work came meanwhile.
+    fn spin(&mut self, stop: &impl Fn() -> bool) -> bool {
+        let worker = &self.local.worker;
+        if !worker.is_last_awake() || !self.answers.are_worth_a_spin() {
+            return worker.is_searching() && self.comes(SPINS, stop);
         }
-        false
+        let came = self.comes(LONG_SPINS, stop);
+        self.answers
+            .note(self.local.worker.sees_work_from_outside());
+        came
+    }
+
+    /// Whether work comes within so many looks.
+    fn comes(&self, looks: u32, stop: &impl Fn() -> bool) -> bool {
+        (0..looks).any(|_| {
+            std::hint::spin_loop();
+            self.local.worker.sees_work() || stop()
+        })
     }
 
     /// Sleeps; whether that was in the reactor, on behalf of all workers.
@@ -277,5 +290,63 @@ impl Loop {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         metrics[self.local.worker.index()] = self.local.worker.counters();
+    }
+}
+
+/// Whether other threads answer while a worker spins: what is learnt by trying, less often each time in vain.
+struct Answers {
+    /// How many sleeps go without a spin after the last one in vain.
+    pause: u8,
+    /// How many of them are left.
+    left: u8,
+}
+
+impl Answers {
+    /// The first few sleeps are not worth a try: a program that hardly ever sleeps gains nothing.
+    const UNKNOWN: Self = Self { pause: 7, left: 7 };
+
+    const fn are_worth_a_spin(&mut self) -> bool {
+        if self.left > 0 {
+            self.left -= 1;
+            return false;
+        }
+        true
+    }
+
+    const fn note(&mut self, came: bool) {
+        // 0, 1, 3, and so on up to 255.
+        self.pause = if came { 0 } else { self.pause << 1 | 1 };
+        self.left = self.pause;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spins(answers: &mut Answers, sleeps: u32, comes: bool) -> u32 {
+        (0..sleeps)
+            .filter(|_| {
+                let spins = answers.are_worth_a_spin();
+                if spins {
+                    answers.note(comes);
+                }
+                spins
+            })
+            .count() as u32
+    }
+
+    #[test]
+    fn a_worker_spins_for_answers_that_come_and_hardly_ever_for_those_that_do_not() {
+        let mut answers = Answers::UNKNOWN;
+        assert_eq!(spins(&mut answers, 1_000, true), 1_000 - 7);
+        assert_eq!(spins(&mut answers, 10_000, false), 46);
+        let until_next = (0..256).find(|_| spins(&mut answers, 1, true) == 1);
+        assert!(until_next.is_some());
+        assert_eq!(
+            spins(&mut answers, 1_000, true),
+            1_000,
+            "one that came is enough"
+        );
     }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Idle {
     searching: AtomicU32,
     /// As many as may search of their own accord: more only get in each other's way.
     searchers_max: u32,
+    /// The bits of all workers.
+    all: u64,
 }
 
 impl Idle {
@@ -22,6 +24,7 @@ impl Idle {
             sleepers: AtomicU64::new(0),
             searching: AtomicU32::new(0),
             searchers_max: half.max(1),
+            all: u64::MAX >> (64 - workers),
         }
     }
 
@@ -74,6 +77,11 @@ impl Idle {
             fence(Ordering::SeqCst);
         }
         None
+    }
+
+    /// Whether all workers sleep but this one, as far as can be seen from here.
+    pub(crate) fn is_last_awake(&self, worker: usize) -> bool {
+        self.sleepers.load(Ordering::Relaxed) | (1 << worker) == self.all
     }
 
     pub(crate) fn anybody_sleeps(&self) -> bool {

@@ -283,6 +283,18 @@ impl<T: Entry> Worker<T> {
         woken
     }
 
+    /// Whether all other workers sleep, so that new work can only come from outside.
+    #[must_use]
+    pub fn is_last_awake(&self) -> bool {
+        self.shared.idle.is_last_awake(self.index)
+    }
+
+    /// Whether there is work that no worker pushed, for this worker or for any.
+    #[must_use]
+    pub fn sees_work_from_outside(&self) -> bool {
+        !self.shared.injector.is_empty() || !self.lanes.is_empty()
+    }
+
     /// Whether there is work for this worker anywhere.
     #[must_use]
     pub fn sees_work(&self) -> bool {
