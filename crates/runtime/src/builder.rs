@@ -239,6 +239,7 @@ impl RuntimeBuilder {
         };
         let (shared, sched_workers) = Shared::new(SchedConfig {
             workers,
+            processors: if workers > 1 { cores() } else { 1 },
             ..self.sched
         });
         let flight = self.flight;

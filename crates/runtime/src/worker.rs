@@ -196,7 +196,7 @@ impl Loop {
         let index = self.local.worker.index();
         match self.host.reactor.try_lock() {
             Ok(mut reactor) => {
-                let timeout = self.until(self.next_of_all(), wake_by);
+                let timeout = self.sleep_for(self.next_of_all(), wake_by);
                 let turned = self.parker.park_elsewhere(|| {
                     self.host.signals.watch(&self.host.reactor_handle)?;
                     reactor.turn(timeout)
@@ -212,7 +212,7 @@ impl Loop {
                 true
             }
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {
-                let timeout = self.until(self.host.timers.next_deadline(index), wake_by);
+                let timeout = self.sleep_for(self.host.timers.next_deadline(index), wake_by);
                 self.parker.park(timeout);
                 false
             }
@@ -225,9 +225,14 @@ impl Loop {
             .min()
     }
 
-    fn until(&self, deadline: Option<Time>, wake_by: Option<Time>) -> Option<Duration> {
-        let first = deadline.into_iter().chain(wake_by).min()?;
-        Some(first.saturating_since(self.host.clock.now()))
+    /// How long to sleep at most.
+    fn sleep_for(&self, deadline: Option<Time>, wake_by: Option<Time>) -> Option<Duration> {
+        let first = deadline.into_iter().chain(wake_by).min();
+        let until = first.map(|first| first.saturating_since(self.host.clock.now()));
+        until
+            .into_iter()
+            .chain(self.local.worker.sleep_limit())
+            .min()
     }
 
     fn poll_reactor(&self, timeout: Duration) {

@@ -1,5 +1,7 @@
 //! The scheduler's limits, and the bound that follows from them.
 
+use std::time::Duration;
+
 /// As many workers as one word of sleepers can name.
 pub const WORKERS_MAX: usize = 64;
 
@@ -7,6 +9,9 @@ pub const WORKERS_MAX: usize = 64;
 pub(crate) const READY_ROTATION: u32 = 16;
 /// The places that the rotation visits: injected, the oldest of the ring, the slot, yielded, pinned.
 pub(crate) const READY_PLACES: u32 = 5;
+
+/// How long a sentry sleeps: the worker that looks again for entries which were not worth a wake.
+pub const SENTRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Which lane a task was dispatched from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +37,10 @@ pub enum LaneKind {
 pub struct SchedConfig {
     /// How many workers there are, 1..=[`WORKERS_MAX`].
     pub workers: usize,
+    /// How many workers can run at the same time, at least 1.
+    ///
+    /// While as many are awake, a new entry wakes no other at once; instead one of those that sleep looks again within [`SENTRY_INTERVAL`].
+    pub processors: usize,
     /// After so many dispatches from the cancel lane in a row, another lane has its turn.
     pub cancel_streak_limit: u32,
     /// After so many dispatches from the timed lane without one from the ready lane, that has its turn.
@@ -42,6 +51,7 @@ impl Default for SchedConfig {
     fn default() -> Self {
         Self {
             workers: 1,
+            processors: WORKERS_MAX,
             cancel_streak_limit: 16,
             timed_streak_limit: 16,
         }

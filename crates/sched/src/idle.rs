@@ -5,8 +5,10 @@
 //!   One of the two sees the other, so no entry is left to sleepers only.
 //! - A sleeper that was claimed counts as a searcher from the claim on, not only when its thread runs: until it has searched, pushes wake nobody else.
 //! - Whoever ends the last search with an entry in its hands claims the next sleeper, if there is more to find.
+//! - While as many workers are awake as there are processors, one more would only take its turn from one of them.
+//!   So if there is a sentry, nobody is claimed, and who goes to sleep need not look: the sentry is a sleeper that wakes by itself soon, and looks at every queue after it has said that it is none any more, or is the sentry again.
 
-use crate::primitive::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::primitive::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
 pub(crate) struct Idle {
     sleepers: AtomicU64,
@@ -15,27 +17,65 @@ pub(crate) struct Idle {
     searchers_max: u32,
     /// The bits of all workers.
     all: u64,
+    /// With as many awake, all processors are taken.
+    processors: u32,
+    /// Whether one of the sleepers is a sentry.
+    has_sentry: AtomicBool,
+}
+
+/// What goes with the announcement of a sleep.
+pub(crate) struct Announced {
+    /// Whether every queue must be looked at first.
+    pub(crate) must_look: bool,
+    /// Whether the sleeper is the sentry now, and must not sleep for longer than its interval.
+    pub(crate) is_sentry: bool,
 }
 
 impl Idle {
-    pub(crate) fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize, processors: usize) -> Self {
         let half = u32::try_from(workers / 2).expect("a scheduler has at most 64 workers");
         Self {
             sleepers: AtomicU64::new(0),
             searching: AtomicU32::new(0),
             searchers_max: half.max(1),
             all: u64::MAX >> (64 - workers),
+            processors: u32::try_from(processors).unwrap_or(u32::MAX),
+            has_sentry: AtomicBool::new(false),
         }
     }
 
-    /// Announces that `worker` is about to sleep, and ends its search if it is `searching`; whether it must look at every queue first.
-    pub(crate) fn announce_sleep(&self, worker: usize, searching: bool) -> bool {
-        self.sleepers.fetch_or(1 << worker, Ordering::SeqCst);
+    /// Announces that `worker` is about to sleep, and ends its search if it is `searching`.
+    pub(crate) fn announce_sleep(&self, worker: usize, searching: bool) -> Announced {
+        let sleeper = 1 << worker;
+        let sleepers = self.sleepers.fetch_or(sleeper, Ordering::SeqCst) | sleeper;
         if searching {
             self.searching.fetch_sub(1, Ordering::SeqCst);
         }
+        let is_crowded = self.is_crowded(sleepers);
+        let is_sentry = is_crowded && !self.has_sentry.swap(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        self.searching.load(Ordering::Relaxed) == 0
+        let others_search = self.searching.load(Ordering::Relaxed) > 0;
+        let is_left_to_sentry = is_crowded && self.has_sentry.load(Ordering::Relaxed);
+        Announced {
+            must_look: !others_search && !is_left_to_sentry,
+            is_sentry,
+        }
+    }
+
+    /// The sentry is none any more; it must look at every queue before it sleeps again.
+    pub(crate) fn relieve_sentry(&self) {
+        self.has_sentry.store(false, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether as many workers are awake as there are processors, without the caller, which is awake.
+    pub(crate) fn is_crowded_by_others(&self, worker: usize) -> bool {
+        self.is_crowded(self.sleepers.load(Ordering::Relaxed) | 1 << worker)
+    }
+
+    /// Whether as many workers are awake as there are processors.
+    fn is_crowded(&self, sleepers: u64) -> bool {
+        (self.all & !sleepers).count_ones() >= self.processors
     }
 
     /// Takes the announcement back; false if a waker has claimed the worker, which is a searcher then.
@@ -65,7 +105,13 @@ impl Idle {
         fence(Ordering::SeqCst);
         while self.searching.load(Ordering::Relaxed) == 0 {
             let sleepers = self.sleepers.load(Ordering::Relaxed);
-            if sleepers == 0 || !self.begin_first_search() {
+            if sleepers == 0 {
+                return None;
+            }
+            if self.is_crowded(sleepers) && self.has_sentry.load(Ordering::Relaxed) {
+                return None;
+            }
+            if !self.begin_first_search() {
                 return None;
             }
             let worker = sleepers.trailing_zeros() as usize;
@@ -127,7 +173,15 @@ mod loom_tests {
     impl Place {
         fn new(workers: usize) -> Arc<Self> {
             Arc::new(Self {
-                idle: Idle::new(workers),
+                idle: Idle::new(workers, workers),
+                entries: Mutex::new(0),
+            })
+        }
+
+        /// Of two workers for one processor.
+        fn crowded() -> Arc<Self> {
+            Arc::new(Self {
+                idle: Idle::new(2, 1),
                 entries: Mutex::new(0),
             })
         }
@@ -151,8 +205,8 @@ mod loom_tests {
                 let _ = self.idle.end_search();
                 return true;
             }
-            let look = self.idle.announce_sleep(worker, searching);
-            look && self.take()
+            let announced = self.idle.announce_sleep(worker, searching);
+            announced.must_look && self.take()
         }
     }
 
@@ -188,7 +242,7 @@ mod loom_tests {
     #[test]
     fn loom_what_came_during_a_search_gets_a_worker_when_the_search_ends() {
         loom::model(|| {
-            let idle = Arc::new(Idle::new(2));
+            let idle = Arc::new(Idle::new(2, 2));
             let pushed = Arc::new(AtomicU32::new(0));
             let _ = idle.announce_sleep(1, false);
             assert!(idle.begin_search());
@@ -209,10 +263,49 @@ mod loom_tests {
         });
     }
 
+    /// Two pushes and two sleepers while all processors are taken: what is left waiting is left to a sentry, which will look.
+    #[test]
+    fn loom_an_entry_waits_only_if_there_is_a_sentry() {
+        loom::model(|| {
+            let place = Place::crowded();
+            let first = place.idle.announce_sleep(1, false);
+            assert!(first.is_sentry);
+            let other = Arc::clone(&place);
+            let pusher = thread::spawn(move || other.push().is_some());
+            // The sentry's interval is over; this time it searches, and sleeps without a limit if it may.
+            let claimed = !place.idle.withdraw_sleep(1);
+            place.idle.relieve_sentry();
+            let taken = place.take();
+            let again = place.idle.announce_sleep(1, claimed);
+            let taken = taken || (again.must_look && place.take());
+            let woken = pusher.join().unwrap();
+            assert!(
+                taken || woken || again.is_sentry,
+                "the entry waits, and nobody looks again"
+            );
+        });
+    }
+
+    /// All processors are taken until the pusher sleeps too: then the last look is somebody's.
+    #[test]
+    fn loom_nothing_is_left_when_a_crowd_goes_to_sleep() {
+        loom::model(|| {
+            let place = Place::crowded();
+            let other = Arc::clone(&place);
+            let sleeper = thread::spawn(move || {
+                let announced = other.idle.announce_sleep(1, false);
+                (announced.must_look && other.take(), announced.is_sentry)
+            });
+            let woken = place.push().is_some();
+            let (taken, is_sentry) = sleeper.join().unwrap();
+            assert!(taken || woken || is_sentry, "the entry is left to nobody");
+        });
+    }
+
     #[test]
     fn loom_no_more_than_half_begin_to_search() {
         loom::model(|| {
-            let idle = Arc::new(Idle::new(2));
+            let idle = Arc::new(Idle::new(2, 2));
             let other = Arc::clone(&idle);
             let beginner = thread::spawn(move || other.begin_search());
             let begun = [idle.begin_search(), beginner.join().unwrap()];
@@ -232,8 +325,8 @@ mod loom_tests {
             let pusher = thread::spawn(move || pushing.push());
             // Worker 0 wakes by itself, and sleeps again.
             let claimed = !place.idle.withdraw_sleep(0);
-            let look = place.idle.announce_sleep(0, claimed);
-            let taken = look && place.take();
+            let announced = place.idle.announce_sleep(0, claimed);
+            let taken = announced.must_look && place.take();
             let woken = [claimer.join().unwrap(), pusher.join().unwrap()];
             assert!(
                 taken || claimed || woken.iter().any(Option::is_some),

@@ -24,7 +24,7 @@ mod ring;
 mod shared;
 mod worker;
 
-pub use config::{LaneKind, SchedConfig, WORKERS_MAX};
+pub use config::{LaneKind, SENTRY_INTERVAL, SchedConfig, WORKERS_MAX};
 pub use governor::{Advice, Pressure, advise};
 pub use parker::{Parker, Unparker};
 pub use ring::Entry;

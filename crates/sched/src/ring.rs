@@ -220,6 +220,13 @@ impl<T: Entry> Drop for Owner<T> {
 }
 
 impl<T: Entry> Thief<T> {
+    /// The old end and the young one, which move with each entry that comes or goes.
+    pub(crate) fn ends(&self) -> (usize, usize) {
+        let ring = &*self.ring;
+        let old = ring.old.0.load(Ordering::Acquire);
+        (old, ring.young.0.load(Ordering::Acquire))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ring.len() == 0
     }

@@ -32,7 +32,7 @@ impl<T: Entry> Shared<T> {
     /// A scheduler with its workers, which are handed to one thread each.
     ///
     /// # Panics
-    /// If the number of workers is not in 1..=[`WORKERS_MAX`], or a streak limit is 0.
+    /// If the number of workers is not in 1..=[`WORKERS_MAX`], there is no processor, or a streak limit is 0.
     #[must_use]
     pub fn new(config: SchedConfig) -> (Arc<Self>, Vec<Worker<T>>) {
         assert!(
@@ -40,6 +40,7 @@ impl<T: Entry> Shared<T> {
             "a scheduler has 1 to {WORKERS_MAX} workers, not {}",
             config.workers
         );
+        assert!(config.processors > 0, "a worker needs a processor");
         assert!(
             config.cancel_streak_limit > 0 && config.timed_streak_limit > 0,
             "a lane with a streak limit of 0 would never run"
@@ -58,7 +59,7 @@ impl<T: Entry> Shared<T> {
             config,
             injector: Injector::new(),
             remotes: remotes.collect(),
-            idle: Idle::new(config.workers),
+            idle: Idle::new(config.workers, config.processors),
             turn: AtomicU32::new(0),
         });
         let workers = rings
@@ -148,6 +149,26 @@ impl<T: Entry> Shared<T> {
             || self.remotes.iter().any(Remote::has_stealable)
     }
 
+    /// Whether something waits that waited as long ago as `seen`, and whoever has it has not moved since; `seen` is of this moment afterwards.
+    ///
+    /// A worker that runs tasks moves its ring as long as there is something in it.
+    pub(crate) fn is_stalled(&self, seen: &mut Vec<Seen>) -> bool {
+        let injected = self.injector.is_empty().then_some(0);
+        let now = std::iter::once((injected.is_none(), (0, 0)))
+            .chain(self.remotes.iter().map(Remote::seen));
+        let mut is_stalled = false;
+        let known = seen.len();
+        for (place, now) in now.enumerate() {
+            if place < known {
+                is_stalled |= now.0 && seen[place] == now;
+                seen[place] = now;
+            } else {
+                seen.push(now);
+            }
+        }
+        is_stalled
+    }
+
     /// Takes something from the injector or from another worker; what comes along goes into `own`.
     pub(crate) fn steal_for(
         &self,
@@ -194,7 +215,15 @@ impl<T: Entry> Shared<T> {
     }
 }
 
+/// Whether something waited in a place, and how far its ring had come.
+pub(crate) type Seen = (bool, (usize, usize));
+
 impl<T: Entry> Remote<T> {
+    fn seen(&self) -> Seen {
+        let ends = self.thief.as_ref().map_or((0, 0), Thief::ends);
+        (self.has_stealable(), ends)
+    }
+
     /// Whether a thief would find something.
     fn has_stealable(&self) -> bool {
         let ring = self.thief.as_ref();

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use asupersync_core::Time;
 
-use crate::config::{LaneKind, READY_PLACES, READY_ROTATION};
+use crate::config::{LaneKind, READY_PLACES, READY_ROTATION, SENTRY_INTERVAL};
 use crate::governor::{Advice, DRAIN_STREAKS, Pressure, advise};
 use crate::lanes::Lanes;
 use crate::ring::{Entry, Owner};
-use crate::shared::Shared;
+use crate::shared::{Seen, Shared};
 
 /// So many dispatches in a row from the slot before those have a turn that yielded: a pair of tasks that wake each other must not keep the rest waiting.
 const SLOT_STREAK_LIMIT: u32 = 16;
@@ -33,6 +33,12 @@ pub struct Worker<T: Entry> {
     wake: Cell<Option<usize>>,
     /// Whether the worker counts as a searcher.
     searching: Cell<bool>,
+    /// Whether the worker leaves what there is to those that are awake.
+    leaves: Cell<bool>,
+    /// What the queues looked like when the worker last left them to others.
+    seen: RefCell<Vec<Seen>>,
+    /// Whether the worker sleeps as the sentry.
+    is_sentry: Cell<bool>,
     tally: Tally,
     advice: Cell<Advice>,
 }
@@ -88,6 +94,9 @@ impl<T: Entry> Worker<T> {
             moving: RefCell::new(Vec::new()),
             wake: Cell::new(None),
             searching: Cell::new(false),
+            leaves: Cell::new(false),
+            seen: RefCell::new(Vec::new()),
+            is_sentry: Cell::new(false),
             tally: Tally::default(),
             advice: Cell::new(Advice::None),
         }
@@ -240,6 +249,9 @@ impl<T: Entry> Worker<T> {
     /// Until it finds one the worker counts as searching, unless it is the only one, and others are not woken for what it may find.
     #[must_use]
     pub fn search(&self) -> Option<T> {
+        if self.leaves_it_to_others() {
+            return None;
+        }
         // Nobody relies on the search of a lone worker: there is no other to wake or not.
         if !self.searching.get() && !self.ring.is_alone() {
             if !self.shared.idle.begin_search() {
@@ -254,10 +266,18 @@ impl<T: Entry> Worker<T> {
         Some(entry)
     }
 
-    /// Whether the worker counts as searching: it has found nothing yet, or was woken to find something.
+    /// Whether the worker counts as searching, and is to look again: it has found nothing yet, or was woken to find something.
     #[must_use]
     pub const fn is_searching(&self) -> bool {
-        self.searching.get()
+        self.searching.get() && !self.leaves.get()
+    }
+
+    /// Whether all processors are taken by others, and those get on with their work; then one more would only take its turn from them.
+    fn leaves_it_to_others(&self) -> bool {
+        let leaves = self.shared.idle.is_crowded_by_others(self.index)
+            && !self.shared.is_stalled(&mut self.seen.borrow_mut());
+        self.leaves.set(leaves);
+        leaves
     }
 
     /// The worker to wake after an entry was found: it made others stealable, or there are more than the searchers found.
@@ -305,16 +325,27 @@ impl<T: Entry> Worker<T> {
     #[must_use]
     pub fn announce_sleep(&self) -> bool {
         let idle = &self.shared.idle;
-        let look = idle.announce_sleep(self.index, self.searching.replace(false));
-        let work = self.has_own_work() || (look && self.shared.has_work_for(self.index));
+        let announced = idle.announce_sleep(self.index, self.searching.replace(false));
+        self.is_sentry.set(announced.is_sentry);
+        let must_look = announced.must_look;
+        let work = self.has_own_work() || (must_look && self.shared.has_work_for(self.index));
         if work {
             self.wake_up();
         }
         !work
     }
 
-    /// Takes the announcement back after waking.
+    /// The longest that the worker may sleep after [`announce_sleep`](Self::announce_sleep), if there is a limit.
+    #[must_use]
+    pub fn sleep_limit(&self) -> Option<Duration> {
+        self.is_sentry.get().then_some(SENTRY_INTERVAL)
+    }
+
+    /// Takes the announcement back after waking; the worker searches before it announces another sleep.
     pub fn wake_up(&self) {
+        if self.is_sentry.replace(false) {
+            self.shared.idle.relieve_sentry();
+        }
         let claimed = !self.shared.idle.withdraw_sleep(self.index);
         self.searching.set(claimed);
     }

@@ -230,6 +230,97 @@ fn a_worker_woken_for_an_entry_of_its_own_ends_its_search_with_it() {
     );
 }
 
+/// `count` workers for two processors.
+fn crowded(count: usize) -> Vec<Worker<Box<u32>>> {
+    let (_, workers) = Shared::new(SchedConfig {
+        workers: count,
+        processors: 2,
+        ..SchedConfig::default()
+    });
+    workers
+}
+
+#[test]
+fn while_all_processors_are_taken_a_push_is_left_to_the_sentry() {
+    let workers = crowded(4);
+    assert!(workers[3].announce_sleep());
+    assert_eq!(workers[3].sleep_limit(), Some(SENTRY_INTERVAL));
+    assert!(workers[2].announce_sleep());
+    assert_eq!(workers[2].sleep_limit(), None, "one sentry is enough");
+    assert_eq!(workers[0].push(Box::new(1)), None);
+    assert_eq!(workers[0].push(Box::new(2)), None);
+}
+
+#[test]
+fn the_sentry_leaves_alone_who_gets_on_and_helps_who_is_stuck() {
+    let workers = crowded(4);
+    assert!(workers[2].announce_sleep());
+    assert!(workers[3].announce_sleep());
+    for n in 0..4 {
+        assert_eq!(workers[0].push(Box::new(n)), None);
+    }
+    for _ in 0..3 {
+        workers[2].wake_up();
+        assert_eq!(workers[2].sleep_limit(), None);
+        assert_eq!(workers[2].search(), None, "worker 0 has moved since");
+        assert!(workers[2].announce_sleep());
+        assert!(workers[2].sleep_limit().is_some());
+        assert!(workers[0].next().is_some());
+    }
+    workers[2].wake_up();
+    assert_eq!(workers[2].search(), None);
+    assert!(workers[2].announce_sleep());
+    // Worker 0 has not moved for an interval.
+    workers[2].wake_up();
+    assert_eq!(workers[2].search(), Some(Box::new(0)));
+}
+
+#[test]
+fn the_sentry_wakes_the_next_if_there_is_more_than_it_can_run() {
+    let workers = crowded(4);
+    assert!(workers[2].announce_sleep());
+    assert!(workers[3].announce_sleep());
+    for n in 0..4 {
+        assert_eq!(workers[0].push(Box::new(n)), None);
+    }
+    for _ in 0..2 {
+        workers[2].wake_up();
+        let _ = workers[2].search().is_none() && workers[2].announce_sleep();
+    }
+    assert_eq!(workers[2].take_wake(), Some(3));
+}
+
+#[test]
+fn what_was_injected_waits_for_two_looks_of_the_sentry_at_most() {
+    let workers = crowded(3);
+    assert!(workers[2].announce_sleep());
+    assert_eq!(workers[0].shared().inject(Box::new(1)), None);
+    workers[2].wake_up();
+    assert_eq!(workers[2].search(), None);
+    assert!(workers[2].announce_sleep());
+    workers[2].wake_up();
+    assert_eq!(workers[2].search(), Some(Box::new(1)));
+}
+
+#[test]
+fn while_a_processor_is_free_a_push_wakes_a_sleeper() {
+    let workers = crowded(3);
+    assert!(workers[2].announce_sleep());
+    assert!(workers[2].sleep_limit().is_some());
+    assert!(workers[1].announce_sleep());
+    assert_eq!(workers[1].sleep_limit(), None);
+    assert_eq!(workers[0].push(Box::new(1)), Some(1));
+}
+
+#[test]
+fn a_sleeper_has_no_limit_while_a_processor_is_free() {
+    let workers = crowded(2);
+    assert!(workers[1].announce_sleep());
+    assert_eq!(workers[1].sleep_limit(), None);
+    assert!(workers[0].announce_sleep());
+    assert_eq!(workers[0].sleep_limit(), None);
+}
+
 #[test]
 fn half_of_the_workers_search_and_the_others_sleep_at_once() {
     let workers = several(4);
