@@ -3,7 +3,7 @@
 use std::any::{Any, TypeId};
 use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use asupersync_core::{LeakResponse, TaskId};
@@ -239,7 +239,7 @@ impl RuntimeBuilder {
         };
         let (shared, sched_workers) = Shared::new(SchedConfig {
             workers,
-            processors: if workers > 1 { cores() } else { 1 },
+            processors: if workers > 1 { processors() } else { 1 },
             ..self.sched
         });
         let flight = self.flight;
@@ -293,6 +293,12 @@ fn make_ports(ports: Vec<MakePort>, reactor: &ReactorHandle) -> Vec<Port> {
         ports.push((fs, Box::new(FsPort::os())));
     }
     ports
+}
+
+/// As many workers as can run at the same time; asked once, since it takes as long as to start a runtime.
+fn processors() -> usize {
+    static KNOWN: OnceLock<usize> = OnceLock::new();
+    *KNOWN.get_or_init(cores)
 }
 
 fn cores() -> usize {

@@ -263,7 +263,7 @@ mod loom_tests {
         });
     }
 
-    /// Two pushes and two sleepers while all processors are taken: what is left waiting is left to a sentry, which will look.
+    /// One pushes while all processors are taken, and the sentry's interval ends.
     #[test]
     fn loom_an_entry_waits_only_if_there_is_a_sentry() {
         loom::model(|| {
@@ -272,7 +272,6 @@ mod loom_tests {
             assert!(first.is_sentry);
             let other = Arc::clone(&place);
             let pusher = thread::spawn(move || other.push().is_some());
-            // The sentry's interval is over; this time it searches, and sleeps without a limit if it may.
             let claimed = !place.idle.withdraw_sleep(1);
             place.idle.relieve_sentry();
             let taken = place.take();
@@ -286,7 +285,7 @@ mod loom_tests {
         });
     }
 
-    /// All processors are taken until the pusher sleeps too: then the last look is somebody's.
+    /// One pushes while another becomes the sentry.
     #[test]
     fn loom_nothing_is_left_when_a_crowd_goes_to_sleep() {
         loom::model(|| {

@@ -153,18 +153,16 @@ impl<T: Entry> Shared<T> {
     ///
     /// A worker that runs tasks moves its ring as long as there is something in it.
     pub(crate) fn is_stalled(&self, seen: &mut Vec<Seen>) -> bool {
-        let injected = self.injector.is_empty().then_some(0);
-        let now = std::iter::once((injected.is_none(), (0, 0)))
-            .chain(self.remotes.iter().map(Remote::seen));
+        let injected = Seen {
+            waits: !self.injector.is_empty(),
+            ends: (0, 0),
+        };
+        seen.resize(self.remotes.len() + 1, Seen::default());
+        let now = self.remotes.iter().map(Remote::seen).chain([injected]);
         let mut is_stalled = false;
-        let known = seen.len();
-        for (place, now) in now.enumerate() {
-            if place < known {
-                is_stalled |= now.0 && seen[place] == now;
-                seen[place] = now;
-            } else {
-                seen.push(now);
-            }
+        for (before, now) in seen.iter_mut().zip(now) {
+            is_stalled |= now.waits && *before == now;
+            *before = now;
         }
         is_stalled
     }
@@ -215,13 +213,21 @@ impl<T: Entry> Shared<T> {
     }
 }
 
-/// Whether something waited in a place, and how far its ring had come.
-pub(crate) type Seen = (bool, (usize, usize));
+/// What a worker's queues, or the injector, looked like at a moment.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Seen {
+    /// Whether a thief would have found something.
+    waits: bool,
+    /// How far the ring had come, if there is one.
+    ends: (usize, usize),
+}
 
 impl<T: Entry> Remote<T> {
     fn seen(&self) -> Seen {
-        let ends = self.thief.as_ref().map_or((0, 0), Thief::ends);
-        (self.has_stealable(), ends)
+        Seen {
+            waits: self.has_stealable(),
+            ends: self.thief.as_ref().map_or((0, 0), Thief::ends),
+        }
     }
 
     /// Whether a thief would find something.
