@@ -313,6 +313,18 @@ fn while_a_processor_is_free_a_push_wakes_a_sleeper() {
 }
 
 #[test]
+fn without_a_sentry_a_push_wakes_a_sleeper_also_while_all_processors_are_taken() {
+    let workers = crowded(3);
+    assert!(workers[1].announce_sleep());
+    assert!(workers[2].announce_sleep());
+    workers[1].wake_up();
+    assert!(workers[1].search().is_none() && workers[1].announce_sleep());
+    assert!(workers.iter().all(|worker| worker.sleep_limit().is_none()));
+    workers[1].wake_up();
+    assert_eq!(workers[0].push(Box::new(1)), Some(2));
+}
+
+#[test]
 fn a_sleeper_has_no_limit_while_a_processor_is_free() {
     let workers = crowded(2);
     assert!(workers[1].announce_sleep());
