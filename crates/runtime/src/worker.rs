@@ -152,7 +152,7 @@ impl Loop {
         self.deliver_signals();
     }
 
-    /// Looks again for a little while, if it is a searcher among others, and then sleeps; not if `stop` holds once the sleep is announced.
+    /// Looks again for a little while, if that may be worth it, and then sleeps; not if `stop` holds once the sleep is announced.
     pub(crate) fn idle(&mut self, stop: impl Fn() -> bool, wake_by: Option<Time>) {
         self.publish_counters();
         if self.fire_timers() > 0 || self.spin(&stop) {

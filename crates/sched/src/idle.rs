@@ -285,19 +285,29 @@ mod loom_tests {
         });
     }
 
-    /// One pushes while another becomes the sentry.
+    /// One pushes from outside while the only worker awake goes to sleep and the sentry's interval ends.
     #[test]
     fn loom_nothing_is_left_when_a_crowd_goes_to_sleep() {
         loom::model(|| {
             let place = Place::crowded();
-            let other = Arc::clone(&place);
+            assert!(place.idle.announce_sleep(1, false).is_sentry);
+            let (pushing, sleeping) = (Arc::clone(&place), Arc::clone(&place));
+            let pusher = thread::spawn(move || pushing.push().is_some());
             let sleeper = thread::spawn(move || {
-                let announced = other.idle.announce_sleep(1, false);
-                (announced.must_look && other.take(), announced.is_sentry)
+                let announced = sleeping.idle.announce_sleep(0, false);
+                let taken = announced.must_look && sleeping.take();
+                taken || announced.is_sentry
             });
-            let woken = place.push().is_some();
-            let (taken, is_sentry) = sleeper.join().unwrap();
-            assert!(taken || woken || is_sentry, "the entry is left to nobody");
+            let claimed = !place.idle.withdraw_sleep(1);
+            place.idle.relieve_sentry();
+            let taken = place.take();
+            let again = place.idle.announce_sleep(1, claimed);
+            let taken = taken || (again.must_look && place.take());
+            let by_others = [pusher.join().unwrap(), sleeper.join().unwrap()];
+            assert!(
+                taken || again.is_sentry || by_others.contains(&true),
+                "the entry waits, and nobody looks again"
+            );
         });
     }
 

@@ -309,7 +309,7 @@ impl<T: Entry> Worker<T> {
         self.shared.idle.is_last_awake(self.index)
     }
 
-    /// Whether there is work that no worker pushed, for this worker or for any.
+    /// Whether there is work of the kinds that come from outside: injected, or pushed into this worker's own lanes.
     #[must_use]
     pub fn sees_work_from_outside(&self) -> bool {
         !self.shared.injector.is_empty() || !self.lanes.is_empty()
