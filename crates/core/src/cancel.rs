@@ -193,29 +193,22 @@ impl CancelReason {
 
     /// The same reason with a message for people.
     #[must_use]
-    pub fn with_message(self, message: impl Into<Cow<'static, str>>) -> Self {
-        let mut shared = Shared::clone(&self.shared);
-        shared.message = Some(message.into());
-        Self {
-            shared: Arc::new(shared),
-            stage: self.stage,
-        }
+    pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        Arc::make_mut(&mut self.shared).message = Some(message.into());
+        self
     }
 
     /// The same reason, caused by `cause`.
     ///
     /// The chain keeps [`CAUSES_MAX`] causes, the nearest and the root; whether some between were cut is told by [`is_truncated`](Self::is_truncated).
     #[must_use]
-    pub fn with_cause(self, cause: Self) -> Self {
+    pub fn with_cause(mut self, cause: Self) -> Self {
         let (cause, truncated) = cause.cut_to(CAUSES_MAX - 1);
-        let mut shared = Shared::clone(&self.shared);
+        let shared = Arc::make_mut(&mut self.shared);
         shared.depth = cause.shared.depth + 1;
         shared.truncated = truncated;
         shared.cause = Some(cause);
-        Self {
-            shared: Arc::new(shared),
-            stage: self.stage,
-        }
+        self
     }
 
     /// The same reason, at a later stage of the protocol if `stage` is later.

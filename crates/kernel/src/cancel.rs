@@ -113,6 +113,14 @@ struct Step {
     children: Option<Children>,
 }
 
+impl Step {
+    /// Of a task in which nothing lives and nothing waits.
+    const ALONE: Self = Self {
+        wakers: Vec::new(),
+        children: None,
+    };
+}
+
 /// Who must be told, the oldest last, and what stands at their parent; reasons are shared between threads, so one is counted only where it is needed.
 struct Children {
     nodes: Vec<NodeRef>,
@@ -253,6 +261,7 @@ fn accept(node: &NodeRef, asked: &Asked) -> Option<Step> {
         return None;
     }
     let is_first = inner.request().is_none();
+    let has_nothing = node.is_task() && inner.more.is_nothing();
     if is_first {
         inner.ask(asked);
         node.polls_left
@@ -264,6 +273,9 @@ fn accept(node: &NodeRef, asked: &Asked) -> Option<Step> {
     // After the stage is published: an unmasking that misses it is seen here, and the other way round.
     let depth = inner.request().map_or(asked.depth, Request::depth);
     let holds = holds_back(node, depth);
+    if has_nothing && !holds {
+        return Some(Step::ALONE);
+    }
     if is_first && holds {
         inner.set_handed_on(false);
     }

@@ -559,23 +559,50 @@ impl Drop for NodeRef {
     fn drop(&mut self) {
         // A loop and not a recursion: a chain of parents may be a hundred thousand regions long.
         let mut node = self.0;
-        loop {
-            // SAFETY: the reference being dropped keeps the node alive up to here.
-            let header = unsafe { node.as_ref() };
-            if !header.is_sole() {
-                if !header.state.release() {
-                    return;
-                }
-                if !header.obligations.is_clear() && obligation::keep(node) {
-                    return;
-                }
-            }
-            // SAFETY: that was the last reference, and `dealloc` belongs to the node's allocation.
-            let parent = unsafe { (header.vtable.dealloc)(node) };
-            match parent {
-                Some(parent) => node = parent.into_raw(),
-                None => return,
-            }
+        // SAFETY: the reference being dropped is given up here, and so is each that is taken over below.
+        while let Some(parent) = unsafe { release(node) } {
+            node = parent.into_raw();
         }
+    }
+}
+
+/// Gives a reference up; the parent's, if it was the last and the node is freed.
+///
+/// # Safety
+/// The caller owns the reference.
+#[inline]
+unsafe fn release(node: NonNull<Header>) -> Option<NodeRef> {
+    // SAFETY: the reference keeps the node alive up to here.
+    let header = unsafe { node.as_ref() };
+    if !header.is_sole() {
+        if !header.state.release() {
+            return None;
+        }
+        if !header.obligations.is_clear() && obligation::keep(node) {
+            return None;
+        }
+    }
+    // SAFETY: that was the last reference, and `dealloc` belongs to the node's allocation.
+    unsafe { (header.vtable.dealloc)(node) }
+}
+
+/// Gives references to nodes of one parent up, and those to the parent that they had at once.
+pub(crate) fn release_all(nodes: impl Iterator<Item = NodeRef>) {
+    let mut parent: Option<NodeRef> = None;
+    let mut beside = 0;
+    for node in nodes {
+        // SAFETY: `into_raw` gave this reference up.
+        let Some(freed) = (unsafe { release(node.into_raw()) }) else {
+            continue;
+        };
+        if parent.is_none() {
+            parent = Some(freed);
+        } else {
+            let _ = freed.into_raw();
+            beside += 1;
+        }
+    }
+    if let Some(parent) = parent {
+        parent.state.release_beside(beside);
     }
 }

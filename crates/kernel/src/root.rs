@@ -127,6 +127,10 @@ impl Program {
         let mut found = Vec::new();
         let mut work = self.region.lock().children();
         while let Some(node) = work.pop() {
+            if node.state.is_complete() {
+                // It has ended, and is on its way out of its region.
+                continue;
+            }
             let (children, name, owed) = {
                 let inner = node.lock();
                 let children = inner.children();

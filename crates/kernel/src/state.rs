@@ -326,6 +326,14 @@ impl State {
         debug_assert!(old / REF == 0, "there is a reference to make one from");
     }
 
+    /// Releases so many references of a caller who has one more.
+    pub(crate) fn release_beside(&self, count: u64) {
+        if count > 0 {
+            let old = self.0.fetch_sub(count * REF, Ordering::Release);
+            debug_assert!(old / REF > count, "the caller has one more");
+        }
+    }
+
     /// Releases a reference; true if it was the last.
     pub(crate) fn release(&self) -> bool {
         let old = self.0.fetch_sub(REF, Ordering::Release);

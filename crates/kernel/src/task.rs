@@ -14,6 +14,7 @@ use asupersync_core::{
 use crate::cancel::{self, Asked};
 use crate::cell::{Cell, CellVtable, start};
 use crate::current;
+use crate::ended::Ended;
 use crate::event::{Event, Name};
 use crate::extra::Failed;
 use crate::host::{Lane, Report, WorkerId};
@@ -295,10 +296,13 @@ impl Runnable {
     }
 
     /// Polls the task once, if it still wants to be polled.
-    pub fn run(self) {
+    ///
+    /// If it ends, it is taken out of its region at once or left to `ended`; what that had of another region is settled before.
+    pub fn run(self, ended: &mut Ended) {
         let (node, queue) = (self.node_ref(), self.queue());
         std::mem::forget(self);
-        run(&node, queue);
+        ended.make_way(&node);
+        run(&node, queue, ended);
     }
 
     pub(crate) fn node_ref(&self) -> ManuallyDrop<NodeRef> {
@@ -329,7 +333,7 @@ impl Drop for Runnable {
                     .at_stage(CancelStage::Dropped);
                 // SAFETY: the claim gave `RUNNING` to this caller.
                 let severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
-                finish(&node, severity);
+                finish(&node, severity, None);
             }
             Claim::Stale => {}
             Claim::StaleLast => release_scheduler(&node),
@@ -364,11 +368,11 @@ fn end_parked(node: &NodeRef, panic: Option<PanicPayload>) -> bool {
         unsafe { (node.vtable.fail)(node.as_non_null(), payload) };
         severity = Severity::Panicked;
     }
-    finish(node, severity);
+    finish(node, severity, None);
     true
 }
 
-fn run(node: &NodeRef, queue: Queue) {
+fn run(node: &NodeRef, queue: Queue, ended: &mut Ended) {
     match node.state.claim(queue) {
         Claim::Run => {}
         Claim::Stale => return,
@@ -378,12 +382,14 @@ fn run(node: &NodeRef, queue: Queue) {
         task: node.task_id(),
     });
     cancel::charge_poll(node);
-    if node.marks.is_pressed() && begin_pressed(node) {
-        return;
+    if node.marks.is_pressed()
+        && let Some(severity) = begin_pressed(node)
+    {
+        return finish(node, severity, Some(ended));
     }
     let (polled, is_woken) = poll_claimed(node);
     if let Poll::Ready(severity) = polled {
-        return finish(node, severity);
+        return finish(node, severity, Some(ended));
     }
     let queue = match node.marks.is_pressed() {
         true => suspend_pressed(node),
@@ -397,18 +403,16 @@ fn run(node: &NodeRef, queue: Queue) {
     }
 }
 
-/// Begins the poll of a task that is cancelled or urgent; true if its future was dropped instead.
+/// Begins the poll of a task that is cancelled or urgent; its end, if its future was dropped instead.
 #[cold]
-fn begin_pressed(node: &NodeRef) -> bool {
+fn begin_pressed(node: &NodeRef) -> Option<Severity> {
     node.marks.clear_urgent();
     if node.stage() != Some(CancelStage::Dropped) {
-        return false;
+        return None;
     }
     let reason = cancel::reason(node).expect("a stage has a reason");
     // SAFETY: the caller owns `RUNNING`.
-    let severity = unsafe { (node.vtable.stop)(node.as_non_null(), reason) };
-    finish(node, severity);
-    true
+    Some(unsafe { (node.vtable.stop)(node.as_non_null(), reason) })
 }
 
 /// Prepares the wait of a task that is cancelled or urgent; the kind of queue that it belongs into.
@@ -433,7 +437,9 @@ fn poll_claimed(node: &NodeRef) -> (Poll<Severity>, bool) {
 }
 
 /// Ends a task: its outcome is stored, and the caller still owns it.
-fn finish(node: &NodeRef, severity: Severity) {
+///
+/// It leaves its region at once, or with those that `ended` gathers.
+fn finish(node: &NodeRef, severity: Severity, mut ended: Option<&mut Ended>) {
     let raw = node.as_non_null();
     let mut severity = severity;
     if let Some(leak) = obligation::settle_leaks(node) {
@@ -452,20 +458,32 @@ fn finish(node: &NodeRef, severity: Severity) {
             severity,
         });
     }
-    let counts = counts_as_failure(node, severity);
-    if counts {
+    let has_failed = counts_as_failure(node, severity);
+    if has_failed {
         node.marks.set_failed();
     }
     let completed = node.state.complete();
     let region = node.parent().expect("a task has a region");
-    leave(region, node, severity, counts);
+    if consult(region, ChildEnd::new(node.task_id(), severity)) == Decision::CancelRest {
+        fail_fast(region, node);
+    }
+    let is_cancelled = severity == Severity::Cancelled;
+    let gathers = !has_failed && ended.as_mut().is_some_and(|ended| ended.gathers(region));
+    if !gathers {
+        let failed = has_failed.then_some(severity);
+        leave(region, std::slice::from_ref(node), is_cancelled, failed);
+    }
     if !node.state.has_handle() {
         discard_unwanted(node);
     }
     if completed.has_waiter && !is_on(Mutation::JoinerIsNotWoken) {
         node.joiner.wake(node);
     }
-    release_scheduler(node);
+    // SAFETY: completion made the scheduler's reference the caller's.
+    let node = unsafe { NodeRef::from_owned(raw) };
+    if let Some(ended) = ended.filter(|_| gathers) {
+        ended.add(node, is_cancelled);
+    }
 }
 
 /// Drops an outcome that neither a handle nor the region will take, on the thread that may drop it.
@@ -497,22 +515,24 @@ fn counts_as_failure(node: &NodeRef, severity: Severity) -> bool {
     }
 }
 
-/// Takes a task that has ended out of its region, after the region's policy was heard.
-fn leave(region: &NodeRef, node: &NodeRef, severity: Severity, failed: bool) {
-    let decision = consult(region, ChildEnd::new(node.task_id(), severity));
-    if decision == Decision::CancelRest {
-        fail_fast(region, node);
-    }
+/// Takes tasks that have ended out of their region; `failed` is how, if it is one whose failure the region keeps.
+#[inline]
+pub(crate) fn leave(
+    region: &NodeRef,
+    ended: &[NodeRef],
+    is_cancelled: bool,
+    failed: Option<Severity>,
+) {
     let (suppressed, waiter) = {
         let mut inner = region.lock();
-        inner.unlink(node);
-        inner.contents().child_cancelled |= severity == Severity::Cancelled;
-        let suppressed = if failed && !is_on(Mutation::ErrorIsLost) {
-            keep_failure(&mut inner, node, severity)
-        } else {
-            None
-        };
-        (suppressed, one_less(&mut inner))
+        for node in ended {
+            inner.unlink(node);
+        }
+        inner.contents().child_cancelled |= is_cancelled;
+        let suppressed = failed
+            .filter(|_| !is_on(Mutation::ErrorIsLost))
+            .and_then(|severity| keep_failure(&mut inner, ended.first()?, severity));
+        (suppressed, fewer(&mut inner, ended.len()))
     };
     if let Some(failed) = suppressed {
         suppress(&failed.node, failed.severity);
@@ -551,18 +571,18 @@ pub(crate) fn fail_fast(region: &NodeRef, child: &Header) {
     );
 }
 
-/// Counts one task or blocking job less, and wakes a region that waits for the last.
+/// Counts one blocking job less, and wakes a region that waits for the last.
 pub(crate) fn release_live(region: &NodeRef) {
-    let waiter = one_less(&mut region.lock());
+    let waiter = fewer(&mut region.lock(), 1);
     if let Some(waiter) = waiter {
         waker::wake_contained(waiter);
     }
 }
 
-/// Counts one less; gives the waker of a region that waits for the last.
-fn one_less(inner: &mut Locked<'_>) -> Option<std::task::Waker> {
+/// Counts so many less; gives the waker of a region that waits for the last.
+fn fewer(inner: &mut Locked<'_>, count: usize) -> Option<std::task::Waker> {
     let contents = inner.contents();
-    contents.live -= 1;
+    contents.live -= u32::try_from(count).expect("as many live there");
     let is_last = contents.live == 0 && contents.phase > Phase::Open;
     contents.waiter.as_ref().filter(|_| is_last).cloned()
 }

@@ -1,7 +1,7 @@
 //! A step, with the faults that were decided for it.
 
 use asupersync_core::CancelKind;
-use asupersync_kernel::{Meddler, Runnable, Subject};
+use asupersync_kernel::{Ended, Meddler, Runnable, Subject};
 
 use crate::config::LabConfig;
 use crate::faults::{Faults, PARTS, part_of};
@@ -14,7 +14,7 @@ pub(crate) fn run(host: &LabHost, config: &LabConfig, task: Runnable, place: usi
     let cut = config.cut.filter(|cut| cut.step == host.steps());
     let faults = &config.chaos;
     if cut.is_none() && !faults.are_at_polls() {
-        return task.run();
+        return task.run(&mut Ended::new());
     }
     let meddler = task.meddler();
     let chaos = Chaos {
@@ -23,7 +23,7 @@ pub(crate) fn run(host: &LabHost, config: &LabConfig, task: Runnable, place: usi
         task: &meddler,
     };
     if let Some(task) = chaos.before(task, place) {
-        task.run();
+        task.run(&mut Ended::new());
         chaos.after();
         let subject = Subject::Task(meddler.task_id());
         host.may_strike(faults, host.place(), Some(subject));

@@ -13,7 +13,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use asupersync_core::Time;
-use asupersync_kernel::Runnable;
+use asupersync_kernel::{Ended, Runnable};
 use asupersync_sched::Parker;
 
 use crate::host::RuntimeHost;
@@ -42,6 +42,8 @@ pub(crate) struct Loop {
     /// Whether there is a flight recorder or a monitor, which are told of each poll.
     is_watched: bool,
     due: Vec<Waker>,
+    /// Tasks that have ended and are still counted in their region.
+    ended: Ended,
     answers: Answers,
 }
 
@@ -56,6 +58,7 @@ impl Loop {
             dispatches: 0,
             until_governed: 0,
             due: Vec::new(),
+            ended: Ended::with_room(),
             answers: Answers::UNKNOWN,
         }
     }
@@ -93,6 +96,7 @@ impl Loop {
                 self.govern();
             }
             if done() {
+                self.ended.settle();
                 break;
             }
         }
@@ -100,34 +104,40 @@ impl Loop {
     }
 
     #[inline]
-    fn poll(&self, task: Runnable) {
+    fn poll(&mut self, task: Runnable) {
         match self.is_watched {
             true => self.poll_watched(task),
-            false => task.run(),
+            false => task.run(&mut self.ended),
         }
     }
 
     /// Tells the flight recorder and the monitor what is polled.
     #[inline]
-    fn poll_watched(&self, task: Runnable) {
+    fn poll_watched(&mut self, task: Runnable) {
         let id = task.task_id();
         self.local.poll_begins(id);
         match &self.host.monitor {
-            None => task.run(),
+            None => task.run(&mut self.ended),
             Some(monitor) => {
                 let worker = self.local.worker.index();
                 monitor.poll_begins(worker, id);
-                task.run();
+                task.run(&mut self.ended);
                 monitor.poll_ended(worker);
             }
         }
         self.local.poll_ended();
     }
 
-    fn next_task(&self) -> Option<Runnable> {
+    fn next_task(&mut self) -> Option<Runnable> {
         let worker = &self.local.worker;
-        let own = worker.next().map(|(_, queued)| queued);
-        let Queued(task) = own.or_else(|| worker.search())?;
+        let Queued(task) = loop {
+            match worker.next() {
+                Some((_, queued)) => break queued,
+                // It may wake the body of a region.
+                None if self.ended.settle() => {}
+                None => break worker.search()?,
+            }
+        };
         if let Some(sleeper) = worker.take_wake() {
             self.host.wake(sleeper);
         }

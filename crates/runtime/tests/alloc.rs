@@ -174,7 +174,6 @@ fn a_spawned_task_is_one_allocation() {
     });
 }
 
-/// What a task adds to its future is 88 bytes: eleven words.
 /// How the last reference to a task goes.
 #[derive(Clone, Copy, Debug)]
 enum Last {
@@ -246,6 +245,30 @@ fn a_task_is_freed_whichever_reference_goes_last() {
     });
 }
 
+#[test]
+fn a_region_is_freed_however_many_ended_together() {
+    run(1, async |cx: Cx| {
+        for count in [1, 2, 31, 32, 33, 70] {
+            let mut left = [0; 2];
+            for left in &mut left {
+                for _ in 0..50 {
+                    let end = cx.region(async |scope| {
+                        for _ in 0..count {
+                            scope.spawn(async |_: Cx| End::Ok(()));
+                        }
+                        End::Ok(())
+                    });
+                    end.await.into_result()?;
+                }
+                *left = left_here();
+            }
+            assert_eq!(left[0], left[1], "{count} tasks");
+        }
+        Ok(())
+    });
+}
+
+/// What a task adds to its future is 88 bytes: eleven words.
 #[test]
 fn a_spawned_task_is_as_large_as_its_future_and_eleven_words() {
     fn future_of<F: FnOnce(Cx) -> Fut, Fut: Future>(_: &F) -> usize {

@@ -7,6 +7,7 @@
 mod blocking;
 mod counted;
 mod descriptors;
+mod ended;
 mod entry;
 mod flight;
 mod monitor;
