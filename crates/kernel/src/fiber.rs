@@ -93,7 +93,7 @@ impl FiberNode {
             state: State::new_idle(1),
             vtable: Vtable::FIBER,
             parent: Some(region.clone()),
-            kind: Kind::Fiber,
+            nature: region.nature.below(Kind::Fiber),
             poll_quota: effective.poll_quota,
             home: None,
         };

@@ -10,6 +10,7 @@
 //! - No code of the program (wakers, destructors, policies) runs under a lock.
 
 mod locked;
+mod nature;
 
 use std::cell::UnsafeCell;
 use std::ops::Deref;
@@ -32,17 +33,7 @@ use crate::state::State;
 use crate::task::{InlineVtable, Vtable};
 
 pub(crate) use self::locked::Locked;
-
-/// What a node is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// Scheduled by the host.
-    Task,
-    /// A region and its body.
-    Region,
-    /// Polled within another node: a fiber or a finalizer.
-    Fiber,
-}
+pub(crate) use self::nature::{Kind, Nature};
 
 /// Where a region stands in its life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -92,7 +83,7 @@ pub(crate) struct Header {
     pub(crate) polls_left: AtomicU32,
     index: AtomicU32,
     home: u16,
-    kind: Kind,
+    pub(crate) nature: Nature,
     pub(crate) marks: Marks,
 }
 
@@ -146,21 +137,6 @@ pub(crate) struct RegionTail {
     /// `FailFast` unless another was chosen.
     pub(crate) policy: Option<Arc<dyn Policy>>,
     pub(crate) budget: Budget,
-    pub(crate) record: bool,
-    /// Whether the host wants at least the events of the structure.
-    pub(crate) record_structure: bool,
-    /// Whether the host wants operations at least.
-    pub(crate) record_operations: bool,
-    /// Whether obligations are more than a count: recorded, gauged, or told of when they are dropped.
-    pub(crate) details_obligations: bool,
-}
-
-impl RegionTail {
-    /// Whether operations are no events, and obligations only counted.
-    #[inline]
-    pub(crate) const fn is_quiet(&self) -> bool {
-        !self.record_operations && !self.details_obligations
-    }
 }
 
 /// The host of a program.
@@ -223,7 +199,7 @@ pub(crate) struct NodeInit {
     pub(crate) state: State,
     pub(crate) vtable: &'static Vtable,
     pub(crate) parent: Option<NodeRef>,
-    pub(crate) kind: Kind,
+    pub(crate) nature: Nature,
     pub(crate) poll_quota: u32,
     pub(crate) home: Option<WorkerId>,
 }
@@ -245,7 +221,7 @@ impl Header {
             polls_left: AtomicU32::new(init.poll_quota),
             index: AtomicU32::new(0),
             home: init.home.map_or(NO_HOME, |worker| worker.0),
-            kind: init.kind,
+            nature: init.nature,
             marks: Marks::new(),
         }
     }
@@ -264,11 +240,11 @@ impl Header {
     }
 
     pub(crate) const fn is_task(&self) -> bool {
-        matches!(self.kind, Kind::Task)
+        self.nature.is(Kind::Task)
     }
 
     pub(crate) const fn is_region(&self) -> bool {
-        matches!(self.kind, Kind::Region)
+        self.nature.is(Kind::Region)
     }
 
     pub(crate) fn home(&self) -> Option<WorkerId> {
@@ -417,7 +393,7 @@ impl Header {
     /// Hands an event of the structure to the host, if it records those.
     #[inline]
     pub(crate) fn record_structure(&self, event: impl FnOnce() -> Event) {
-        if self.region().record_structure {
+        if self.nature.records_structure() {
             self.tell(event);
         }
     }
@@ -425,7 +401,7 @@ impl Header {
     /// Hands an event to the host, if it records all.
     #[inline]
     pub(crate) fn record(&self, event: impl FnOnce() -> Event) {
-        if self.region().record {
+        if self.nature.records() {
             self.tell(event);
         }
     }
@@ -450,7 +426,7 @@ impl NodeRef {
     /// Makes a region's node with one reference; `shield` is the deepest that holds where it is opened.
     pub(crate) fn new_region(init: NodeInit, shield: Depth, tail: RegionTail) -> Self {
         debug_assert!(
-            init.kind == Kind::Region,
+            init.nature.is(Kind::Region),
             "a region's tail belongs to a region"
         );
         // Written where it stays, since it is large.
@@ -465,7 +441,10 @@ impl NodeRef {
 
     /// Makes a fiber's node with one reference; `shield` is the deepest that holds where it is opened.
     pub(crate) fn new_fiber(init: NodeInit, shield: Depth) -> Self {
-        debug_assert!(init.kind == Kind::Fiber, "an inline node that is no region");
+        debug_assert!(
+            init.nature.is(Kind::Fiber),
+            "an inline node that is no region"
+        );
         Self::leak(Box::new(InlineNode::new(init, shield)))
     }
 

@@ -158,7 +158,7 @@ impl Obligation {
         let is_counted = holder
             .obligations
             .add(current::is_polling(holder.as_non_null()));
-        let is_plain = is_counted && !is_told_always && !holder.region().details_obligations;
+        let is_plain = is_counted && !is_told_always && !holder.nature.details_obligations();
         let owed = Owed { kind, site };
         Self {
             holder: holder.as_non_null(),

@@ -89,16 +89,12 @@ impl OpenRegion {
             id,
             policy: options.policy,
             budget,
-            record: outer.record,
-            record_structure: outer.record_structure,
-            record_operations: outer.record_operations,
-            details_obligations: outer.details_obligations,
         };
         let init = NodeInit {
             state: State::new_idle(1),
             vtable: Vtable::REGION,
             parent: Some(under.clone()),
-            kind: Kind::Region,
+            nature: under.nature.below(Kind::Region),
             poll_quota: budget.poll_quota,
             home: None,
         };
@@ -186,7 +182,7 @@ impl OpenRegion {
         }
         inline::unlink(self.under(), &self.node);
         self.closed = true;
-        if self.node.region().record_structure {
+        if self.node.nature.records_structure() {
             self.record_close(body);
         }
         true

@@ -40,7 +40,7 @@ impl Resource {
     #[inline]
     pub fn trace(&self, operation: &'static str) {
         let told = current::with(|node, _| {
-            if node.region().record_operations {
+            if node.nature.records_operations() {
                 self.record(node, operation);
             }
         });
@@ -53,7 +53,7 @@ impl Resource {
     #[inline]
     pub fn trace_with(&self, operation: impl FnOnce() -> &'static str) {
         let told = current::with(|node, _| {
-            if node.region().record_operations {
+            if node.nature.records_operations() {
                 self.record(node, operation());
             }
         });
@@ -73,7 +73,7 @@ impl Resource {
         free: impl FnOnce() -> u64,
     ) {
         let told = current::with(|node, _| {
-            if node.region().record_operations {
+            if node.nature.records_operations() {
                 self.record_moved(node, operation, |resource| Event::PermitsMoved {
                     resource,
                     change,
@@ -97,7 +97,7 @@ impl Resource {
         held: impl FnOnce() -> u64,
     ) {
         let told = current::with(|node, _| {
-            if node.region().record_operations {
+            if node.nature.records_operations() {
                 self.record_moved(node, operation, |resource| Event::MessagesMoved {
                     resource,
                     change,
@@ -120,7 +120,7 @@ impl Resource {
         if let Some(operation) = operation {
             self.record(node, operation);
         }
-        if node.region().record {
+        if node.nature.records() {
             self.tell_untraced(node);
             let resource = self.number(|| node.host().next_number());
             node.host().record(moved(resource));
@@ -145,7 +145,7 @@ impl Resource {
     #[cold]
     fn record(&self, node: &Header, operation: &'static str) {
         self.tell_untraced(node);
-        let named = if node.region().record {
+        let named = if node.nature.records() {
             node
         } else {
             cancel::enclosing_task(node).unwrap_or(node)

@@ -14,7 +14,7 @@ use crate::cancel;
 use crate::cx::Cx;
 use crate::event::{Event, Name, Subject};
 use crate::host::{Host, Owed, WorkerId};
-use crate::node::{HostRef, Kind, NodeInit, NodeRef, Phase, RegionTail};
+use crate::node::{HostRef, Nature, NodeInit, NodeRef, Phase, RegionTail};
 use crate::obligation;
 use crate::state::State;
 use crate::task::{self, SpawnInit, Vtable};
@@ -218,16 +218,12 @@ where
         id,
         policy: None,
         budget: options.budget,
-        record: config.record,
-        record_structure: config.record || config.record_structure,
-        record_operations: config.record || config.record_holds,
-        details_obligations: obligation::wants_details(&config),
     };
     let init = NodeInit {
         state: State::new_idle(1),
         vtable: Vtable::REGION,
         parent: None,
-        kind: Kind::Region,
+        nature: Nature::of_root(&config),
         poll_quota: options.budget.poll_quota,
         home: None,
     };

@@ -105,7 +105,7 @@ where
         state: State::new_scheduled(3, Queue::Plain),
         vtable: CellVtable::<Fut, E>::VTABLE,
         parent: Some(region.clone()),
-        kind: Kind::Task,
+        nature: region.nature.below(Kind::Task),
         poll_quota: own_budget.as_ref().unwrap_or(&tail.budget).poll_quota,
         home: init.home,
     })));
@@ -127,7 +127,7 @@ where
         }
         Admission::Admitted { asked } => asked,
     };
-    if tail.record_structure {
+    if node.nature.records_structure() {
         record_spawn(&node, (init.site, init.line), init.name);
     }
     if let Some(budget) = own_budget {

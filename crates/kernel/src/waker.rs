@@ -57,8 +57,8 @@ fn is_woken(node: &NodeRef, queue: Queue) -> bool {
 ///
 /// One exchange instead of two where both have one host, which lives as long as `beside`: whoever takes the entry may let the task and all above it go.
 pub(crate) fn schedule_beside(node: NodeRef, beside: &Header) {
-    let region = node.region();
-    if region.record || !region.host.is_same(&beside.region().host) || current::is_turn_of(&node) {
+    let has_one_host = || node.region().host.is_same(&beside.region().host);
+    if node.nature.records() || !has_one_host() || current::is_turn_of(&node) {
         return schedule(&node);
     }
     let queue = queue_of(&node);
@@ -98,7 +98,7 @@ impl<'a> Woken<'a> {
             return schedule(&node);
         }
         let queue = queue_of(&node);
-        if node.region().record {
+        if node.nature.records() {
             if !is_woken(&node, queue) {
                 return;
             }

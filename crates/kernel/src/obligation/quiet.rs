@@ -58,7 +58,7 @@ impl Obligation {
         let is_quiet = self.detail.is_nothing()
             && current::is_polling(self.holder)
             // SAFETY: what is polled is alive.
-            && unsafe { self.holder.as_ref() }.region().is_quiet();
+            && unsafe { self.holder.as_ref() }.nature.is_quiet();
         if is_quiet && self.account().remove_own() {
             std::mem::forget(self);
             return Ok(());
@@ -71,6 +71,6 @@ impl Obligation {
 fn is_quiet(holder: &NodeRef) -> bool {
     current::is_polling(holder.as_non_null())
         && !holder.marks.is_cancelled()
-        && holder.region().is_quiet()
+        && holder.nature.is_quiet()
         && !holder.obligations.is_closed()
 }
