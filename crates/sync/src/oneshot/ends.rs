@@ -3,14 +3,18 @@
 //! # States
 //! One word of flags: `COMPLETE`, the sender has sent or gone; `CLOSED`, the receiver wants nothing any more; `RX_WAITS` and `TX_WAITS`, a waker stands in that side's cell.
 //! `COMPLETE` and `CLOSED` are final, and `COMPLETE` is not set after `CLOSED`.
+//! `TX_GONE` and `RX_GONE` are set by each end's last use of the memory; whoever comes second frees it.
 //!
 //! # Invariants
 //! - The value belongs to the sender until `COMPLETE`, and to the receiver after.
 //! - A side's waker cell belongs to that side while its flag is down, and to the other side from the moment that sees the flag up while it sets its own final flag; whoever sees the other's final flag leaves its own cell alone.
 //! - There is one of each end, and neither is cloned.
+//! - The memory lives until both ends are gone.
 
 use std::fmt;
-use std::sync::Arc;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::ptr::NonNull;
 use std::task::{Poll, Waker};
 
 use asupersync_kernel::mutation::{Mutation, is_on};
@@ -22,6 +26,8 @@ const COMPLETE: u32 = 1;
 const CLOSED: u32 = 2;
 const RX_WAITS: u32 = 4;
 const TX_WAITS: u32 = 8;
+const TX_GONE: u32 = 16;
+const RX_GONE: u32 = 32;
 
 struct Shared<T> {
     state: AtomicU32,
@@ -31,11 +37,40 @@ struct Shared<T> {
     resource: Resource,
 }
 
+/// What one end holds of the memory; `GONE` is that end's flag.
+struct Half<T, const GONE: u32> {
+    shared: NonNull<Shared<T>>,
+    _owned: PhantomData<Shared<T>>,
+}
+
 // SAFETY: the flags give each cell to one side at a time, see the module's invariants; a value moves
 // from the sender's thread to the receiver's, so `T: Send` is needed and enough.
-unsafe impl<T: Send> Send for Shared<T> {}
+unsafe impl<T: Send, const GONE: u32> Send for Half<T, GONE> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
+unsafe impl<T: Send, const GONE: u32> Sync for Half<T, GONE> {}
+
+impl<T, const GONE: u32> Deref for Half<T, GONE> {
+    type Target = Shared<T>;
+
+    #[inline]
+    fn deref(&self) -> &Shared<T> {
+        // SAFETY: the memory lives until this end's flag is up, which is set when it is dropped.
+        unsafe { self.shared.as_ref() }
+    }
+}
+
+impl<T, const GONE: u32> Drop for Half<T, GONE> {
+    fn drop(&mut self) {
+        let other = GONE ^ (TX_GONE | RX_GONE);
+        // An end that sees the other gone has nobody to tell.
+        let is_last = self.state.load(Ordering::Acquire) & other != 0
+            || self.state.fetch_or(GONE, Ordering::AcqRel) & other != 0;
+        if is_last {
+            // SAFETY: it came from `Box::leak` in `pair`, and the other end has used it for the last time.
+            drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
+        }
+    }
+}
 
 /// What a look at the cell finds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,20 +81,22 @@ pub(super) enum Look<T> {
 }
 
 /// The sending end.
-pub(super) struct Tx<T>(Arc<Shared<T>>);
+pub(super) struct Tx<T>(Half<T, TX_GONE>);
 
 /// The receiving end.
-pub(super) struct Rx<T>(Arc<Shared<T>>);
+pub(super) struct Rx<T>(Half<T, RX_GONE>);
 
 pub(super) fn pair<T>() -> (Tx<T>, Rx<T>) {
-    let shared = Arc::new(Shared {
+    let shared = Box::new(Shared {
         state: AtomicU32::new(0),
         value: UnsafeCell::new(None),
         rx_waker: UnsafeCell::new(None),
         tx_waker: UnsafeCell::new(None),
         resource: Resource::new(),
     });
-    (Tx(Arc::clone(&shared)), Rx(shared))
+    let shared = NonNull::from(Box::leak(shared));
+    let _owned = PhantomData;
+    (Tx(Half { shared, _owned }), Rx(Half { shared, _owned }))
 }
 
 impl<T> Shared<T> {
@@ -170,8 +207,8 @@ impl<T> Drop for Tx<T> {
     fn drop(&mut self) {
         if self.0.state.load(Ordering::Relaxed) & COMPLETE == 0 {
             self.0.resource.trace("oneshot.close");
+            let _ = self.complete();
         }
-        let _ = self.complete();
     }
 }
 
@@ -335,6 +372,32 @@ mod loom_tests {
             wait(|task| tx.poll_closed(task.waker()));
             assert!(tx.send(Box::new(7)).is_err());
             receiver.join().unwrap();
+        });
+    }
+
+    /// A waker that the memory keeps, and that is counted.
+    struct Kept(loom::sync::Arc<()>);
+
+    impl std::task::Wake for Kept {
+        fn wake(self: std::sync::Arc<Self>) {
+            drop(self.0.clone());
+        }
+    }
+
+    #[test]
+    fn loom_of_ends_that_go_at_once_one_frees_the_memory() {
+        loom::model(|| {
+            let counted = loom::sync::Arc::new(());
+            let kept = Kept(loom::sync::Arc::clone(&counted));
+            let (tx, mut rx) = pair::<u32>();
+            assert!(
+                rx.poll(&Waker::from(std::sync::Arc::new(kept)))
+                    .is_pending()
+            );
+            let sender = thread::spawn(move || drop(tx));
+            drop(rx);
+            sender.join().unwrap();
+            assert_eq!(loom::sync::Arc::strong_count(&counted), 1);
         });
     }
 
