@@ -157,13 +157,21 @@ impl Loop {
 
     /// Fires timers and events that came while the worker was busy.
     fn maintain(&mut self) {
+        self.local.worker.begin_events();
         self.fire_timers();
         self.poll_reactor(Duration::ZERO);
         self.deliver_signals();
+        self.local.worker.end_events();
     }
 
     /// Looks again for a little while, if that may be worth it, and then sleeps; not if `stop` holds once the sleep is announced.
     pub(crate) fn idle(&mut self, stop: impl Fn() -> bool, wake_by: Option<Time>) {
+        self.local.worker.begin_events();
+        self.wait(stop, wake_by);
+        self.local.worker.end_events();
+    }
+
+    fn wait(&mut self, stop: impl Fn() -> bool, wake_by: Option<Time>) {
         self.publish_counters();
         if self.fire_timers() > 0 || self.spin(&stop) {
             return;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use asupersync_core::Time;
 
-use crate::config::{LaneKind, READY_PLACES, READY_ROTATION, SENTRY_INTERVAL};
+use crate::config::{GATHERING_ROUNDS, LaneKind, READY_PLACES, READY_ROTATION, SENTRY_INTERVAL};
 use crate::governor::{Advice, DRAIN_STREAKS, Pressure, advise};
 use crate::lanes::Lanes;
 use crate::ring::{Entry, Owner};
@@ -24,6 +24,8 @@ pub struct Worker<T: Entry> {
     lanes: Arc<Lanes<T>>,
     /// The task woken last, which runs when the ring is empty.
     slot: Cell<Option<T>>,
+    /// Whether what is woken answers an event, and stands in line.
+    hears_events: Cell<bool>,
     /// Tasks that yielded, first in, first out.
     yielded: RefCell<VecDeque<T>>,
     streaks: Streaks,
@@ -89,6 +91,7 @@ impl<T: Entry> Worker<T> {
             ring,
             lanes,
             slot: Cell::new(None),
+            hears_events: Cell::new(false),
             yielded: RefCell::new(VecDeque::new()),
             streaks: Streaks::default(),
             moving: RefCell::new(Vec::new()),
@@ -130,10 +133,30 @@ impl<T: Entry> Worker<T> {
 
     /// Puts a woken task where no thief sees it, to run once the ring is empty; whatever stood there becomes stealable. Gives the worker to wake.
     #[must_use = "the worker sleeps until it is woken"]
+    #[inline]
     pub fn push_woken(&self, entry: T) -> Option<usize> {
+        if self.hears_events.get() {
+            return self.push_in_line(entry);
+        }
         self.slot
             .replace(Some(entry))
             .and_then(|displaced| self.push(displaced))
+    }
+
+    #[cold]
+    fn push_in_line(&self, entry: T) -> Option<usize> {
+        self.push_yielded(entry);
+        None
+    }
+
+    /// What is woken until [`end_events`](Self::end_events) answers timers and the operating system, and no task that ran here: a lone worker keeps it in the order in which it comes, behind what is under way.
+    pub fn begin_events(&self) {
+        self.hears_events.set(self.ring.is_alone());
+    }
+
+    /// What is woken from now on was woken by the task that runs.
+    pub fn end_events(&self) {
+        self.hears_events.set(false);
     }
 
     /// Puts an entry into the ready lane, where others may take it. Gives the worker to wake.
@@ -436,10 +459,12 @@ impl<T: Entry> Worker<T> {
     /// Serves the oldest entry of one of the places in turn.
     #[cold]
     fn rotate(&self, turn: u32) -> Option<T> {
+        let is_for_gathered = (turn / READY_PLACES).is_multiple_of(GATHERING_ROUNDS);
         match turn % READY_PLACES {
             0 => self.shared.injector.pop(),
-            1 => self.ring.take_oldest(),
-            2 => self.slot.take(),
+            1 if is_for_gathered => self.ring.take_oldest(),
+            2 if is_for_gathered => self.slot.take(),
+            1 | 2 => None,
             3 => {
                 self.share_yielded();
                 self.yielded.borrow_mut().pop_front()

@@ -112,6 +112,37 @@ fn what_many_wake_runs_after_them() {
 }
 
 #[test]
+fn a_lone_worker_runs_what_events_wake_in_order_and_behind_what_is_under_way() {
+    let worker = single();
+    ready(&worker, 1);
+    let _ = worker.push_woken(Box::new((LaneKind::Ready, 2)));
+    worker.begin_events();
+    for n in 3..6 {
+        assert_eq!(worker.push_woken(Box::new((LaneKind::Ready, n))), None);
+    }
+    worker.end_events();
+    let _ = worker.push_woken(Box::new((LaneKind::Ready, 6)));
+    let order: Vec<u64> = std::iter::from_fn(|| worker.next())
+        .map(|(_, entry)| entry.1)
+        .collect();
+    assert_eq!(order, [2, 1, 6, 3, 4, 5]);
+}
+
+#[test]
+fn what_events_wake_beside_other_workers_can_be_stolen() {
+    let (_shared, workers) = Shared::new(SchedConfig {
+        workers: 2,
+        ..SchedConfig::default()
+    });
+    workers[0].begin_events();
+    let _ = workers[0].push_woken(Box::new(1));
+    let _ = workers[0].push_woken(Box::new(2));
+    workers[0].end_events();
+    let stolen = workers[1].search();
+    assert_eq!(stolen.as_deref(), Some(&1));
+}
+
+#[test]
 fn what_was_woken_last_is_not_starved_by_new_entries() {
     let worker = single();
     let wanted = (LaneKind::Ready, 1);
