@@ -282,7 +282,9 @@ fn measure(
         for runtime in &row.runtimes {
             let mut child = Command::new(binary);
             child.args(["run", suite, "--row", &row.name, "--runtime", runtime]);
-            child.env(KEEP_FREED.0, KEEP_FREED.1);
+            if row.unit.starts_with("ns") {
+                child.env(KEEP_FREED.0, KEEP_FREED.1);
+            }
             if options.is_smoke {
                 child.arg("--smoke");
             }
@@ -298,7 +300,7 @@ const PACKAGE: &str = "asupersync-benches";
 const BINARY: &str = "bench-run";
 const ROUNDS_USUAL: usize = 5;
 
-/// For glibc: whether it gives memory back depends on what lies at the top of the heap, and a runtime that has something there would pay for no page twice.
+/// For glibc: whether it gives memory back depends on what lies at the top of the heap, and a runtime that has something there would pay for no page twice. Not where memory is measured.
 const KEEP_FREED: (&str, &str) = ("MALLOC_TRIM_THRESHOLD_", "4000000000");
 
 #[cfg(test)]
