@@ -1,6 +1,7 @@
 //! No wake is lost, wherever it comes from.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -45,12 +46,16 @@ fn a_foreign_thread_wakes_a_parked_task_every_time() {
 #[test]
 fn every_sleeping_worker_is_woken_when_there_is_work_for_all() {
     const WORKERS: usize = 4;
-    let (ask, asked) = mpsc::channel::<Vec<oneshot::Sender<()>>>();
+    let (ask, asked) = mpsc::channel::<(Vec<oneshot::Sender<()>>, Arc<AtomicUsize>)>();
     let foreign = std::thread::Builder::new()
         .spawn(move || {
-            for tasks in asked {
+            for (tasks, polled) in asked {
+                // One that finds its start sent would block its worker before the others were polled.
+                while polled.load(Ordering::Acquire) < WORKERS {
+                    block(Duration::from_millis(1));
+                }
                 // Meanwhile all workers go to sleep.
-                block(Duration::from_millis(3));
+                block(Duration::from_millis(20));
                 for task in tasks {
                     task.send(()).unwrap();
                 }
@@ -62,18 +67,20 @@ fn every_sleeping_worker_is_woken_when_there_is_work_for_all() {
             let all = Arc::new(Barrier::new(WORKERS));
             let (starts, waits): (Vec<_>, Vec<_>) =
                 (0..WORKERS).map(|_| oneshot::channel()).unzip();
+            let polled = Arc::new(AtomicUsize::new(0));
             let end = cx
                 .region(async |scope| {
                     for mut start in waits {
-                        let all = Arc::clone(&all);
+                        let (all, polled) = (Arc::clone(&all), Arc::clone(&polled));
                         scope.spawn(async move |cx: Cx| {
+                            polled.fetch_add(1, Ordering::Release);
                             start.recv(&cx).await.unwrap();
                             // It blocks its worker until every worker has one.
                             all.wait();
                             End::Ok(())
                         });
                     }
-                    ask.send(starts).unwrap();
+                    ask.send((starts, polled)).unwrap();
                     End::Ok(())
                 })
                 .await;
