@@ -9,8 +9,6 @@ pub const WORKERS_MAX: usize = 64;
 pub(crate) const READY_ROTATION: u32 = 16;
 /// The places that the rotation visits: injected, the oldest of the ring, the slot, yielded, pinned.
 pub(crate) const READY_PLACES: u32 = 5;
-/// In one of so many rounds it visits the oldest of the ring and the slot, which work under way is there to be gathered for.
-pub(crate) const GATHERING_ROUNDS: u32 = 4;
 
 /// How long a sentry sleeps: the worker that looks again for entries which were not worth a wake.
 pub const SENTRY_INTERVAL: Duration = Duration::from_millis(1);
@@ -74,9 +72,7 @@ impl SchedConfig {
             // A cancel streak, a turn of the ready lane, a cancel streak, and then its own turn.
             LaneKind::Timed => 2 * cancel,
             // A full timed streak, each with a cancel streak before it, for every place of the rotation.
-            LaneKind::Ready => {
-                cancel * timed * (READY_ROTATION * READY_PLACES * GATHERING_ROUNDS) as u64
-            }
+            LaneKind::Ready => cancel * timed * (READY_ROTATION * READY_PLACES) as u64,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use asupersync_core::Time;
 
-use crate::config::{GATHERING_ROUNDS, LaneKind, READY_PLACES, READY_ROTATION, SENTRY_INTERVAL};
+use crate::config::{LaneKind, READY_PLACES, READY_ROTATION, SENTRY_INTERVAL};
 use crate::governor::{Advice, DRAIN_STREAKS, Pressure, advise};
 use crate::lanes::Lanes;
 use crate::ring::{Entry, Owner};
@@ -459,12 +459,10 @@ impl<T: Entry> Worker<T> {
     /// Serves the oldest entry of one of the places in turn.
     #[cold]
     fn rotate(&self, turn: u32) -> Option<T> {
-        let is_for_gathered = (turn / READY_PLACES).is_multiple_of(GATHERING_ROUNDS);
         match turn % READY_PLACES {
             0 => self.shared.injector.pop(),
-            1 if is_for_gathered => self.ring.take_oldest(),
-            2 if is_for_gathered => self.slot.take(),
-            1 | 2 => None,
+            1 => self.ring.take_oldest(),
+            2 => self.slot.take(),
             3 => {
                 self.share_yielded();
                 self.yielded.borrow_mut().pop_front()
