@@ -4,9 +4,9 @@
 //! - Whoever pushes an entry looks afterwards for searchers and sleepers; whoever is about to sleep announces it, gives up its search, and looks at every queue if nobody else searches.
 //!   One of the two sees the other, so no entry is left to sleepers only.
 //! - A sleeper that was claimed counts as a searcher from the claim on, not only when its thread runs: until it has searched, pushes wake nobody else.
-//! - Whoever ends the last search with an entry in its hands claims the next sleeper, if there is more to find.
+//! - Whoever ends the last search with an entry in its hands claims the next sleeper, if there is more to find; so whoever others relied on searches until it has an entry or sleeps, also if it finds work of its own.
 //! - While as many workers are awake as there are processors, one more would only take its turn from one of them.
-//!   So if there is a sentry, nobody is claimed, and who goes to sleep need not look: the sentry is a sleeper that wakes by itself soon, and looks at every queue after it has said that it is none any more, or is the sentry again.
+//!   So if there is a sentry, nobody is claimed, and who goes to sleep need not look: the sentry is a sleeper that wakes by itself soon, is a searcher before it has said that it is no sentry any more, and looks at every queue or is the sentry again.
 
 use crate::primitive::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
@@ -62,7 +62,7 @@ impl Idle {
         }
     }
 
-    /// The sentry is none any more; it must look at every queue before it sleeps again.
+    /// The sentry is none any more; it counts as a searcher already, and must look at every queue before it sleeps again.
     pub(crate) fn relieve_sentry(&self) {
         self.has_sentry.store(false, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -150,6 +150,11 @@ impl Idle {
         last
     }
 
+    /// Begins the search of a worker that others relied on, however many search.
+    pub(crate) fn begin_owed_search(&self) {
+        self.searching.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn begin_first_search(&self) -> bool {
         let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
         let begun = self.searching.compare_exchange(0, 1, success, failure);
@@ -196,6 +201,14 @@ mod loom_tests {
             let some = *entries > 0;
             *entries = entries.saturating_sub(1);
             some
+        }
+
+        /// Worker 1, the sentry, wakes.
+        fn end_interval(&self) {
+            if self.idle.withdraw_sleep(1) {
+                self.idle.begin_owed_search();
+            }
+            self.idle.relieve_sentry();
         }
 
         /// A worker's way from running to sleeping; whether it took an entry, or sleeps.
@@ -272,15 +285,39 @@ mod loom_tests {
             assert!(first.is_sentry);
             let other = Arc::clone(&place);
             let pusher = thread::spawn(move || other.push().is_some());
-            let claimed = !place.idle.withdraw_sleep(1);
-            place.idle.relieve_sentry();
+            place.end_interval();
             let taken = place.take();
-            let again = place.idle.announce_sleep(1, claimed);
+            let again = place.idle.announce_sleep(1, true);
             let taken = taken || (again.must_look && place.take());
             let woken = pusher.join().unwrap();
             assert!(
                 taken || woken || again.is_sentry,
                 "the entry waits, and nobody looks again"
+            );
+        });
+    }
+
+    /// One pushes while the sentry's interval ends with work of its own: the next sleeper is claimed, or somebody looks again.
+    #[test]
+    fn loom_a_sentry_with_work_of_its_own_leaves_nothing_behind() {
+        loom::model(|| {
+            let place = Arc::new(Place {
+                idle: Idle::new(3, 1),
+                entries: Mutex::new(0),
+            });
+            assert!(place.idle.announce_sleep(1, false).is_sentry);
+            assert!(!place.idle.announce_sleep(2, false).is_sentry);
+            let other = Arc::clone(&place);
+            let pusher = thread::spawn(move || other.push());
+            place.end_interval();
+            // It found its own entry, and looks whether there is more than that.
+            let is_last = place.idle.end_search();
+            let more = is_last && *place.entries.lock().unwrap() > 0;
+            let by_sentry = more.then(|| place.idle.claim_any()).flatten();
+            let by_pusher = pusher.join().unwrap();
+            assert!(
+                by_sentry.or(by_pusher).is_some(),
+                "the entry waits, worker 2 sleeps, and there is no sentry"
             );
         });
     }
@@ -298,10 +335,9 @@ mod loom_tests {
                 let taken = announced.must_look && sleeping.take();
                 taken || announced.is_sentry
             });
-            let claimed = !place.idle.withdraw_sleep(1);
-            place.idle.relieve_sentry();
+            place.end_interval();
             let taken = place.take();
-            let again = place.idle.announce_sleep(1, claimed);
+            let again = place.idle.announce_sleep(1, true);
             let taken = taken || (again.must_look && place.take());
             let by_others = [pusher.join().unwrap(), sleeper.join().unwrap()];
             assert!(

@@ -354,6 +354,10 @@ impl<T: Entry> Worker<T> {
         let work = self.has_own_work() || (must_look && self.shared.has_work_for(self.index));
         if work {
             self.wake_up();
+            // Others may have relied on the search that ended here.
+            if !self.ring.is_alone() && !self.searching.replace(true) {
+                idle.begin_owed_search();
+            }
         }
         !work
     }
@@ -366,11 +370,16 @@ impl<T: Entry> Worker<T> {
 
     /// Takes the announcement back after waking; the worker searches before it announces another sleep.
     pub fn wake_up(&self) {
-        if self.is_sentry.replace(false) {
-            self.shared.idle.relieve_sentry();
+        let idle = &self.shared.idle;
+        let claimed = !idle.withdraw_sleep(self.index);
+        let was_sentry = self.is_sentry.replace(false);
+        if was_sentry {
+            if !claimed {
+                idle.begin_owed_search();
+            }
+            idle.relieve_sentry();
         }
-        let claimed = !self.shared.idle.withdraw_sleep(self.index);
-        self.searching.set(claimed);
+        self.searching.set(claimed || was_sentry);
     }
 
     /// Empties every queue that this worker alone can reach, for a host that gives up.

@@ -49,13 +49,15 @@ fn every_sleeping_worker_is_woken_when_there_is_work_for_all() {
     let (ask, asked) = mpsc::channel::<(Vec<oneshot::Sender<()>>, Arc<AtomicUsize>)>();
     let foreign = std::thread::Builder::new()
         .spawn(move || {
-            for (tasks, polled) in asked {
+            for (round, (tasks, polled)) in asked.into_iter().enumerate() {
                 // One that finds its start sent would block its worker before the others were polled.
                 while polled.load(Ordering::Acquire) < WORKERS {
                     block(Duration::from_millis(1));
                 }
-                // Meanwhile all workers go to sleep.
-                block(Duration::from_millis(20));
+                if round % 2 == 1 {
+                    // Meanwhile all workers go to sleep; without, some are on their way to it.
+                    block(Duration::from_millis(3));
+                }
                 for task in tasks {
                     task.send(()).unwrap();
                 }
@@ -63,7 +65,7 @@ fn every_sleeping_worker_is_woken_when_there_is_work_for_all() {
         })
         .unwrap();
     run_on(&mut runtime(WORKERS), async move |cx| {
-        for _ in 0..50 {
+        for _ in 0..100 {
             let all = Arc::new(Barrier::new(WORKERS));
             let (starts, waits): (Vec<_>, Vec<_>) =
                 (0..WORKERS).map(|_| oneshot::channel()).unzip();

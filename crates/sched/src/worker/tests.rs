@@ -322,6 +322,31 @@ fn the_sentry_wakes_the_next_if_there_is_more_than_it_can_run() {
 }
 
 #[test]
+fn a_sentry_that_has_work_of_its_own_wakes_the_next_for_what_was_left_to_it() {
+    let workers = crowded(4);
+    assert!(workers[2].announce_sleep());
+    assert!(workers[3].announce_sleep());
+    assert_eq!(workers[0].shared().inject(Box::new(1)), None);
+    workers[2].wake_up();
+    assert_eq!(workers[2].sleep_limit(), None);
+    workers[2].push_yielded(Box::new(2));
+    assert_eq!(workers[2].next(), Some((LaneKind::Ready, Box::new(2))));
+    assert_eq!(workers[2].take_wake(), Some(3), "it may be stuck in that");
+}
+
+#[test]
+fn a_search_that_ends_with_work_of_its_own_wakes_another_for_the_rest() {
+    let workers = several(3);
+    assert_eq!(workers[1].search(), None);
+    assert!(workers[2].announce_sleep());
+    assert_eq!(workers[0].push(Box::new(1)), None, "worker 1 will find it");
+    workers[1].push_yielded(Box::new(2));
+    assert!(!workers[1].announce_sleep());
+    assert_eq!(workers[1].next(), Some((LaneKind::Ready, Box::new(2))));
+    assert_eq!(workers[1].take_wake(), Some(2), "it may be stuck in that");
+}
+
+#[test]
 fn what_was_injected_waits_for_two_looks_of_the_sentry_at_most() {
     let workers = crowded(3);
     assert!(workers[2].announce_sleep());
