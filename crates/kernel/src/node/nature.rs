@@ -1,6 +1,6 @@
 //! What a node is and what its host wants to hear of it, in one byte that never changes.
 //!
-//! The problem: both are asked for at each poll, end and operation, and the second is the same for the whole program; whoever goes to the region or the root for it touches lines of the cache that others write.
+//! The problem: both are asked for at each poll, end and operation, and the second is the same for the whole program; a node that goes to its region for it waits for two loads that depend on each other.
 
 use crate::host::KernelConfig;
 use crate::obligation;
