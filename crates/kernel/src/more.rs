@@ -3,11 +3,11 @@
 //! The problem: a waiting task pays for every field, and a box for each task that opens a region or is cancelled would cost more than it saves.
 //!
 //! # States
-//! nothing → the first child, or the request → a box with the rest; a box stays.
+//! nothing → the first child, or the request, or what the region told → a box with the rest; a box stays.
 //!
 //! # Invariants
 //! - The word is null for nothing; otherwise its two lowest bits say what it points to, and are clear in every pointer, since all of that is aligned.
-//! - A request and a box are owned; a child is not.
+//! - A request and a box are owned; a child is not, and neither is what the region told: its memory outlives the task's, and it lets go of nothing that it told.
 //! - A request that stands alone was handed on to what lives in the node, and has no timer.
 //! - Child and request are a task's; an inline node has room for its own.
 
@@ -29,12 +29,14 @@ enum Kind {
     Nothing,
     Child,
     Request,
+    Told,
     Extra,
 }
 
 const TAG: usize = 0b11;
 const CHILD: usize = 0b01;
 const REQUEST: usize = 0b10;
+const TOLD: usize = 0b11;
 
 const _: () = assert!(align_of::<Header>() > TAG);
 const _: () = assert!(align_of::<Request>() > TAG);
@@ -52,7 +54,7 @@ impl More {
     /// A task's youngest child.
     pub(crate) fn child(&self) -> Option<NonNull<Header>> {
         match self.kind() {
-            Kind::Nothing | Kind::Request => None,
+            Kind::Nothing | Kind::Request | Kind::Told => None,
             Kind::Child => NonNull::new(self.pointer()),
             Kind::Extra => self.extra()?.first_child,
         }
@@ -62,8 +64,10 @@ impl More {
         match (self.kind(), child) {
             (Kind::Nothing | Kind::Child, None) => self.word = std::ptr::null_mut(),
             (Kind::Nothing | Kind::Child, Some(child)) => self.word = tagged(child.as_ptr(), CHILD),
-            (Kind::Request, None) => {}
-            (Kind::Request, Some(_)) | (Kind::Extra, _) => self.extra_or_new().first_child = child,
+            (Kind::Request | Kind::Told, None) => {}
+            (Kind::Request | Kind::Told, Some(_)) | (Kind::Extra, _) => {
+                self.extra_or_new().first_child = child
+            }
         }
     }
 
@@ -71,8 +75,8 @@ impl More {
     pub(crate) fn request(&self) -> Option<&Request> {
         match self.kind() {
             Kind::Nothing | Kind::Child => None,
-            // SAFETY: a word of this kind is the pointer of an `Arc` that it owns.
-            Kind::Request => Some(unsafe { &*self.pointer::<Request>() }),
+            // SAFETY: a word of these kinds is the pointer of a request, which the word's own `Arc` keeps, or the task's region.
+            Kind::Request | Kind::Told => Some(unsafe { &*self.pointer::<Request>() }),
             Kind::Extra => Some(&self.extra()?.cancel.as_ref()?.request),
         }
     }
@@ -80,19 +84,24 @@ impl More {
     /// Notes the first request, taken to be handed on.
     pub(crate) fn ask(&mut self, asked: &Asked) {
         debug_assert!(self.request().is_none(), "the first request is noted once");
-        if self.is_nothing() {
-            let request = Arc::into_raw(asked.clone().into_shared()).cast_mut();
-            self.word = tagged(request, REQUEST);
-        } else {
+        if !self.is_nothing() {
             self.extra_or_new().cancel = Some(CancelState::new(Request::clone(asked)));
+            return;
         }
+        self.word = match asked {
+            Asked::Told(told) => tagged(std::ptr::from_ref(&told.request).cast_mut(), TOLD),
+            Asked::Once(_) | Asked::Shared(_) => {
+                let request = Arc::into_raw(asked.clone().into_shared());
+                tagged(request.cast_mut(), REQUEST)
+            }
+        };
     }
 
     /// The standing request, to be changed.
     pub(crate) fn cancel_mut(&mut self) -> Option<&mut CancelState> {
         match self.kind() {
             Kind::Nothing | Kind::Child => None,
-            Kind::Request | Kind::Extra => self.extra_or_new().cancel.as_mut(),
+            Kind::Request | Kind::Told | Kind::Extra => self.extra_or_new().cancel.as_mut(),
         }
     }
 
@@ -135,6 +144,7 @@ impl More {
         match self.word.addr() & TAG {
             CHILD => Kind::Child,
             REQUEST => Kind::Request,
+            TOLD => Kind::Told,
             _ => Kind::Extra,
         }
     }
@@ -146,7 +156,7 @@ impl More {
     #[cold]
     fn free(&mut self) {
         match self.kind() {
-            Kind::Nothing | Kind::Child => {}
+            Kind::Nothing | Kind::Child | Kind::Told => {}
             // SAFETY: the word owns one count of the `Arc`, and nobody uses it again.
             Kind::Request => drop(unsafe { Arc::from_raw(self.pointer::<Request>()) }),
             // SAFETY: the word owns the box, and nobody uses it again.
@@ -175,6 +185,7 @@ mod tests {
     use asupersync_core::{CancelKind, CancelReason, Origin, Time};
 
     use super::*;
+    use crate::cancel::Told;
 
     fn request() -> Arc<Request> {
         let at = Time::ZERO + Duration::from_secs(1);
@@ -215,6 +226,25 @@ mod tests {
         assert!(more.request().is_some(), "no child is no change");
         drop(more);
         assert_eq!(Arc::strong_count(&request), 1);
+    }
+
+    #[test]
+    fn what_the_region_told_is_not_counted() {
+        let told = Arc::new(Told::new(Request::clone(&request()), None));
+        let mut more = More::NOTHING;
+        more.ask(&Asked::Told(Arc::clone(&told)));
+        assert_eq!(Arc::strong_count(&told), 1);
+        let read = more.request().expect("it was asked");
+        assert!(std::ptr::eq(read, &raw const told.request));
+        assert!(more.extra().is_none() && more.child().is_none());
+        assert!(more.cancel_mut().is_some());
+        more.set_child(Some(child(1)));
+        let read = more.request().expect("it still stands");
+        assert!(
+            !std::ptr::eq(read, &raw const told.request),
+            "what is changed is the task's own"
+        );
+        assert_eq!(read.depth(), 3);
     }
 
     #[test]

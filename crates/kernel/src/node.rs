@@ -22,7 +22,7 @@ use std::task::Waker;
 use asupersync_core::{Budget, CancelStage, Origin, Policy, RegionId, TaskId, Time};
 
 use crate::account::Account;
-use crate::cancel::CancelState;
+use crate::cancel::{CancelState, Request, Told};
 use crate::event::{Event, Subject};
 use crate::host::{Host, WorkerId};
 use crate::joiner::Joiner;
@@ -109,6 +109,8 @@ pub(crate) struct Inner {
 pub(crate) struct Contents {
     first_child: Option<NonNull<Header>>,
     cancel: Option<CancelState>,
+    /// What a region asked of all that lives in it; nothing of that goes before the region's memory, since tasks point to it.
+    told: Option<Arc<Told>>,
     /// How many tasks and blocking jobs live in the region.
     pub(crate) live: u32,
     pub(crate) next_index: u32,
@@ -117,6 +119,28 @@ pub(crate) struct Contents {
     pub(crate) waiter: Option<Waker>,
     /// Some task of the region ended cancelled.
     pub(crate) child_cancelled: bool,
+}
+
+impl Contents {
+    const fn new() -> Self {
+        Self {
+            first_child: None,
+            cancel: None,
+            told: None,
+            live: 0,
+            next_index: 0,
+            phase: Phase::Open,
+            waiter: None,
+            child_cancelled: false,
+        }
+    }
+
+    /// Keeps what a region asks of all that lives in it.
+    pub(crate) fn tell(&mut self, request: Request) -> Arc<Told> {
+        let told = Arc::new(Told::new(request, self.told.take()));
+        self.told = Some(Arc::clone(&told));
+        told
+    }
 }
 
 /// The allocation of a region body, fiber or finalizer.
@@ -496,15 +520,7 @@ impl InlineNode {
         let above = init.parent.as_ref().map_or(0, |parent| parent.depth());
         Self {
             header: Header::new(init),
-            contents: UnsafeCell::new(Contents {
-                first_child: None,
-                cancel: None,
-                live: 0,
-                next_index: 0,
-                phase: Phase::Open,
-                waiter: None,
-                child_cancelled: false,
-            }),
+            contents: UnsafeCell::new(Contents::new()),
             depth: above.saturating_add(1),
             shield,
         }
@@ -583,5 +599,26 @@ pub(crate) fn release_all(nodes: impl Iterator<Item = NodeRef>) {
     }
     if let Some(parent) = parent {
         parent.state.release_beside(beside);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use asupersync_core::{CancelKind, CancelReason};
+
+    use super::*;
+
+    #[test]
+    fn a_region_keeps_all_that_it_told() {
+        let mut contents = Contents::new();
+        let mut tell = |kind| {
+            let reason = CancelReason::new(kind, Origin::default(), Time::ZERO);
+            Arc::downgrade(&contents.tell(Request::new(reason, 1)))
+        };
+        let told = [CancelKind::User, CancelKind::Shutdown].map(&mut tell);
+        let kept = || told.iter().filter(|told| told.upgrade().is_some()).count();
+        assert_eq!(kept(), 2);
+        drop(contents);
+        assert_eq!(kept(), 0);
     }
 }

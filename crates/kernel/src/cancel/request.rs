@@ -1,0 +1,133 @@
+//! What is asked of a node.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use asupersync_core::{CancelKind, CancelReason, Time};
+
+use crate::host::TimerKey;
+use crate::node::Depth;
+
+/// What is asked of a node; one for all that are asked the same.
+#[derive(Clone)]
+pub(crate) struct Request {
+    pub(super) reason: CancelReason,
+    /// The deepest node that was asked; only a mask or shield that is as deep keeps that back.
+    pub(super) depth: Depth,
+    /// The whole cleanup, or the grace, which bounds the children's; the polls that are left count down on the node.
+    pub(super) cleanup: Cleanup,
+}
+
+impl Request {
+    /// A request of the moment that the reason tells.
+    pub(crate) fn new(reason: CancelReason, depth: Depth) -> Self {
+        let now = reason.at();
+        Self::at(reason, depth, now)
+    }
+
+    pub(super) fn at(reason: CancelReason, depth: Depth, now: Time) -> Self {
+        let cleanup = Cleanup::of(reason.kind(), now);
+        Self {
+            reason,
+            depth,
+            cleanup,
+        }
+    }
+
+    pub(crate) const fn depth(&self) -> Depth {
+        self.depth
+    }
+}
+
+/// A request that stands at a node, and how far it has gone there.
+pub(crate) struct CancelState {
+    pub(crate) request: Request,
+    pub(super) timer: Option<TimerKey>,
+    /// Whether the request was handed on to what lives in the node.
+    pub(crate) is_handed_on: bool,
+}
+
+impl CancelState {
+    /// A request that was handed on.
+    pub(crate) const fn new(request: Request) -> Self {
+        Self {
+            request,
+            timer: None,
+            is_handed_on: true,
+        }
+    }
+}
+
+/// How long cleanup may take: so many polls, and until then.
+#[derive(Clone, Copy)]
+pub(super) struct Cleanup {
+    pub(super) polls: u32,
+    pub(super) deadline: Time,
+}
+
+impl Cleanup {
+    pub(super) fn of(kind: CancelKind, now: Time) -> Self {
+        let budget = kind.cleanup_budget(now);
+        Self {
+            polls: budget.poll_quota,
+            deadline: budget.deadline.unwrap_or(Time::MAX),
+        }
+    }
+
+    pub(super) fn meet(self, other: Self) -> Self {
+        Self {
+            polls: self.polls.min(other.polls),
+            deadline: self.deadline.min(other.deadline),
+        }
+    }
+}
+
+/// A request on its way to one node, or to many.
+#[derive(Clone)]
+pub(crate) enum Asked {
+    Once(Request),
+    Shared(Arc<Request>),
+    /// On its way to what lives in a region, which keeps it.
+    Told(Arc<Told>),
+}
+
+/// What a region asked of all that lives in it, and what it asked of them before.
+///
+/// The problem: a count for each of many tasks that are cancelled together is a line of the cache that all workers want at once, and costs more than the rest.
+/// So nothing is counted: the region lets go of nothing that it told, which is little, since it asks again only for a stronger reason.
+pub(crate) struct Told {
+    pub(crate) request: Request,
+    _before: Option<Arc<Self>>,
+}
+
+impl Told {
+    /// Told after `before`.
+    pub(crate) const fn new(request: Request, before: Option<Arc<Self>>) -> Self {
+        Self {
+            request,
+            _before: before,
+        }
+    }
+}
+
+impl Asked {
+    pub(crate) fn into_shared(self) -> Arc<Request> {
+        match self {
+            Self::Once(request) => Arc::new(request),
+            Self::Shared(request) => request,
+            Self::Told(told) => Arc::new(told.request.clone()),
+        }
+    }
+}
+
+impl Deref for Asked {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        match self {
+            Self::Once(request) => request,
+            Self::Shared(request) => request,
+            Self::Told(told) => &told.request,
+        }
+    }
+}
