@@ -27,7 +27,7 @@ const MAINTENANCE_INTERVAL: u32 = 61;
 const SPINS: u32 = 24;
 
 /// How often the last worker awake looks again before it sleeps, for what another thread may answer meanwhile.
-const LONG_SPINS: u32 = 128;
+const LONG_SPINS: u32 = 512;
 
 /// After the operating system refused to poll the reactor.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
@@ -193,20 +193,12 @@ impl Loop {
     fn spin(&mut self, stop: &impl Fn() -> bool) -> bool {
         let worker = &self.local.worker;
         if !worker.is_last_awake() || !self.answers.are_worth_a_spin() {
-            return worker.is_searching() && self.comes(SPINS, stop);
+            return worker.is_searching() && looks_again(SPINS, || worker.sees_work() || stop());
         }
-        let came = self.comes(LONG_SPINS, stop);
-        self.answers
-            .note(self.local.worker.sees_work_from_outside());
+        // The others sleep and push nothing, so the looks need not go round them.
+        let came = looks_again(LONG_SPINS, || worker.sees_work_from_outside() || stop());
+        self.answers.note(worker.sees_work_from_outside());
         came
-    }
-
-    /// Whether work comes within so many looks.
-    fn comes(&self, looks: u32, stop: &impl Fn() -> bool) -> bool {
-        (0..looks).any(|_| {
-            std::hint::spin_loop();
-            self.local.worker.sees_work() || stop()
-        })
     }
 
     /// Sleeps; whether that was in the reactor, on behalf of all workers.
@@ -314,6 +306,14 @@ impl Loop {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         metrics[self.local.worker.index()] = self.local.worker.counters();
     }
+}
+
+/// Looks so many times; whether `comes` held.
+fn looks_again(looks: u32, comes: impl Fn() -> bool) -> bool {
+    (0..looks).any(|_| {
+        std::hint::spin_loop();
+        comes()
+    })
 }
 
 /// Whether other threads answer while a worker spins: what is learnt by trying, less often each time in vain.

@@ -5,6 +5,7 @@
 //!   One of the two sees the other, so no entry is left to sleepers only.
 //! - A sleeper that was claimed counts as a searcher from the claim on, not only when its thread runs: until it has searched, pushes wake nobody else.
 //! - Whoever ends the last search with an entry in its hands claims the next sleeper, if there is more to find; so whoever others relied on searches until it has an entry or sleeps, also if it finds work of its own.
+//! - A sleeper has no entries but those whose pusher is about to claim it; so who looks for entries need not look at sleepers.
 //! - While as many workers are awake as there are processors, one more would only take its turn from one of them.
 //!   So if there is a sentry, nobody is claimed, and who goes to sleep need not look: the sentry is a sleeper that wakes by itself soon, is a searcher before it has said that it is no sentry any more, and looks at every queue or is the sentry again.
 
@@ -128,6 +129,14 @@ impl Idle {
     /// Whether all workers sleep but this one, as far as can be seen from here.
     pub(crate) fn is_last_awake(&self, worker: usize) -> bool {
         self.sleepers.load(Ordering::Relaxed) | (1 << worker) == self.all
+    }
+
+    /// The other workers that are awake, as far as can be seen from here, beginning with the next one.
+    pub(crate) fn others_awake(&self, worker: usize) -> impl Iterator<Item = usize> {
+        let sleepers = self.sleepers.load(Ordering::Relaxed);
+        let count = self.all.count_ones() as usize;
+        let others = (worker + 1..count).chain(0..worker);
+        others.filter(move |other| sleepers & (1 << other) == 0)
     }
 
     pub(crate) fn anybody_sleeps(&self) -> bool {
@@ -344,6 +353,25 @@ mod loom_tests {
                 taken || again.is_sentry || by_others.contains(&true),
                 "the entry waits, and nobody looks again"
             );
+        });
+    }
+
+    /// A worker wakes by itself and pushes, relying on one that searches, who looks at nobody that sleeps: the entry is seen, or somebody is claimed for it.
+    #[test]
+    fn loom_who_looks_past_sleepers_sees_what_one_pushed_that_woke() {
+        loom::model(|| {
+            let place = Place::new(2);
+            let _ = place.idle.announce_sleep(1, false);
+            assert!(place.idle.begin_search());
+            let other = Arc::clone(&place);
+            let pusher = thread::spawn(move || {
+                assert!(other.idle.withdraw_sleep(1));
+                other.push().is_some()
+            });
+            let look = || place.idle.others_awake(0).next().is_some() && place.take();
+            let taken = look() || (place.idle.announce_sleep(0, true).must_look && look());
+            let woken = pusher.join().unwrap();
+            assert!(taken || woken, "the entry waits and worker 0 sleeps");
         });
     }
 

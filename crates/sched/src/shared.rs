@@ -144,9 +144,10 @@ impl<T: Entry> Shared<T> {
 
     /// Whether `worker` would find something if it looked.
     pub(crate) fn has_work_for(&self, worker: usize) -> bool {
+        let mut others = self.idle.others_awake(worker);
         !self.remotes[worker].lanes.is_empty()
             || !self.injector.is_empty()
-            || self.remotes.iter().any(Remote::has_stealable)
+            || others.any(|other| self.remotes[other].has_stealable())
     }
 
     /// Whether something waits that waited as long ago as `seen`, and whoever has it has not moved since; `seen` is of this moment afterwards.
@@ -179,8 +180,8 @@ impl<T: Entry> Shared<T> {
             self.keep_all(own, moving);
             return Some(entry);
         }
-        for step in 1..count {
-            let victim = &self.remotes[(worker + step) % count];
+        for other in self.idle.others_awake(worker) {
+            let victim = &self.remotes[other];
             let urgent = victim.lanes.steal(&self.remotes[worker].lanes, moving);
             let stolen = urgent.or_else(|| {
                 let thief = victim.thief.as_ref()?;
