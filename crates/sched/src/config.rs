@@ -5,10 +5,12 @@ use std::time::Duration;
 /// As many workers as one word of sleepers can name.
 pub const WORKERS_MAX: usize = 64;
 
-/// After so many dispatches from the ready lane, one goes to an old entry instead of the newest.
-pub(crate) const READY_ROTATION: u32 = 16;
-/// The places that the rotation visits: injected, the oldest of the ring, the slot, yielded, pinned.
-pub(crate) const READY_PLACES: u32 = 5;
+/// After so many dispatches from the ready lane, one may go to an old entry instead of the newest.
+pub(crate) const READY_ROTATION: u32 = 8;
+/// The turns of the rotation: one each for what is injected, the oldest of the ring and what is pinned, two for the slot and for those that yielded.
+pub(crate) const READY_TURNS: u32 = 10;
+/// What has waited for so many dispatches, in a place with two turns, is served in the next one; what came later is left to come by itself until the one after that.
+pub(crate) const READY_PATIENCE: u32 = READY_ROTATION * READY_TURNS / 2;
 
 /// How long a sentry sleeps: the worker that looks again for entries which were not worth a wake.
 pub const SENTRY_INTERVAL: Duration = Duration::from_millis(1);
@@ -72,7 +74,7 @@ impl SchedConfig {
             // A cancel streak, a turn of the ready lane, a cancel streak, and then its own turn.
             LaneKind::Timed => 2 * cancel,
             // A full timed streak, each with a cancel streak before it, for every place of the rotation.
-            LaneKind::Ready => cancel * timed * (READY_ROTATION * READY_PLACES) as u64,
+            LaneKind::Ready => cancel * timed * (READY_ROTATION * READY_TURNS) as u64,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use asupersync_core::Time;
 
-use crate::config::{LaneKind, READY_PLACES, READY_ROTATION, SENTRY_INTERVAL};
+use crate::config::{LaneKind, READY_PATIENCE, READY_ROTATION, READY_TURNS, SENTRY_INTERVAL};
 use crate::governor::{Advice, DRAIN_STREAKS, Pressure, advise};
 use crate::lanes::Lanes;
 use crate::ring::{Entry, Owner};
@@ -52,6 +52,10 @@ struct Streaks {
     timed: Cell<u32>,
     slot: Cell<u32>,
     ready: Cell<u32>,
+    /// When what stands in the slot came there, by `ready`.
+    slot_since: Cell<u32>,
+    /// When one that yielded was taken last, by `ready`.
+    yielded_since: Cell<u32>,
 }
 
 /// The [`Counters`] as they grow: each by itself, so that a dispatch touches no more than it counts.
@@ -138,6 +142,8 @@ impl<T: Entry> Worker<T> {
         if self.hears_events.get() {
             return self.push_in_line(entry);
         }
+        let streaks = &self.streaks;
+        streaks.slot_since.set(streaks.ready.get());
         self.slot
             .replace(Some(entry))
             .and_then(|displaced| self.push(displaced))
@@ -462,35 +468,47 @@ impl<T: Entry> Worker<T> {
         if has_pinned && let Some(entry) = self.lanes.pop_pinned() {
             return Some(entry);
         }
+        self.take_yielded()
+    }
+
+    #[inline]
+    fn take_yielded(&self) -> Option<T> {
+        self.streaks.yielded_since.set(self.streaks.ready.get());
         self.yielded.borrow_mut().pop_front()
     }
 
     /// Serves the oldest entry of one of the places in turn.
     #[cold]
     fn rotate(&self, turn: u32) -> Option<T> {
-        match turn % READY_PLACES {
+        let streaks = &self.streaks;
+        let has_waited = |since: &Cell<u32>| {
+            let waited = streaks.ready.get().wrapping_sub(since.get());
+            waited >= READY_PATIENCE
+        };
+        match turn % READY_TURNS {
             0 => self.shared.injector.pop(),
             1 => self.ring.take_oldest(),
-            2 => self.slot.take(),
-            3 => {
-                self.share_yielded();
-                self.yielded.borrow_mut().pop_front()
-            }
-            _ => self.lanes.pop_pinned(),
+            2 | 7 if has_waited(&streaks.slot_since) => self.slot.take(),
+            // What was shared is left in the ring meanwhile, for a thief to come.
+            3 if self.share_yielded() => self.take_yielded(),
+            3 | 8 if has_waited(&streaks.yielded_since) => self.take_yielded(),
+            4 => self.lanes.pop_pinned(),
+            _ => None,
         }
     }
 
-    /// While others sleep, half of the tasks that yielded become stealable.
-    fn share_yielded(&self) {
+    /// While others sleep, half of the tasks that yielded become stealable; whether any did.
+    fn share_yielded(&self) -> bool {
         let mut yielded = self.yielded.borrow_mut();
         if yielded.len() < 2 || !self.shared.idle.anybody_sleeps() {
-            return;
+            return false;
         }
         let half = yielded.len() / 2;
         for entry in yielded.drain(half..) {
             self.shared.keep(&self.ring, entry);
         }
         self.wake.set(self.claim_any());
+        true
     }
 
     /// The worker to wake for what this one pushed; a lone one has nobody to look for.

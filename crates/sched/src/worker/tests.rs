@@ -111,6 +111,66 @@ fn what_many_wake_runs_after_them() {
     assert_eq!(order, [8, 7, 6, 5, 4, 3, 2, 1, 9]);
 }
 
+/// As many dispatches as the rotation takes to come round.
+const ROUND: u64 = 80;
+
+/// A worker whose rotation stands at one of its moments.
+fn after(dispatches: u64) -> Worker<Box<Item>> {
+    let worker = single();
+    for n in 0..dispatches {
+        worker.push_yielded(Box::new((LaneKind::Ready, n)));
+        assert!(worker.next().is_some());
+    }
+    worker
+}
+
+#[test]
+fn a_connection_runs_once_after_all_of_its_requests_and_before_the_next_connection() {
+    const REQUESTS: u64 = 32;
+    for moment in 0..ROUND {
+        let worker = after(moment);
+        for connection in [100, 200] {
+            worker.push_yielded(Box::new((LaneKind::Ready, connection)));
+        }
+        let mut order = Vec::new();
+        while let Some((_, entry)) = worker.next() {
+            let n = entry.1;
+            order.push(n);
+            if n.is_multiple_of(100) {
+                // Its requests begin, each of which will wake it.
+                (1..=REQUESTS).for_each(|request| ready(&worker, n + request));
+            } else if n % 100 == REQUESTS {
+                let _ = worker.push_woken(Box::new((LaneKind::Ready, n + 1)));
+            }
+        }
+        let place = |n| order.iter().position(|seen| *seen == n);
+        let requests = REQUESTS as usize;
+        assert_eq!(place(133), Some(requests + 1), "moment {moment}: {order:?}");
+        assert_eq!(place(200), Some(requests + 2), "moment {moment}: {order:?}");
+    }
+}
+
+#[test]
+fn whatever_the_moment_an_entry_waits_for_one_round_at_most() {
+    let bound = ROUND as usize;
+    for moment in 0..ROUND {
+        for place in 0..2 {
+            let worker = after(moment);
+            let wanted = Box::new((LaneKind::Ready, 1));
+            match place {
+                0 => drop(worker.push_woken(wanted)),
+                _ => worker.push_yielded(wanted),
+            }
+            let order = std::iter::from_fn(|| {
+                ready(&worker, 2);
+                worker.next()
+            });
+            let waited = order.take(bound).position(|(_, entry)| entry.1 == 1);
+            assert!(waited.is_some(), "moment {moment}, place {place}");
+        }
+    }
+}
+
 #[test]
 fn a_lone_worker_runs_what_events_wake_in_order_and_behind_what_is_under_way() {
     let worker = single();
@@ -162,6 +222,26 @@ fn a_task_that_yields_lets_every_other_go_first() {
         .map(|(_, entry)| entry.1)
         .collect();
     assert_eq!(order, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn of_two_that_yield_one_is_left_to_a_worker_that_sleeps() {
+    let workers = several(2);
+    assert!(workers[1].announce_sleep());
+    for n in 0..2 {
+        workers[0].push_yielded(Box::new(n));
+    }
+    for _ in 0..ROUND {
+        let (_, yields) = workers[0].next().expect("both are here");
+        if workers[0].take_wake() == Some(1) {
+            workers[1].wake_up();
+            let left = workers[1].search().expect("one was left");
+            assert_ne!(left, yields);
+            return;
+        }
+        workers[0].push_yielded(yields);
+    }
+    panic!("both stayed");
 }
 
 #[test]
