@@ -17,7 +17,7 @@ mod request;
 mod tell;
 mod wait;
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
@@ -62,7 +62,9 @@ pub(crate) fn request(node: &NodeRef, reason: CancelReason) {
 ///
 /// The asker is the context being polled, or else the node.
 pub(crate) fn request_now(node: &NodeRef, kind: CancelKind) {
-    request_inherited(node, &asked_now(node, kind));
+    let asked = asked_now(node, kind);
+    request_inherited(node, &asked);
+    LAST.set(Some(asked));
 }
 
 /// Requests cancellation of `node` because one above it was asked.
@@ -197,9 +199,10 @@ pub(crate) fn enclosing_task(node: &Header) -> Option<&Header> {
 const SHARED_FOR: Duration = Duration::from_micros(50);
 
 thread_local! {
-    static LAST: RefCell<Option<Asked>> = const { RefCell::new(None) };
+    static LAST: Cell<Option<Asked>> = const { Cell::new(None) };
 }
 
+/// What was asked last, if this is the same, to be put back by the caller; or else something new.
 fn asked_now(node: &Header, kind: CancelKind) -> Asked {
     let now = node.host().now();
     let depth = node.depth();
@@ -210,20 +213,17 @@ fn asked_now(node: &Header, kind: CancelKind) -> Asked {
             && last.at() <= now
             && now.saturating_since(last.at()) < SHARED_FOR
     };
-    LAST.with_borrow_mut(|last| {
-        let asked = match last.take().filter(|last| fresh(&last.reason)) {
-            Some(last) if last.depth == depth => last,
-            Some(last) => Asked::Once(Request::new(last.reason.clone(), depth)),
-            None => Asked::Once(Request::new(CancelReason::new(kind, origin, now), depth)),
-        };
-        // Only tasks keep a pointer to what they are asked.
-        let asked = if node.is_task() {
-            Asked::Shared(asked.into_shared())
-        } else {
-            asked
-        };
-        last.insert(asked).clone()
-    })
+    let asked = match LAST.take().filter(|last| fresh(&last.reason)) {
+        Some(last) if last.depth == depth => last,
+        Some(last) => Asked::Once(Request::new(last.reason.clone(), depth)),
+        None => Asked::Once(Request::new(CancelReason::new(kind, origin, now), depth)),
+    };
+    // Only tasks keep a pointer to what they are asked.
+    if node.is_task() {
+        Asked::Shared(asked.into_shared())
+    } else {
+        asked
+    }
 }
 
 /// The cancellation that a new child of `inner`'s node is born with.

@@ -69,9 +69,11 @@ impl Marks {
         self.0.fetch_or(URGENT, Ordering::Release);
     }
 
-    /// Takes the urgency back: the poll that it asked for begins.
+    /// Takes the urgency back, if there is any: the poll that it asked for begins.
     pub(crate) fn clear_urgent(&self) {
-        self.0.fetch_and(!URGENT, Ordering::Release);
+        if self.has(URGENT) {
+            self.0.fetch_and(!URGENT, Ordering::Release);
+        }
     }
 
     /// Whether a timer stands for the node, or stood.
