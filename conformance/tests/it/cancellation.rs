@@ -372,6 +372,31 @@ fn requests_only_strengthen() {
 }
 
 #[test]
+fn tasks_read_what_reached_them_also_when_their_region_is_asked_again() {
+    on_both_hosts(async |cx| {
+        let end = cx
+            .region(async |scope| {
+                let tasks: Vec<_> = (0..20)
+                    .map(|_| scope.spawn(async |cx: Cx| cx.sleep(FOREVER).await))
+                    .collect();
+                scope.cx().sleep(TICK).await?;
+                let kinds = [CancelKind::User, CancelKind::Timeout, CancelKind::Shutdown];
+                // The first reaches them as their region's end, and so do the others, which are no more than that.
+                kinds.into_iter().for_each(|kind| scope.cancel(kind));
+                let _mask = scope.cx().mask();
+                for task in tasks {
+                    let reason = reason_of(task.join(scope.cx()).await);
+                    assert_eq!(reason.kind(), CancelKind::ParentCancelled);
+                    assert_eq!(reason.root_cause().kind(), CancelKind::User);
+                }
+                End::Ok(())
+            })
+            .await;
+        assert_eq!(end, Outcome::Ok(()));
+    });
+}
+
+#[test]
 fn a_task_spawned_into_a_cancelled_region_is_born_cancelled() {
     on_both_hosts(async |cx| {
         let end = cx
