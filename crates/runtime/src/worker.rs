@@ -182,7 +182,6 @@ impl Loop {
         let turned = !stop() && self.sleep(wake_by);
         self.local.worker.wake_up();
         if turned {
-            self.dispatches = 0;
             // A worker that is stuck in a poll cannot see to its own wheel, and this sleep was bounded by it.
             self.fire(0..self.host.unparkers.len());
         } else {
