@@ -35,7 +35,7 @@ use self::tell::{Children, inherit, inherited, tell, tell_children};
 pub(crate) use self::cleanup::{
     arm_cleanup, arm_deadline, begin_cleanup, charge_poll, disarm, on_alarm,
 };
-pub(crate) use self::request::{Asked, CancelState, Request, Told};
+pub(crate) use self::request::{Asked, CancelState, Request};
 pub use self::wait::CancelWait;
 
 /// What a node does after its lock is released.

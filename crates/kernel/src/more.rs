@@ -89,7 +89,7 @@ impl More {
             return;
         }
         self.word = match asked {
-            Asked::Told(told) => tagged(std::ptr::from_ref(&told.request).cast_mut(), TOLD),
+            Asked::Told(request) => tagged(Arc::as_ptr(request).cast_mut(), TOLD),
             Asked::Once(_) | Asked::Shared(_) => {
                 let request = Arc::into_raw(asked.clone().into_shared());
                 tagged(request.cast_mut(), REQUEST)
@@ -185,7 +185,6 @@ mod tests {
     use asupersync_core::{CancelKind, CancelReason, Origin, Time};
 
     use super::*;
-    use crate::cancel::Told;
 
     fn request() -> Arc<Request> {
         let at = Time::ZERO + Duration::from_secs(1);
@@ -230,18 +229,18 @@ mod tests {
 
     #[test]
     fn what_the_region_told_is_not_counted() {
-        let told = Arc::new(Told::new(Request::clone(&request()), None));
+        let told = request();
         let mut more = More::NOTHING;
         more.ask(&Asked::Told(Arc::clone(&told)));
         assert_eq!(Arc::strong_count(&told), 1);
         let read = more.request().expect("it was asked");
-        assert!(std::ptr::eq(read, &raw const told.request));
+        assert!(std::ptr::eq(read, &*told));
         assert!(more.extra().is_none() && more.child().is_none());
         assert!(more.cancel_mut().is_some());
         more.set_child(Some(child(1)));
         let read = more.request().expect("it still stands");
         assert!(
-            !std::ptr::eq(read, &raw const told.request),
+            !std::ptr::eq(read, &*told),
             "what is changed is the task's own"
         );
         assert_eq!(read.depth(), 3);

@@ -9,6 +9,7 @@
 //! - A node's memory lives as long as a reference to it; a child holds one to its parent.
 //! - No code of the program (wakers, destructors, policies) runs under a lock.
 
+mod contents;
 mod locked;
 mod nature;
 
@@ -17,12 +18,10 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
 
 use asupersync_core::{Budget, CancelStage, Origin, Policy, RegionId, TaskId, Time};
 
 use crate::account::Account;
-use crate::cancel::{CancelState, Request, Told};
 use crate::event::{Event, Subject};
 use crate::host::{Host, WorkerId};
 use crate::joiner::Joiner;
@@ -32,6 +31,7 @@ use crate::obligation;
 use crate::state::State;
 use crate::task::{InlineVtable, Vtable};
 
+pub(crate) use self::contents::Contents;
 pub(crate) use self::locked::Locked;
 pub(crate) use self::nature::{Kind, Nature};
 
@@ -103,44 +103,6 @@ struct Links {
 /// What every node's lock guards.
 pub(crate) struct Inner {
     pub(crate) more: More,
-}
-
-/// What an inline node's lock guards beside that.
-pub(crate) struct Contents {
-    first_child: Option<NonNull<Header>>,
-    cancel: Option<CancelState>,
-    /// What a region asked of all that lives in it; nothing of that goes before the region's memory, since tasks point to it.
-    told: Option<Arc<Told>>,
-    /// How many tasks and blocking jobs live in the region.
-    pub(crate) live: u32,
-    pub(crate) next_index: u32,
-    pub(crate) phase: Phase,
-    /// Whoever polls the node.
-    pub(crate) waiter: Option<Waker>,
-    /// Some task of the region ended cancelled.
-    pub(crate) child_cancelled: bool,
-}
-
-impl Contents {
-    const fn new() -> Self {
-        Self {
-            first_child: None,
-            cancel: None,
-            told: None,
-            live: 0,
-            next_index: 0,
-            phase: Phase::Open,
-            waiter: None,
-            child_cancelled: false,
-        }
-    }
-
-    /// Keeps what a region asks of all that lives in it.
-    pub(crate) fn tell(&mut self, request: Request) -> Arc<Told> {
-        let told = Arc::new(Told::new(request, self.told.take()));
-        self.told = Some(Arc::clone(&told));
-        told
-    }
 }
 
 /// The allocation of a region body, fiber or finalizer.
@@ -599,26 +561,5 @@ pub(crate) fn release_all(nodes: impl Iterator<Item = NodeRef>) {
     }
     if let Some(parent) = parent {
         parent.state.release_beside(beside);
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use asupersync_core::{CancelKind, CancelReason};
-
-    use super::*;
-
-    #[test]
-    fn a_region_keeps_all_that_it_told() {
-        let mut contents = Contents::new();
-        let mut tell = |kind| {
-            let reason = CancelReason::new(kind, Origin::default(), Time::ZERO);
-            Arc::downgrade(&contents.tell(Request::new(reason, 1)))
-        };
-        let told = [CancelKind::User, CancelKind::Shutdown].map(&mut tell);
-        let kept = || told.iter().filter(|told| told.upgrade().is_some()).count();
-        assert_eq!(kept(), 2);
-        drop(contents);
-        assert_eq!(kept(), 0);
     }
 }

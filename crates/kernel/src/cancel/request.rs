@@ -87,35 +87,15 @@ impl Cleanup {
 pub(crate) enum Asked {
     Once(Request),
     Shared(Arc<Request>),
-    /// On its way to what lives in a region, which keeps it.
-    Told(Arc<Told>),
-}
-
-/// What a region asked of all that lives in it, and what it asked of them before.
-///
-/// The problem: a count for each of many tasks that are cancelled together is a line of the cache that all workers want at once, and costs more than the rest.
-/// So nothing is counted: the region lets go of nothing that it told, which is little, since it asks again only for a stronger reason.
-pub(crate) struct Told {
-    pub(crate) request: Request,
-    _before: Option<Arc<Self>>,
-}
-
-impl Told {
-    /// Told after `before`.
-    pub(crate) const fn new(request: Request, before: Option<Arc<Self>>) -> Self {
-        Self {
-            request,
-            _before: before,
-        }
-    }
+    /// On its way to what lives in a region, which keeps it; so nobody there counts it.
+    Told(Arc<Request>),
 }
 
 impl Asked {
     pub(crate) fn into_shared(self) -> Arc<Request> {
         match self {
             Self::Once(request) => Arc::new(request),
-            Self::Shared(request) => request,
-            Self::Told(told) => Arc::new(told.request.clone()),
+            Self::Shared(request) | Self::Told(request) => request,
         }
     }
 }
@@ -126,8 +106,7 @@ impl Deref for Asked {
     fn deref(&self) -> &Request {
         match self {
             Self::Once(request) => request,
-            Self::Shared(request) => request,
-            Self::Told(told) => &told.request,
+            Self::Shared(request) | Self::Told(request) => request,
         }
     }
 }
