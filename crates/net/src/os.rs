@@ -2,8 +2,10 @@
 //!
 //! A call is tried first and waited for only when it would block.
 
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs as _};
+mod stream;
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -14,11 +16,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use crate::options::{Keepalive, TcpConnectOptions, TcpListenOptions, TcpOptions};
 use crate::port::{Accepted, ListenIo, NetDriver, StreamIo};
 
+use self::stream::OsStream;
+
 pub(crate) struct OsNet {
     reactor: ReactorHandle,
 }
-
-struct OsStream(IoSource<TcpStream>);
 
 struct OsListener {
     source: IoSource<TcpListener>,
@@ -80,118 +82,6 @@ impl NetDriver for OsNet {
             source: self.reactor.register(listener, Interest::READABLE)?,
             accepted: options.stream,
         }))
-    }
-}
-
-impl OsStream {
-    fn watched(stream: TcpStream, reactor: &ReactorHandle) -> io::Result<Self> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        Ok(Self(reactor.register(stream, both)?))
-    }
-
-    /// Moves bytes; one call that moves fewer than it could spares the next, which would block.
-    fn poll_move(
-        &self,
-        direction: Direction,
-        task: &mut Context<'_>,
-        room: usize,
-        mut call: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let token = ready!(self.0.poll_ready(direction, task))?;
-            match call(self.0.get_ref()) {
-                Ok(moved) => {
-                    if 0 < moved && moved < room.min(CALL_BYTES_MAX) {
-                        self.0.clear_drained(token);
-                    }
-                    return Poll::Ready(Ok(moved));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.0.clear_blocked(token);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl StreamIo for OsStream {
-    fn poll_connected(&self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_io(Direction::Write, task, |stream| {
-            if let Some(error) = stream.take_error()? {
-                return Err(error);
-            }
-            match stream.peer_addr() {
-                Ok(_) => Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
-                Err(error) => Err(error),
-            }
-        })
-    }
-
-    fn poll_read(&self, task: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_move(Direction::Read, task, buf.len(), |mut stream| {
-            stream.read(buf)
-        })
-    }
-
-    fn poll_read_vectored(
-        &self,
-        task: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let count = bufs.len().min(BUFS_MAX);
-        let bufs = &mut bufs[..count];
-        let room = bufs.iter().map(|buf| buf.len()).sum();
-        self.poll_move(Direction::Read, task, room, |mut stream| {
-            stream.read_vectored(bufs)
-        })
-    }
-
-    fn poll_write(&self, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_move(Direction::Write, task, bytes.len(), |mut stream| {
-            stream.write(bytes)
-        })
-    }
-
-    fn poll_write_vectored(
-        &self,
-        task: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        // A call takes at most so many buffers, and then moves fewer bytes though it would not block.
-        let bufs = &bufs[..bufs.len().min(BUFS_MAX)];
-        let room = bufs.iter().map(|buf| buf.len()).sum();
-        self.poll_move(Direction::Write, task, room, |mut stream| {
-            stream.write_vectored(bufs)
-        })
-    }
-
-    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        match self.0.get_ref().shutdown(how) {
-            // The peer was faster.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            end => end,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().local_addr()
-    }
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.get_ref().peer_addr()
-    }
-
-    fn options(&self) -> io::Result<TcpOptions> {
-        options_of(SockRef::from(self.0.get_ref()))
-    }
-
-    fn set_options(&self, options: &TcpOptions) -> io::Result<()> {
-        apply(SockRef::from(self.0.get_ref()), options)
     }
 }
 
@@ -343,9 +233,3 @@ fn is_protocol_error(error: &io::Error) -> bool {
 const fn is_protocol_error(_error: &io::Error) -> bool {
     false
 }
-
-/// As many buffers as every system takes in one call.
-const BUFS_MAX: usize = 1024;
-
-/// A call may move no more than about two gigabytes, also when it would not block.
-const CALL_BYTES_MAX: usize = 1 << 30;

@@ -125,6 +125,15 @@ impl<S: Source> IoSource<S> {
         result
     }
 
+    /// Whether the source counts as ready; never waits.
+    ///
+    /// For callers that make the call themselves, as with [`poll_ready`](Self::poll_ready).
+    /// # Errors
+    /// A [`ReactorError`](crate::ReactorError).
+    pub fn ready(&self, direction: Direction) -> io::Result<Option<ReadyToken>> {
+        Ok(self.state.ready(direction)?)
+    }
+
     /// Waits until the source counts as ready.
     ///
     /// For callers that make the call themselves; they give the token back to [`clear_blocked`](Self::clear_blocked) when it would block.

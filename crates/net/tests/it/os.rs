@@ -1,7 +1,7 @@
 //! The operating system's driver alone, without a host.
 
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -13,6 +13,8 @@ use asupersync_net::{
     NetPort, StreamIo, TcpConnectOptions, TcpListenOptions, TcpListener, TcpOptions,
 };
 use asupersync_reactor::Reactor;
+use proptest::collection::vec;
+use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
 /// Longer than anything here takes.
 const HANG: Duration = Duration::from_secs(20);
@@ -40,14 +42,17 @@ fn drive<R>(reactor: &mut Reactor, mut poll: impl FnMut(&mut Context<'_>) -> Pol
     }
 }
 
-fn any() -> SocketAddr {
+fn any_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
 fn pair(reactor: &mut Reactor, options: TcpOptions) -> (Arc<dyn StreamIo>, Arc<dyn StreamIo>) {
     let net = NetPort::os(reactor.handle());
     let listen = TcpListenOptions::new().stream(options);
-    let listener = net.driver().listen(any(), &listen).expect("it listens");
+    let listener = net
+        .driver()
+        .listen(any_port(), &listen)
+        .expect("it listens");
     let address = listener.local_addr().expect("it has an address");
     let connect = TcpConnectOptions::new().stream(options);
     let client = net
@@ -86,6 +91,158 @@ fn a_short_move_does_not_hide_the_bytes_that_follow() {
     assert!(heard == sent, "the bytes differ");
 }
 
+/// Reads until `limit` bytes are there or the stream has ended.
+fn hear(
+    reactor: &mut Reactor,
+    stream: &dyn StreamIo,
+    limit: usize,
+    room: usize,
+) -> io::Result<Vec<u8>> {
+    let mut heard = Vec::new();
+    while heard.len() < limit {
+        let mut buf = vec![0; room];
+        match drive(reactor, |task| stream.poll_read(task, &mut buf))? {
+            0 => break,
+            count => heard.extend_from_slice(&buf[..count]),
+        }
+    }
+    Ok(heard)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn bytes_arrive_in_order_whatever_the_sizes_of_reads_and_writes(
+        writes in vec(vec(0_usize..700, 1..4), 1..12),
+        reads in vec((1_usize..1200, any::<bool>()), 1..12),
+    ) {
+        let mut reactor = Reactor::new().unwrap();
+        let (client, server) = pair(&mut reactor, TcpOptions::new().nodelay(true));
+        let mut sent = Vec::new();
+        let mut heard = Vec::new();
+        let mut reads = reads.into_iter().cycle();
+        for sizes in writes {
+            let parts: Vec<Vec<u8>> = sizes
+                .iter()
+                .map(|&size| (0..size).map(|place| (sent.len() + 7 * place) as u8).collect())
+                .collect();
+            let bufs: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+            let count = drive(&mut reactor, |task| client.poll_write_vectored(task, &bufs)).unwrap();
+            let all = parts.concat();
+            prop_assert_eq!(count, all.len(), "so little fits into any buffer of the system");
+            sent.extend(all);
+            while heard.len() < sent.len() {
+                let (room, split) = reads.next().expect("it goes round");
+                let mut buf = vec![0; room];
+                let (front, back) = buf.split_at_mut(if split { room / 3 } else { 0 });
+                let count = drive(&mut reactor, |task| {
+                    let mut bufs = [IoSliceMut::new(front), IoSliceMut::new(back)];
+                    server.poll_read_vectored(task, &mut bufs)
+                })
+                .unwrap();
+                prop_assert!(count > 0, "the peer has not ended");
+                heard.extend_from_slice(&buf[..count]);
+            }
+            prop_assert_eq!(&heard, &sent);
+        }
+        client.shutdown(Shutdown::Write).unwrap();
+        let end = drive(&mut reactor, |task| server.poll_read(task, &mut [0; 8])).unwrap();
+        prop_assert_eq!(end, 0);
+    }
+}
+
+fn check_reset_behind(sent: &'static [u8]) {
+    let mut reactor = Reactor::new().unwrap();
+    let (client, server) = pair(&mut reactor, TcpOptions::new());
+    drive(&mut reactor, |task| client.poll_write(task, sent)).unwrap();
+    let heard = hear(&mut reactor, &*server, 1, 1).unwrap();
+    assert_eq!(heard, sent[..1]);
+    client
+        .set_options(&TcpOptions::new().linger(Some(Duration::ZERO)))
+        .unwrap();
+    drop(client);
+    // The reset is there once the system says so.
+    reactor.turn(Some(HANG)).unwrap();
+    let rest = sent.len() - 1;
+    let heard = hear(&mut reactor, &*server, rest, 8).expect("it was there before the reset");
+    assert_eq!(heard, sent[1..]);
+    let end = drive(&mut reactor, |task| server.poll_read(task, &mut [0; 8]));
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn what_has_come_is_read_before_the_error_that_followed_it() {
+    check_reset_behind(b"a");
+    check_reset_behind(b"ab");
+    check_reset_behind(b"abc");
+}
+
+#[test]
+fn a_list_of_buffers_gets_its_bytes_in_order() {
+    let mut reactor = Reactor::new().unwrap();
+    let (client, server) = pair(&mut reactor, TcpOptions::new());
+    drive(&mut reactor, |task| client.poll_write(task, b"abcdef")).unwrap();
+    assert_eq!(hear(&mut reactor, &*server, 1, 1).unwrap(), b"a");
+    let (mut front, mut back) = ([0; 2], [0; 3]);
+    let mut heard = Vec::new();
+    while heard.len() < 5 {
+        let count = drive(&mut reactor, |task| {
+            let mut bufs = [IoSliceMut::new(&mut front), IoSliceMut::new(&mut back)];
+            server.poll_read_vectored(task, &mut bufs)
+        })
+        .unwrap();
+        heard.extend_from_slice(&[&front[..], &back].concat()[..count]);
+    }
+    assert_eq!(heard, b"bcdef");
+}
+
+#[test]
+fn the_end_is_read_behind_the_last_byte() {
+    let mut reactor = Reactor::new().unwrap();
+    let (client, server) = pair(&mut reactor, TcpOptions::new());
+    drive(&mut reactor, |task| client.poll_write(task, b"ab")).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(hear(&mut reactor, &*server, 1, 1).unwrap(), b"a");
+    assert_eq!(hear(&mut reactor, &*server, 9, 9).unwrap(), b"b");
+    let end = drive(&mut reactor, |task| server.poll_read(task, &mut [0; 9])).unwrap();
+    assert_eq!(end, 0);
+}
+
+#[test]
+fn a_read_into_nothing_takes_nothing() {
+    let mut reactor = Reactor::new().unwrap();
+    let (client, server) = pair(&mut reactor, TcpOptions::new());
+    drive(&mut reactor, |task| client.poll_write(task, b"ab")).unwrap();
+    assert_eq!(hear(&mut reactor, &*server, 1, 1).unwrap(), b"a");
+    let none = drive(&mut reactor, |task| server.poll_read(task, &mut [])).unwrap();
+    assert_eq!(none, 0);
+    assert_eq!(hear(&mut reactor, &*server, 1, 1).unwrap(), b"b");
+}
+
+#[test]
+fn dropping_a_stream_with_a_byte_that_nobody_read_resets_the_connection() {
+    let mut reactor = Reactor::new().unwrap();
+    let (client, server) = pair(&mut reactor, TcpOptions::new());
+    drive(&mut reactor, |task| client.poll_write(task, b"ab")).unwrap();
+    assert_eq!(hear(&mut reactor, &*server, 1, 1).unwrap(), b"a");
+    drop(server);
+    let end = drive(&mut reactor, |task| client.poll_read(task, &mut [0; 8]));
+    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn dropping_a_stream_that_was_read_to_the_last_byte_ends_it() {
+    let mut reactor = Reactor::new().unwrap();
+    let (client, server) = pair(&mut reactor, TcpOptions::new());
+    drive(&mut reactor, |task| client.poll_write(task, b"ab")).unwrap();
+    assert_eq!(hear(&mut reactor, &*server, 1, 1).unwrap(), b"a");
+    assert_eq!(hear(&mut reactor, &*server, 1, 1).unwrap(), b"b");
+    drop(server);
+    let end = drive(&mut reactor, |task| client.poll_read(task, &mut [0; 8])).unwrap();
+    assert_eq!(end, 0);
+}
+
 #[test]
 fn more_buffers_than_one_call_takes_are_no_trouble() {
     let mut reactor = Reactor::new().unwrap();
@@ -93,7 +250,7 @@ fn more_buffers_than_one_call_takes_are_no_trouble() {
     // The first event says that the socket can be written; only what the calls say counts from here.
     reactor.turn(Some(Duration::ZERO)).unwrap();
     let bytes = [b'x'; 1];
-    let bufs = vec![std::io::IoSlice::new(&bytes); 3000];
+    let bufs = vec![IoSlice::new(&bytes); 3000];
     let count = drive(&mut reactor, |task| client.poll_write_vectored(task, &bufs)).unwrap();
     assert_eq!(count, 1024);
     let more = drive(&mut reactor, |task| {
@@ -104,10 +261,7 @@ fn more_buffers_than_one_call_takes_are_no_trouble() {
     let mut cells = vec![[0_u8; 1]; 2048];
     let mut heard = 0;
     while heard < 2048 {
-        let mut bufs: Vec<_> = cells
-            .iter_mut()
-            .map(|cell| std::io::IoSliceMut::new(cell))
-            .collect();
+        let mut bufs: Vec<_> = cells.iter_mut().map(|cell| IoSliceMut::new(cell)).collect();
         heard += drive(&mut reactor, |task| {
             server.poll_read_vectored(task, &mut bufs)
         })
@@ -122,7 +276,7 @@ fn a_refused_connection_says_so_once_the_reactor_has_seen_it() {
     let net = NetPort::os(reactor.handle());
     let listener = net
         .driver()
-        .listen(any(), &TcpListenOptions::new())
+        .listen(any_port(), &TcpListenOptions::new())
         .unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -139,9 +293,9 @@ fn an_option_that_the_system_refuses_is_an_error_and_leaves_no_socket() {
     let net = NetPort::os(reactor.handle());
     let bad = TcpOptions::new().ttl(100_000);
     let listen = TcpListenOptions::new().stream(bad);
-    assert!(net.driver().listen(any(), &listen).is_err());
+    assert!(net.driver().listen(any_port(), &listen).is_err());
     let connect = TcpConnectOptions::new().stream(bad);
-    assert!(net.driver().connect(any(), &connect).is_err());
+    assert!(net.driver().connect(any_port(), &connect).is_err());
     assert_eq!(reactor.handle().source_count(), 0);
 }
 
@@ -172,7 +326,7 @@ fn the_systems_network_can_serve_under_the_lab_too() {
     let handle = reactor.handle();
     let lab = LabRuntime::new(LabConfig::default()).port(NetPort::os(handle.clone()));
     let report = lab.run(async |cx: Cx| {
-        let listener = TcpListener::bind(&cx, any()).await?;
+        let listener = TcpListener::bind(&cx, any_port()).await?;
         assert_eq!(handle.source_count(), 1);
         drop(listener);
         assert_eq!(handle.source_count(), 0);
