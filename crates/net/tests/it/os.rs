@@ -153,22 +153,25 @@ proptest! {
 }
 
 fn check_reset_behind(sent: &'static [u8]) {
-    let mut reactor = Reactor::new().unwrap();
+    let mut reactor = Reactor::new().expect("the system has a reactor");
     let (client, server) = pair(&mut reactor, TcpOptions::new());
-    drive(&mut reactor, |task| client.poll_write(task, sent)).unwrap();
-    let heard = hear(&mut reactor, &*server, 1, 1).unwrap();
+    drive(&mut reactor, |task| client.poll_write(task, sent)).expect("the connection stands");
+    let heard = hear(&mut reactor, &*server, 1, 1).expect("the connection stands");
     assert_eq!(heard, sent[..1]);
     client
         .set_options(&TcpOptions::new().linger(Some(Duration::ZERO)))
-        .unwrap();
+        .expect("the connection stands");
     drop(client);
     // The reset is there once the system says so.
-    reactor.turn(Some(HANG)).unwrap();
+    reactor.turn(Some(HANG)).expect("the connection stands");
     let rest = sent.len() - 1;
     let heard = hear(&mut reactor, &*server, rest, 8).expect("it was there before the reset");
     assert_eq!(heard, sent[1..]);
     let end = drive(&mut reactor, |task| server.poll_read(task, &mut [0; 8]));
-    assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(
+        end.expect_err("the connection was reset").kind(),
+        ErrorKind::ConnectionReset
+    );
 }
 
 #[test]
