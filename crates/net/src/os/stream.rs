@@ -2,14 +2,14 @@
 //!
 //! # Problem
 //! A read that fills its buffer does not say whether more has come, so the next is made in vain before it waits; and a call with a list of buffers costs more than one with a single buffer.
-//! On messages of some hundred bytes that is a tenth of all that a message costs.
+//! Either is about a twentieth of what a message of some hundred bytes costs; `docs/design/speed.md` has the figures.
 //!
 //! # How
 //! A small read asks for one byte more than its caller: what then comes short says that nothing is left.
 //! The byte, if it came, is kept for the next read, which has it first.
 //! A small write from several buffers gathers them.
 //!
-//! # Invariants
+//! # Invariants (law I206)
 //! * Bytes come in the order in which they were sent, and before an error that came after them.
 //! * A connection dropped with a byte that nobody read is reset, as the system does with bytes that it still holds.
 
@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use asupersync_reactor::os::{Interest, TcpStream};
-use asupersync_reactor::{Direction, IoSource, ReactorHandle};
+use asupersync_reactor::{Direction, IoSource, ReactorHandle, ReadyToken};
 use socket2::SockRef;
 
 use super::{apply, options_of};
@@ -48,7 +48,7 @@ impl OsStream {
         })
     }
 
-    /// Moves bytes; one call that moves fewer than it could spares the next, which would block.
+    /// Makes a call once it need not wait, and again if it would have blocked after all.
     fn poll_move(
         &self,
         direction: Direction,
@@ -57,20 +57,28 @@ impl OsStream {
     ) -> Poll<io::Result<usize>> {
         loop {
             let token = ready!(self.source.poll_ready(direction, task))?;
-            match call(self.source.get_ref()) {
-                Ok(moved) => {
-                    if moved.short {
-                        self.source.clear_drained(token);
-                    }
-                    return Poll::Ready(Ok(moved.bytes));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.source.clear_blocked(token);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            match self.attempt(token, &mut call) {
+                Err(error) if is_worth_repeating(&error) => {}
+                end => return Poll::Ready(end),
             }
         }
+    }
+
+    /// Makes a call once, and notes if the next would block.
+    fn attempt(
+        &self,
+        token: ReadyToken,
+        call: impl FnOnce(&TcpStream) -> io::Result<Moved>,
+    ) -> io::Result<usize> {
+        let end = call(self.source.get_ref());
+        match &end {
+            Ok(moved) if moved.short => self.source.clear_drained(token),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.source.clear_blocked(token);
+            }
+            _ => {}
+        }
+        Ok(end?.bytes)
     }
 
     /// Reads once, a small read one byte further than `buf`.
@@ -102,18 +110,11 @@ impl OsStream {
         let Ok(Some(token)) = self.source.ready(Direction::Read) else {
             return Ok(1);
         };
-        match self.receive(self.source.get_ref(), rest) {
-            Ok(moved) => {
-                if moved.short {
-                    self.source.clear_drained(token);
-                }
-                Ok(1 + moved.bytes)
-            }
+        match self.attempt(token, |stream| self.receive(stream, rest)) {
+            Ok(count) => Ok(1 + count),
             Err(error) => {
-                match error.kind() {
-                    io::ErrorKind::WouldBlock => self.source.clear_blocked(token),
-                    io::ErrorKind::Interrupted => {}
-                    _ => self.ahead.keep_error(&error),
+                if !is_worth_repeating(&error) {
+                    self.ahead.keep_error(&error);
                 }
                 Ok(1)
             }
@@ -261,10 +262,10 @@ impl Ahead {
     }
 
     fn take(&self) -> Option<io::Result<u8>> {
-        if !self.is_kept() {
+        let kept = self.0.load(Ordering::Relaxed);
+        if kept == NOTHING {
             return None;
         }
-        let kept = self.0.load(Ordering::Relaxed);
         self.0.store(NOTHING, Ordering::Relaxed);
         Some(if kept & A_BYTE != 0 {
             Ok((kept & 0xff) as u8)
@@ -272,6 +273,13 @@ impl Ahead {
             Err(io::Error::from_raw_os_error(kept.cast_signed()))
         })
     }
+}
+
+fn is_worth_repeating(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 /// The bytes of the buffers, which together have room.
