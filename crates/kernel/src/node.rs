@@ -69,16 +69,18 @@ impl Phase {
 const NO_HOME: u16 = u16::MAX;
 
 /// The part that all nodes share; a task's future or an inline node's own part follows it in the same allocation.
+///
+/// What a wake and a poll read stands last, beside the future: a task that nobody has looked at for long is in no cache, and each of its lines is a trip to memory.
 #[repr(C)]
 pub(crate) struct Header {
+    links: UnsafeCell<Links>,
+    /// Who waits for a task's end.
+    pub(crate) joiner: Joiner,
+    inner: Mutex<Inner>,
+    pub(crate) obligations: Account,
     pub(crate) state: State,
     pub(crate) vtable: &'static Vtable,
     parent: Option<NodeRef>,
-    links: UnsafeCell<Links>,
-    inner: Mutex<Inner>,
-    /// Who waits for a task's end.
-    pub(crate) joiner: Joiner,
-    pub(crate) obligations: Account,
     pub(crate) mask: AtomicU32,
     pub(crate) polls_left: AtomicU32,
     index: AtomicU32,
@@ -194,15 +196,15 @@ impl Header {
     #[inline]
     pub(crate) fn new(init: NodeInit) -> Self {
         Self {
-            state: init.state,
-            vtable: init.vtable,
-            parent: init.parent,
             links: UnsafeCell::new(Links::default()),
+            joiner: Joiner::nobody(),
             inner: Mutex::new(Inner {
                 more: More::NOTHING,
             }),
-            joiner: Joiner::nobody(),
             obligations: Account::new(),
+            state: init.state,
+            vtable: init.vtable,
+            parent: init.parent,
             mask: AtomicU32::new(0),
             polls_left: AtomicU32::new(init.poll_quota),
             index: AtomicU32::new(0),
