@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::task::Waker;
 
 use crate::node::NodeRef;
-use crate::waker::{self, Waiter, Who};
+use crate::waker::{self, Waiter};
 
 /// Nobody, or a [`Waiter`].
 ///
@@ -46,11 +46,7 @@ impl Joiner {
         let Some(waiter) = self.take() else { return };
         match waiter.into_task() {
             Ok(task) => waker::schedule_beside(task, ended),
-            Err(other) => {
-                if let Who::Waker(waker) = other.who() {
-                    waker::wake_contained(waker);
-                }
-            }
+            Err(other) => other.wake(),
         }
     }
 }
