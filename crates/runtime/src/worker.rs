@@ -157,7 +157,6 @@ impl Loop {
 
     /// Fires timers and events that came while the worker was busy.
     fn maintain(&mut self) {
-        self.note_processor();
         self.local.worker.begin_events();
         self.fire_timers();
         self.poll_reactor(Duration::ZERO);
@@ -177,29 +176,16 @@ impl Loop {
         if self.fire_timers() > 0 || self.spin(&stop) {
             return;
         }
-        // The system is likely to wake it where it fell asleep.
-        self.note_processor();
         if !self.local.worker.announce_sleep() {
             return;
         }
         let turned = !stop() && self.sleep(wake_by);
-        self.note_processor();
         self.local.worker.wake_up();
         if turned {
             // A worker that is stuck in a poll cannot see to its own wheel, and this sleep was bounded by it.
             self.fire(0..self.host.unparkers.len());
         } else {
             self.fire_timers();
-        }
-    }
-
-    /// Tells the scheduler where the thread runs, if there are more workers than processors.
-    fn note_processor(&self) {
-        #[cfg(target_os = "linux")]
-        if self.local.worker.shares_processors() {
-            self.local
-                .worker
-                .note_processor(rustix::thread::sched_getcpu());
         }
     }
 

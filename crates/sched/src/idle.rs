@@ -8,10 +8,6 @@
 //! - A sleeper has no entries but those whose pusher is about to claim it; so who looks for entries need not look at sleepers.
 //! - While as many workers are awake as there are processors, one more would only take its turn from one of them.
 //!   So if there is a sentry, nobody is claimed, and who goes to sleep need not look: the sentry is a sleeper that wakes by itself soon, is a searcher before it has said that it is no sentry any more, and looks at every queue or is the sentry again.
-//! - Two that are awake may share a processor while another has none, and so may a searcher that was claimed and waits for its turn.
-//!   So whoever fell asleep on a processor where nobody is awake may be claimed all the same. That is a hint, and nothing relies on it.
-
-use std::sync::atomic::AtomicU64 as Hint;
 
 use crate::primitive::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
@@ -26,8 +22,6 @@ pub(crate) struct Idle {
     processors: u32,
     /// Whether one of the sleepers is a sentry.
     has_sentry: AtomicBool,
-    /// The processor that each worker was seen on last, as a bit; none before that.
-    seen_on: Box<[Hint]>,
 }
 
 /// What goes with the announcement of a sleep.
@@ -48,7 +42,6 @@ impl Idle {
             all: u64::MAX >> (64 - workers),
             processors: u32::try_from(processors).unwrap_or(u32::MAX),
             has_sentry: AtomicBool::new(false),
-            seen_on: (0..workers).map(|_| Hint::new(0)).collect(),
         }
     }
 
@@ -74,33 +67,6 @@ impl Idle {
     pub(crate) fn relieve_sentry(&self) {
         self.has_sentry.store(false, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-    }
-
-    /// Whether there are more workers than processors, so that it matters who runs where.
-    pub(crate) const fn shares_processors(&self) -> bool {
-        self.all.count_ones() > self.processors
-    }
-
-    /// Notes the processor that `worker` runs on.
-    pub(crate) fn note_processor(&self, worker: usize, processor: usize) {
-        let bit = 1 << (processor % 64);
-        let seen_on = &self.seen_on[worker];
-        if seen_on.load(Ordering::Relaxed) != bit {
-            seen_on.store(bit, Ordering::Relaxed);
-        }
-    }
-
-    /// A sleeper that was last seen on a processor where nobody is awake, unless more are awake than there are processors.
-    ///
-    /// The system tends to wake it there, and is slow to move there who waits for another processor.
-    fn asleep_elsewhere(&self, sleepers: u64) -> Option<usize> {
-        let awake = self.all & !sleepers;
-        if !self.shares_processors() || awake.count_ones() > self.processors {
-            return None;
-        }
-        let seen_on = |worker: usize| self.seen_on[worker].load(Ordering::Relaxed);
-        let taken = members(awake).fold(0, |taken, worker| taken | seen_on(worker));
-        members(sleepers).find(|&worker| seen_on(worker) & !taken != 0)
     }
 
     /// Whether as many workers are awake as there are processors, without the caller, which is awake.
@@ -138,22 +104,18 @@ impl Idle {
     pub(crate) fn claim_any(&self) -> Option<usize> {
         // The entry was pushed before; see the first invariant.
         fence(Ordering::SeqCst);
-        loop {
+        while self.searching.load(Ordering::Relaxed) == 0 {
             let sleepers = self.sleepers.load(Ordering::Relaxed);
             if sleepers == 0 {
                 return None;
             }
-            let worker = if let Some(worker) = self.asleep_elsewhere(sleepers) {
-                self.begin_owed_search();
-                worker
-            } else {
-                let is_left_to_sentry =
-                    self.is_crowded(sleepers) && self.has_sentry.load(Ordering::Relaxed);
-                if is_left_to_sentry || !self.begin_first_search() {
-                    return None;
-                }
-                sleepers.trailing_zeros() as usize
-            };
+            if self.is_crowded(sleepers) && self.has_sentry.load(Ordering::Relaxed) {
+                return None;
+            }
+            if !self.begin_first_search() {
+                return None;
+            }
+            let worker = sleepers.trailing_zeros() as usize;
             if self.withdraw_sleep(worker) {
                 return Some(worker);
             }
@@ -161,6 +123,7 @@ impl Idle {
             self.searching.fetch_sub(1, Ordering::SeqCst);
             fence(Ordering::SeqCst);
         }
+        None
     }
 
     /// Whether all workers sleep but this one, as far as can be seen from here.
@@ -202,98 +165,9 @@ impl Idle {
     }
 
     fn begin_first_search(&self) -> bool {
-        if self.searching.load(Ordering::Relaxed) > 0 {
-            return false;
-        }
         let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
         let begun = self.searching.compare_exchange(0, 1, success, failure);
         begun.is_ok()
-    }
-}
-
-/// The workers whose bits are set.
-fn members(set: u64) -> impl Iterator<Item = usize> {
-    let some = |set: u64| (set != 0).then_some(set);
-    std::iter::successors(some(set), move |set| some(set & (set - 1)))
-        .map(|set| set.trailing_zeros() as usize)
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    /// Four workers on two processors, of which 2 and 3 sleep; where each was seen last.
-    fn two_asleep(seen_on: [usize; 4]) -> Idle {
-        let idle = Idle::new(4, 2);
-        for (worker, processor) in seen_on.into_iter().enumerate() {
-            idle.note_processor(worker, processor);
-        }
-        let announced = [2, 3].map(|worker| idle.announce_sleep(worker, false));
-        assert!(announced[0].is_sentry, "two are awake on two processors");
-        idle
-    }
-
-    #[test]
-    fn who_sleeps_on_a_processor_without_worker_is_woken() {
-        let idle = two_asleep([1, 1, 1, 0]);
-        assert_eq!(idle.claim_any(), Some(3));
-        assert_eq!(
-            idle.claim_any(),
-            None,
-            "it counts as awake where it was seen"
-        );
-    }
-
-    #[test]
-    fn who_searches_may_wait_for_a_processor_while_another_is_free() {
-        let idle = two_asleep([1, 1, 1, 0]);
-        assert!(idle.begin_search());
-        assert_eq!(idle.claim_any(), Some(3));
-    }
-
-    #[test]
-    fn nobody_is_woken_for_a_processor_that_is_taken() {
-        for taken in [[0, 1, 1, 0], [1, 1, 1, 1]] {
-            assert_eq!(two_asleep(taken).claim_any(), None, "{taken:?}");
-        }
-    }
-
-    #[test]
-    fn there_is_an_end_to_waking_for_a_processor_that_stays_free() {
-        let idle = two_asleep([1, 1, 0, 0]);
-        assert_eq!(idle.claim_any(), Some(2));
-        // It came to run beside the others after all.
-        idle.note_processor(2, 1);
-        assert_eq!(idle.claim_any(), None, "three are awake on two processors");
-    }
-
-    #[test]
-    fn processors_do_not_matter_where_each_worker_has_its_own() {
-        let idle = Idle::new(2, 2);
-        assert!(!idle.shares_processors());
-        idle.note_processor(0, 1);
-        idle.note_processor(1, 0);
-        let _ = idle.announce_sleep(1, false);
-        assert!(idle.begin_search());
-        assert_eq!(idle.claim_any(), None, "the searcher will find it");
-    }
-
-    #[test]
-    fn a_worker_that_was_not_seen_is_not_woken_for_a_processor() {
-        let idle = Idle::new(3, 1);
-        for worker in [1, 2] {
-            let _ = idle.announce_sleep(worker, false);
-        }
-        assert_eq!(idle.claim_any(), None);
-    }
-
-    #[test]
-    fn members_are_the_bits() {
-        assert_eq!(members(0).count(), 0);
-        assert_eq!(
-            members(1 | 1 << 5 | 1 << 63).collect::<Vec<_>>(),
-            [0, 5, 63]
-        );
     }
 }
 
@@ -418,28 +292,6 @@ mod loom_tests {
             let place = Place::crowded();
             let first = place.idle.announce_sleep(1, false);
             assert!(first.is_sentry);
-            let other = Arc::clone(&place);
-            let pusher = thread::spawn(move || other.push().is_some());
-            place.end_interval();
-            let taken = place.take();
-            let again = place.idle.announce_sleep(1, true);
-            let taken = taken || (again.must_look && place.take());
-            let woken = pusher.join().unwrap();
-            assert!(
-                taken || woken || again.is_sentry,
-                "the entry waits, and nobody looks again"
-            );
-        });
-    }
-
-    /// As above, and the sentry fell asleep on a processor where nobody is awake, so that the push may claim it.
-    #[test]
-    fn loom_an_entry_gets_a_worker_also_if_a_processor_seems_free() {
-        loom::model(|| {
-            let place = Place::crowded();
-            place.idle.note_processor(0, 0);
-            place.idle.note_processor(1, 1);
-            assert!(place.idle.announce_sleep(1, false).is_sentry);
             let other = Arc::clone(&place);
             let pusher = thread::spawn(move || other.push().is_some());
             place.end_interval();

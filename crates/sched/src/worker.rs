@@ -332,17 +332,6 @@ impl<T: Entry> Worker<T> {
         woken
     }
 
-    /// Whether there are more workers than processors, so that the scheduler wants to [know](Self::note_processor) who runs where.
-    #[must_use]
-    pub fn shares_processors(&self) -> bool {
-        self.shared.idle.shares_processors()
-    }
-
-    /// Notes the processor that this worker's thread runs on, by the system's number.
-    pub fn note_processor(&self, processor: usize) {
-        self.shared.idle.note_processor(self.index, processor);
-    }
-
     /// Whether all other workers sleep, so that new work can only come from outside.
     #[must_use]
     pub fn is_last_awake(&self) -> bool {
