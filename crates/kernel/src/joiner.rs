@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::task::Waker;
 
 use crate::node::NodeRef;
-use crate::waker::{self, Waiter};
+use crate::waker::{self, Waiter, Who};
 
 /// Nobody, or a [`Waiter`].
 ///
@@ -46,7 +46,11 @@ impl Joiner {
         let Some(waiter) = self.take() else { return };
         match waiter.into_task() {
             Ok(task) => waker::schedule_beside(task, ended),
-            Err(other) => other.wake(),
+            Err(other) => {
+                if let Who::Waker(waker) = other.who() {
+                    waker::wake_contained(waker);
+                }
+            }
         }
     }
 }

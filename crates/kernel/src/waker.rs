@@ -242,7 +242,6 @@ impl Waiter {
     ///
     /// # Errors
     /// The waker, if it is not a task's own.
-    #[inline]
     pub fn task(waker: Waker) -> Result<Self, Waker> {
         if !is_task(&waker) {
             return Err(waker);
@@ -265,9 +264,7 @@ impl Waiter {
     }
 
     /// Anybody; allocates unless it is a task's own waker.
-    #[must_use]
-    #[inline]
-    pub fn any(waker: Waker) -> Self {
+    pub(crate) fn any(waker: Waker) -> Self {
         Self::task(waker).unwrap_or_else(|waker| {
             let boxed = NonNull::from(Box::leak(Box::new(waker))).cast();
             Self(boxed.map_addr(|word| word | BOXED))
@@ -309,28 +306,7 @@ impl Waiter {
         })
     }
 
-    /// Wakes whoever it is, as [`wake_contained`] does; nobody if it is a number, whose waker stands elsewhere.
-    ///
-    /// # Examples
-    /// ```
-    /// use asupersync_kernel::Waiter;
-    /// use std::task::Waker;
-    /// Waiter::any(Waker::noop().clone()).wake();
-    /// ```
-    #[inline]
-    pub fn wake(self) {
-        match self.into_task() {
-            Ok(task) => wake_here(task),
-            Err(other) => {
-                if let Who::Waker(waker) = other.who() {
-                    wake_foreign(waker);
-                }
-            }
-        }
-    }
-
     /// The reference to the task, if it is one.
-    #[inline]
     pub(crate) fn into_task(self) -> Result<NodeRef, Self> {
         if self.tag() != 0 {
             return Err(self);
@@ -416,12 +392,7 @@ unsafe fn clone_alarm(data: *const ()) -> RawWaker {
 
 unsafe fn wake_task(data: *const ()) {
     // SAFETY: the waker being consumed holds a reference, which `into_inner` takes over.
-    wake_here(ManuallyDrop::into_inner(unsafe { borrowed(data) }));
-}
-
-/// As [`schedule`], and gives the reference up; beside the context being polled, if there is one.
-#[inline]
-fn wake_here(node: NodeRef) {
+    let node = ManuallyDrop::into_inner(unsafe { borrowed(data) });
     let mut node = Some(node);
     let _ = current::with(|polled, _| {
         if let Some(node) = node.take() {

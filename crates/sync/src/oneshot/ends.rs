@@ -1,13 +1,13 @@
 //! The two ends of a cell that is written once and read once.
 //!
 //! # States
-//! One word of flags: `COMPLETE`, the sender has sent or gone; `CLOSED`, the receiver wants nothing any more; `RX_WAITS` and `TX_WAITS`, somebody stands in that side's cell.
+//! One word of flags: `COMPLETE`, the sender has sent or gone; `CLOSED`, the receiver wants nothing any more; `RX_WAITS` and `TX_WAITS`, a waker stands in that side's cell.
 //! `COMPLETE` and `CLOSED` are final, and `COMPLETE` is not set after `CLOSED`.
 //! `TX_GONE` and `RX_GONE` are set by each end's last use of the memory; whoever comes second frees it.
 //!
 //! # Invariants
 //! - The value belongs to the sender until `COMPLETE`, and to the receiver after.
-//! - A side's waiter cell belongs to that side while its flag is down, and to the other side from the moment that sees the flag up while it sets its own final flag; whoever sees the other's final flag leaves its own cell alone.
+//! - A side's waker cell belongs to that side while its flag is down, and to the other side from the moment that sees the flag up while it sets its own final flag; whoever sees the other's final flag leaves its own cell alone.
 //! - There is one of each end, and neither is cloned.
 //! - The memory lives until both ends are gone.
 
@@ -18,7 +18,7 @@ use std::ptr::NonNull;
 use std::task::{Poll, Waker};
 
 use asupersync_kernel::mutation::{Mutation, is_on};
-use asupersync_kernel::{Resource, Waiter};
+use asupersync_kernel::{Resource, wake_contained};
 
 use crate::primitive::{AtomicU32, Ordering, UnsafeCell};
 
@@ -32,14 +32,10 @@ const RX_GONE: u32 = 32;
 struct Shared<T> {
     state: AtomicU32,
     value: UnsafeCell<Option<T>>,
-    rx_waiter: UnsafeCell<Option<Waiter>>,
-    tx_waiter: UnsafeCell<Option<Waiter>>,
+    rx_waker: UnsafeCell<Option<Waker>>,
+    tx_waker: UnsafeCell<Option<Waker>>,
     resource: Resource,
 }
-
-// A channel that carries an answer fits into a line of a cache.
-#[cfg(all(not(loom), target_pointer_width = "64"))]
-const _: () = assert!(size_of::<Shared<u64>>() <= 48, "each answer pays for it");
 
 /// What one end holds of the memory; `GONE` is that end's flag.
 struct Half<T, const GONE: u32> {
@@ -64,7 +60,6 @@ impl<T, const GONE: u32> Deref for Half<T, GONE> {
 }
 
 impl<T, const GONE: u32> Drop for Half<T, GONE> {
-    #[inline]
     fn drop(&mut self) {
         let other = GONE ^ (TX_GONE | RX_GONE);
         // An end that sees the other gone has nobody to tell.
@@ -95,8 +90,8 @@ pub(super) fn pair<T>() -> (Tx<T>, Rx<T>) {
     let shared = Box::new(Shared {
         state: AtomicU32::new(0),
         value: UnsafeCell::new(None),
-        rx_waiter: UnsafeCell::new(None),
-        tx_waiter: UnsafeCell::new(None),
+        rx_waker: UnsafeCell::new(None),
+        tx_waker: UnsafeCell::new(None),
         resource: Resource::new(),
     });
     let shared = NonNull::from(Box::leak(shared));
@@ -111,7 +106,7 @@ impl<T> Shared<T> {
     /// The caller is the end that `cell` and `flag` belong to; `last` is the other side's final flag.
     unsafe fn register(
         &self,
-        cell: &UnsafeCell<Option<Waiter>>,
+        cell: &UnsafeCell<Option<Waker>>,
         flag: u32,
         last: u32,
         waker: &Waker,
@@ -129,22 +124,22 @@ impl<T> Shared<T> {
             place.as_ref().is_some_and(|known| known.will_wake(waker))
         });
         if !is_known {
-            let waiter = Waiter::any(waker.clone());
+            let waker = waker.clone();
             // SAFETY: as above; `clone` may have run other code, but no other holder of this end.
-            let old = cell.with_mut(|place| unsafe { &mut *place }.replace(waiter));
+            let old = cell.with_mut(|place| unsafe { &mut *place }.replace(waker));
             drop(old);
         }
         self.state.fetch_or(flag, Ordering::AcqRel)
     }
 
-    /// Takes whoever waits out of the other side's cell and wakes it.
+    /// Takes the waker out of the other side's cell and wakes it.
     ///
     /// # Safety
     /// The caller has just set its final flag and saw the cell's flag up while doing so.
-    unsafe fn wake(cell: &UnsafeCell<Option<Waiter>>) {
+    unsafe fn wake(cell: &UnsafeCell<Option<Waker>>) {
         // SAFETY: the final flag gave the cell to the caller, once.
-        let waiter = cell.with_mut(|place| unsafe { &mut *place }.take());
-        waiter.into_iter().for_each(Waiter::wake);
+        let waker = cell.with_mut(|place| unsafe { &mut *place }.take());
+        waker.into_iter().for_each(wake_contained);
     }
 }
 
@@ -188,7 +183,7 @@ impl<T> Tx<T> {
         }
         if state & RX_WAITS != 0 {
             // SAFETY: `COMPLETE` is this side's final flag, and `RX_WAITS` was up.
-            unsafe { Shared::<T>::wake(&self.0.rx_waiter) };
+            unsafe { Shared::<T>::wake(&self.0.rx_waker) };
         }
         true
     }
@@ -199,7 +194,7 @@ impl<T> Tx<T> {
 
     pub(super) fn poll_closed(&mut self, waker: &Waker) -> Poll<()> {
         // SAFETY: this is the sending end.
-        let state = unsafe { self.0.register(&self.0.tx_waiter, TX_WAITS, CLOSED, waker) };
+        let state = unsafe { self.0.register(&self.0.tx_waker, TX_WAITS, CLOSED, waker) };
         if state & CLOSED == 0 {
             Poll::Pending
         } else {
@@ -209,7 +204,6 @@ impl<T> Tx<T> {
 }
 
 impl<T> Drop for Tx<T> {
-    #[inline]
     fn drop(&mut self) {
         if self.0.state.load(Ordering::Relaxed) & COMPLETE == 0 {
             self.0.resource.trace("oneshot.close");
@@ -243,10 +237,7 @@ impl<T> Rx<T> {
         let look = match self.look() {
             Look::Empty => {
                 // SAFETY: this is the receiving end.
-                let state = unsafe {
-                    self.0
-                        .register(&self.0.rx_waiter, RX_WAITS, COMPLETE, waker)
-                };
+                let state = unsafe { self.0.register(&self.0.rx_waker, RX_WAITS, COMPLETE, waker) };
                 if state & COMPLETE == 0 {
                     self.found(state)
                 } else {
@@ -289,7 +280,7 @@ impl<T> Rx<T> {
         let before = self.0.state.fetch_or(CLOSED, Ordering::AcqRel);
         if before & (CLOSED | COMPLETE) == 0 && before & TX_WAITS != 0 {
             // SAFETY: `CLOSED` is this side's final flag and was just set, and `TX_WAITS` was up.
-            unsafe { Shared::<T>::wake(&self.0.tx_waiter) };
+            unsafe { Shared::<T>::wake(&self.0.tx_waker) };
         }
     }
 }
