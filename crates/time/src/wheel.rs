@@ -63,10 +63,10 @@ impl WheelConfig {
         coalescing: Duration::ZERO,
     };
 
-    /// Ticks of 2^13 ns (about 8 µs) and a window of 250 µs: what [`Default`] gives.
+    /// Ticks of 2^13 ns (about 8 µs) and a window of 500 µs: what [`Default`] gives.
     pub const STANDARD: Self = Self {
         resolution: Duration::from_nanos(1 << 13),
-        coalescing: Duration::from_micros(250),
+        coalescing: Duration::from_micros(500),
     };
 
     fn shift(self) -> u32 {
@@ -383,10 +383,17 @@ impl<T> Wheel<T> {
     fn cascade(&mut self, level: u32, slot: u32) {
         self.vacate(level, slot);
         let place = slot_index(level, slot);
-        let mut index = std::mem::replace(&mut self.slots[place].list, List::EMPTY).head();
+        let list = std::mem::replace(&mut self.slots[place].list, List::EMPTY);
+        let mut index = list.head();
+        // Each step waits for memory that nobody has touched for long, so a second walk comes from the tail and brings the other half meanwhile.
+        let mut ahead = list.tail();
         while index != NIL {
             let next = self.slab.next(index);
             let tick = self.slab.tick(index);
+            if ahead != NIL {
+                let met = ahead == index || ahead == next;
+                ahead = if met { NIL } else { self.slab.prev(ahead) };
+            }
             // A timer of the very tick entered goes to level 0 as well, and fires from there.
             let place = self.place(tick);
             self.append(place, index, tick);

@@ -52,6 +52,10 @@ impl List {
     pub(super) const fn head(self) -> u32 {
         self.head
     }
+
+    pub(super) const fn tail(self) -> u32 {
+        self.tail
+    }
 }
 
 /// The entries and the free list.
@@ -140,6 +144,10 @@ impl<T> Slab<T> {
 
     pub(super) fn next(&self, index: u32) -> u32 {
         self.entries[index as usize].next
+    }
+
+    pub(super) fn prev(&self, index: u32) -> u32 {
+        self.entries[index as usize].prev
     }
 
     pub(super) fn value_mut(&mut self, index: u32) -> Option<&mut T> {
