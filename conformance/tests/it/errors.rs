@@ -82,6 +82,22 @@ fn a_joined_error_is_not_delivered_again() {
 }
 
 #[test]
+fn an_error_that_nobody_joined_is_delivered_beside_one_that_was_joined() {
+    on_both_hosts(async |cx| {
+        let end = cx
+            .region_with(RegionOptions::new().policy(Collect), async |scope| {
+                let failing = scope.spawn(async |_: Cx| End::<()>::Err(AppError::Failed(4)));
+                let joined = failing.join(scope.cx()).await;
+                assert_eq!(joined, Outcome::Err(AppError::Failed(4)));
+                drop(scope.spawn(async |_: Cx| End::<()>::Err(AppError::Failed(5))));
+                End::Ok(1)
+            })
+            .await;
+        assert_eq!(end, Outcome::Err(AppError::Failed(5)));
+    });
+}
+
+#[test]
 fn a_panic_is_worse_than_an_error() {
     on_both_hosts(async |cx| {
         let end = cx

@@ -87,7 +87,7 @@ impl Ended {
         let is_cancelled = std::mem::take(&mut self.is_cancelled);
         let region = self.nodes.first().and_then(|node| node.parent());
         if let Some(region) = region {
-            task::leave(region, &self.nodes, is_cancelled, None);
+            task::leave(region, &self.nodes, is_cancelled);
         }
         release_all(self.nodes.drain(..));
     }

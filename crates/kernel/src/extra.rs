@@ -9,6 +9,7 @@ use asupersync_core::{Budget, Severity};
 use crate::cancel::CancelState;
 use crate::event::Name;
 use crate::host::TimerKey;
+use crate::mutation::{Mutation, is_on};
 use crate::node::{Header, NodeRef};
 use crate::obligation::Record;
 
@@ -20,6 +21,15 @@ pub(crate) type Finalizer =
 pub(crate) struct Failed {
     pub(crate) node: NodeRef,
     pub(crate) severity: Severity,
+}
+
+impl Failed {
+    /// Whether nobody has taken the end, and nobody but the region can.
+    pub(crate) fn is_orphan(&self) -> bool {
+        // In this order: whoever has the handle takes the end before it gives the handle up.
+        let is_given_up = !self.node.state.has_handle();
+        is_given_up && (!self.node.state.is_taken() || is_on(Mutation::JoinedErrorHidesOthers))
+    }
 }
 
 /// The rarely needed part of a node.

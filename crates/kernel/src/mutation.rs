@@ -121,6 +121,8 @@ mutations! {
     EntropyIsAmbient = "entropy-is-ambient",
     /// A region loses the error of a task that nobody joins.
     ErrorIsLost = "error-is-lost",
+    /// A region takes an error that was joined for one that it keeps, and lets a later one go for it.
+    JoinedErrorHidesOthers = "joined-error-hides-others",
     /// A sleep lasts half as long as it should.
     SleepIsShort = "sleep-is-short",
 }

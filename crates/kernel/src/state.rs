@@ -296,6 +296,11 @@ impl State {
         self.0.fetch_or(TAKEN, Ordering::AcqRel) & TAKEN == 0
     }
 
+    /// Whether the outcome was taken, or is not wanted.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.0.load(Ordering::Acquire) & TAKEN != 0
+    }
+
     /// As [`take`](Self::take), for whoever alone has a reference, or has released the last.
     #[inline]
     pub(crate) fn take_alone(&self) -> bool {

@@ -469,9 +469,10 @@ fn finish(node: &NodeRef, severity: Severity, mut ended: Option<&mut Ended>) {
     }
     let is_cancelled = severity == Severity::Cancelled;
     let gathers = !has_failed && ended.as_mut().is_some_and(|ended| ended.gathers(region));
-    if !gathers {
-        let failed = has_failed.then_some(severity);
-        leave(region, std::slice::from_ref(node), is_cancelled, failed);
+    if has_failed {
+        leave_failed(region, node, severity);
+    } else if !gathers {
+        leave(region, std::slice::from_ref(node), is_cancelled);
     }
     if !node.state.has_handle() {
         discard_unwanted(node);
@@ -515,31 +516,47 @@ fn counts_as_failure(node: &NodeRef, severity: Severity) -> bool {
     }
 }
 
-/// Takes tasks that have ended out of their region; `failed` is how, if it is one whose failure the region keeps.
+/// Takes tasks that have ended out of their region.
 #[inline]
-pub(crate) fn leave(
-    region: &NodeRef,
-    ended: &[NodeRef],
-    is_cancelled: bool,
-    failed: Option<Severity>,
-) {
-    let (suppressed, waiter) = {
+pub(crate) fn leave(region: &NodeRef, ended: &[NodeRef], is_cancelled: bool) {
+    let waiter = {
         let mut inner = region.lock();
-        for node in ended {
-            inner.unlink(node);
-        }
-        inner.contents().child_cancelled |= is_cancelled;
-        let suppressed = failed
-            .filter(|_| !is_on(Mutation::ErrorIsLost))
-            .and_then(|severity| keep_failure(&mut inner, ended.first()?, severity));
-        (suppressed, fewer(&mut inner, ended.len()))
+        unlink(&mut inner, ended, is_cancelled);
+        fewer(&mut inner, ended.len())
     };
-    if let Some(failed) = suppressed {
+    if let Some(waiter) = waiter {
+        waker::wake_contained(waiter);
+    }
+}
+
+/// As [`leave`], for one whose failure the region keeps.
+#[cold]
+fn leave_failed(region: &NodeRef, node: &NodeRef, severity: Severity) {
+    let (let_go, waiter) = {
+        let mut inner = region.lock();
+        let is_cancelled = severity == Severity::Cancelled;
+        unlink(&mut inner, std::slice::from_ref(node), is_cancelled);
+        let let_go = if is_on(Mutation::ErrorIsLost) {
+            Vec::new()
+        } else {
+            keep_failure(&mut inner, node, severity)
+        };
+        (let_go, fewer(&mut inner, 1))
+    };
+    for failed in let_go {
         suppress(&failed.node, failed.severity);
     }
     if let Some(waiter) = waiter {
         waker::wake_contained(waiter);
     }
+}
+
+#[inline]
+fn unlink(inner: &mut Locked<'_>, ended: &[NodeRef], is_cancelled: bool) {
+    for node in ended {
+        inner.unlink(node);
+    }
+    inner.contents().child_cancelled |= is_cancelled;
 }
 
 /// Asks the region's policy about a child's end; a policy that panics is taken to want the rest cancelled.
@@ -587,28 +604,33 @@ fn fewer(inner: &mut Locked<'_>, count: usize) -> Option<std::task::Waker> {
     contents.waiter.as_ref().filter(|_| is_last).cloned()
 }
 
-/// Keeps a failed child until the region closes or its handle takes the outcome.
+/// Keeps a failed child until the region closes or its handle takes the outcome; gives back whom it need not keep.
 ///
-/// Of those that nobody can join only the worst is kept, so that a region with endless failures stays small; the one that must go is given back.
-fn keep_failure(inner: &mut Locked<'_>, node: &NodeRef, severity: Severity) -> Option<Failed> {
+/// Of those that nobody can join only the worst is kept, so that a region with endless failures stays small.
+/// Those that were joined go when there is no more room, so that they cost as little.
+fn keep_failure(inner: &mut Locked<'_>, node: &NodeRef, severity: Severity) -> Vec<Failed> {
     let failed = &mut inner.more.extra_or_new().failed;
     let newcomer = Failed {
         node: node.clone(),
         severity,
     };
     if !node.state.has_handle() {
-        let orphan = failed.iter_mut().find(|kept| !kept.node.state.has_handle());
+        let orphan = failed.iter_mut().find(|kept| kept.is_orphan());
         if let Some(kept) = orphan {
             let loser = if newcomer.severity > kept.severity {
                 std::mem::replace(kept, newcomer)
             } else {
                 newcomer
             };
-            return Some(loser);
+            return vec![loser];
         }
     }
+    let mut joined = Vec::new();
+    if failed.len() == failed.capacity() {
+        joined.extend(failed.extract_if(.., |kept| kept.node.state.is_taken()));
+    }
     failed.push(newcomer);
-    None
+    joined
 }
 
 /// Drops an end that nobody will take, and says so in the trace.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use asupersync_combinator::race;
-use asupersync_core::{Budget, CancelKind, Cancelled, ObligationKind, Outcome, Time};
+use asupersync_core::{Budget, CancelKind, Cancelled, Collect, ObligationKind, Outcome, Time};
 use asupersync_kernel::mutation::{Mutation, with};
 use asupersync_kernel::{Cx, JoinHandle, Obligation, RegionOptions, Scope, SpawnOptions};
 use asupersync_sync::{Mutex, Semaphore, mpsc};
@@ -151,6 +151,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant::new(Mutation::JobOnAThread, Law::ForeignThread, job),
     Mutant::new(Mutation::EntropyIsAmbient, Law::Determinism, dice),
     Mutant::new(Mutation::ErrorIsLost, Law::ErrorOnce, unjoined_error),
+    Mutant::new(Mutation::JoinedErrorHidesOthers, Law::ErrorOnce, joined_and_unjoined_error),
     Mutant::new(Mutation::SleepIsShort, Law::Invariant, alarm_clock),
 ];
 
@@ -447,6 +448,22 @@ fn unjoined_error(seed: u64) -> Vec<Violation> {
     found(lab(seed).run(async |cx: Cx| {
         let end: Outcome<(), fmt::Error> = cx
             .region(async |scope| {
+                drop(scope.spawn(async |_: Cx| Err::<(), _>(fmt::Error)));
+                Ok::<(), fmt::Error>(())
+            })
+            .await;
+        drop(end);
+        Unit::Ok(())
+    }))
+}
+
+fn joined_and_unjoined_error(seed: u64) -> Vec<Violation> {
+    found(lab(seed).run(async |cx: Cx| {
+        let options = RegionOptions::new().policy(Collect);
+        let end: Outcome<(), fmt::Error> = cx
+            .region_with(options, async |scope| {
+                let joined = scope.spawn(async |_: Cx| Err::<(), _>(fmt::Error));
+                let _ = joined.join(scope.cx()).await;
                 drop(scope.spawn(async |_: Cx| Err::<(), _>(fmt::Error)));
                 Ok::<(), fmt::Error>(())
             })

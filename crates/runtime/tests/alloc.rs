@@ -11,8 +11,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use asupersync_combinator::{join, race};
-use asupersync_core::{Cancelled, Outcome, OutcomeError};
-use asupersync_kernel::{Cx, JoinHandle};
+use asupersync_core::{Cancelled, Collect, Outcome, OutcomeError};
+use asupersync_kernel::{Cx, JoinHandle, RegionOptions, Scope};
 use asupersync_runtime::{FlightConfig, FlightRecorder, RuntimeBuilder};
 use asupersync_sync::{Mutex, Notify, Semaphore, mpsc};
 
@@ -241,6 +241,30 @@ fn a_task_is_freed_whichever_reference_goes_last() {
             }
             assert_eq!(left[0], left[1], "{last:?}");
         }
+        Ok(())
+    });
+}
+
+#[derive(PartialEq, Debug, thiserror::Error)]
+#[error("failed")]
+struct Failed;
+
+#[test]
+fn failures_that_were_joined_cost_a_region_next_to_nothing() {
+    run(1, async |cx: Cx| {
+        let options = RegionOptions::new().policy(Collect);
+        let region = cx.region_with(options, async |scope: Scope<'_, Failed>| {
+            let before = left_here();
+            for _ in 0..1_000 {
+                let failing = scope.spawn(async |_: Cx| Result::<(), _>::Err(Failed));
+                assert_eq!(failing.join(scope.cx()).await, Outcome::Err(Failed));
+            }
+            let left = left_here() - before;
+            assert!(left < 10, "{left} allocations are left of a thousand tasks");
+            Result::<(), Failed>::Ok(())
+        });
+        let end: Outcome<(), Failed> = region.await;
+        assert_eq!(end, Outcome::Ok(()));
         Ok(())
     });
 }

@@ -30,6 +30,8 @@ pub struct Worker<T: Entry> {
     yielded: RefCell<VecDeque<T>>,
     /// What a lone worker cancelled, which nobody could take from it; the cancel lane without its lock.
     cancelled: RefCell<VecDeque<T>>,
+    /// Whether there is any of that, so that looking costs one load.
+    has_cancelled: Cell<bool>,
     /// Whether the last of the cancelled was taken from there, and not from the lane.
     served_own: Cell<bool>,
     streaks: Streaks,
@@ -102,6 +104,7 @@ impl<T: Entry> Worker<T> {
             hears_events: Cell::new(false),
             yielded: RefCell::new(VecDeque::new()),
             cancelled: RefCell::new(VecDeque::new()),
+            has_cancelled: Cell::new(false),
             served_own: Cell::new(false),
             streaks: Streaks::default(),
             moving: RefCell::new(Vec::new()),
@@ -188,8 +191,7 @@ impl<T: Entry> Worker<T> {
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancel(&self, entry: T) -> Option<usize> {
         if self.ring.is_alone() {
-            self.cancelled.borrow_mut().push_back(entry);
-            return None;
+            return self.keep_cancelled([entry]);
         }
         let has_company = self.lanes.push_cancel(entry, false);
         has_company.then(|| self.claim_any()).flatten()
@@ -199,11 +201,18 @@ impl<T: Entry> Worker<T> {
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
         if self.ring.is_alone() {
-            self.cancelled.borrow_mut().extend(entries);
-            return None;
+            return self.keep_cancelled(entries);
         }
         let are_several = self.lanes.push_cancelled(entries);
         are_several.then(|| self.claim_any()).flatten()
+    }
+
+    /// For a lone worker, which has nobody to wake.
+    fn keep_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
+        let mut cancelled = self.cancelled.borrow_mut();
+        cancelled.extend(entries);
+        self.has_cancelled.set(!cancelled.is_empty());
+        None
     }
 
     /// Puts an entry into the timed lane. Gives the worker to wake, unless the entry is alone, as in [`push_cancel`](Self::push_cancel).
@@ -232,7 +241,7 @@ impl<T: Entry> Worker<T> {
     #[inline]
     pub fn next(&self) -> Option<(LaneKind, T)> {
         let waiting = self.lanes.hints();
-        if waiting.has_urgent() || self.has_cancelled() {
+        if waiting.has_urgent() || self.has_cancelled.get() {
             return self.next_of_all();
         }
         self.streaks.cancel.set(0);
@@ -248,7 +257,7 @@ impl<T: Entry> Worker<T> {
         let limits = &self.shared.config;
         let streaks = &self.streaks;
         let waiting = self.lanes.hints();
-        let cancel = waiting.has_cancel() || self.has_cancelled();
+        let cancel = waiting.has_cancel() || self.has_cancelled.get();
         let timed = waiting.has_timed();
         let advice = self.advice.get();
         let cancel_streak_limit = match advice {
@@ -408,6 +417,7 @@ impl<T: Entry> Worker<T> {
         let mut entries: Vec<T> = self.slot.take().into_iter().collect();
         entries.extend(self.yielded.borrow_mut().drain(..));
         entries.extend(self.cancelled.borrow_mut().drain(..));
+        self.has_cancelled.set(false);
         while let Some(entry) = self.ring.take_newest() {
             entries.push(entry);
         }
@@ -437,7 +447,12 @@ impl<T: Entry> Worker<T> {
 
     /// The oldest cancelled entry; those of the lane, which others push there, take turns with the worker's own.
     fn take_cancelled(&self) -> Option<T> {
-        let own = || self.cancelled.borrow_mut().pop_front();
+        let own = || {
+            let mut cancelled = self.cancelled.borrow_mut();
+            let entry = cancelled.pop_front();
+            self.has_cancelled.set(!cancelled.is_empty());
+            entry
+        };
         if self.lanes.hints().has_cancel() && self.served_own.replace(false) {
             return self.lanes.pop_cancel().or_else(own);
         }
@@ -545,16 +560,11 @@ impl<T: Entry> Worker<T> {
         self.shared.idle.claim_any()
     }
 
-    #[inline]
-    fn has_cancelled(&self) -> bool {
-        !self.cancelled.borrow().is_empty()
-    }
-
     /// Whether there is something in the worker's own queues, which it never sleeps beside.
     fn has_own_work(&self) -> bool {
         self.ring.len() > 0
             || !self.yielded.borrow().is_empty()
-            || self.has_cancelled()
+            || self.has_cancelled.get()
             || !self.lanes.is_empty()
     }
 }

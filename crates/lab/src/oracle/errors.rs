@@ -1,10 +1,10 @@
 //! The failure of a task reaches exactly one who hears of it.
 
-use asupersync_core::Severity;
+use asupersync_core::{Severity, TaskId};
 use asupersync_kernel::Event;
 
 use super::law::Law;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Phase, Task};
 
 pub(super) fn see(ledger: &mut Ledger, event: &Event) {
     if let Event::FailureTaken { task } | Event::EndSuppressed { task, .. } = event {
@@ -16,6 +16,28 @@ pub(super) fn see(ledger: &mut Ledger, event: &Event) {
                 format!("the failure of {task} was taken twice"),
             );
         }
+    }
+    if let Event::EndSuppressed { task, severity } = event {
+        suppressed(ledger, *task, *severity);
+    }
+}
+
+/// An open region lets an end go only for one that it still keeps, and that is at least as bad.
+fn suppressed(ledger: &mut Ledger, task: TaskId, severity: Severity) {
+    let region = ledger.region(task.region());
+    if region.phase == Phase::Closed || region.is_abandoned {
+        return;
+    }
+    let is_worse = |other: &Task| {
+        let is_sibling = other.id != task && other.id.region() == task.region();
+        let is_kept = other.taken == 0 && other.ended.is_some_and(|(_, end)| end >= severity);
+        other.is_spawned && is_sibling && is_kept
+    };
+    if !ledger.tasks.iter().any(is_worse) {
+        ledger.broken(
+            Law::ErrorOnce,
+            format!("the failure of {task} was suppressed, and by no worse one"),
+        );
     }
 }
 
