@@ -28,12 +28,6 @@ pub struct Worker<T: Entry> {
     hears_events: Cell<bool>,
     /// Tasks that yielded, first in, first out.
     yielded: RefCell<VecDeque<T>>,
-    /// What a lone worker cancelled, which nobody could take from it; the cancel lane without its lock.
-    cancelled: RefCell<VecDeque<T>>,
-    /// Whether there is any of that, so that looking costs one load.
-    has_cancelled: Cell<bool>,
-    /// Whether the last of the cancelled was taken from there, and not from the lane.
-    served_own: Cell<bool>,
     streaks: Streaks,
     /// Room for what a steal takes along, kept for its capacity.
     moving: RefCell<Vec<T>>,
@@ -103,9 +97,6 @@ impl<T: Entry> Worker<T> {
             slot: Cell::new(None),
             hears_events: Cell::new(false),
             yielded: RefCell::new(VecDeque::new()),
-            cancelled: RefCell::new(VecDeque::new()),
-            has_cancelled: Cell::new(false),
-            served_own: Cell::new(false),
             streaks: Streaks::default(),
             moving: RefCell::new(Vec::new()),
             wake: Cell::new(None),
@@ -190,9 +181,6 @@ impl<T: Entry> Worker<T> {
     /// Puts an entry into the cancel lane. Gives the worker to wake, unless the entry is alone: this worker runs it next.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancel(&self, entry: T) -> Option<usize> {
-        if self.ring.is_alone() {
-            return self.keep_cancelled([entry]);
-        }
         let has_company = self.lanes.push_cancel(entry, false);
         has_company.then(|| self.claim_any()).flatten()
     }
@@ -200,19 +188,8 @@ impl<T: Entry> Worker<T> {
     /// As [`push_cancel`](Self::push_cancel) for each entry, but with one worker to wake, who lets others take some.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
-        if self.ring.is_alone() {
-            return self.keep_cancelled(entries);
-        }
         let are_several = self.lanes.push_cancelled(entries);
         are_several.then(|| self.claim_any()).flatten()
-    }
-
-    /// For a lone worker, which has nobody to wake.
-    fn keep_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
-        let mut cancelled = self.cancelled.borrow_mut();
-        cancelled.extend(entries);
-        self.has_cancelled.set(!cancelled.is_empty());
-        None
     }
 
     /// Puts an entry into the timed lane. Gives the worker to wake, unless the entry is alone, as in [`push_cancel`](Self::push_cancel).
@@ -227,7 +204,7 @@ impl<T: Entry> Worker<T> {
         let (draining, timed, earliest) = self.lanes.pressure();
         let advice = advise(&Pressure {
             ready: self.ring.len() + self.yielded.borrow().len(),
-            draining: draining + self.cancelled.borrow().len(),
+            draining,
             timed,
             slack: earliest.map(|deadline| deadline.saturating_since(now)),
             obligation_age,
@@ -241,7 +218,7 @@ impl<T: Entry> Worker<T> {
     #[inline]
     pub fn next(&self) -> Option<(LaneKind, T)> {
         let waiting = self.lanes.hints();
-        if waiting.has_urgent() || self.has_cancelled.get() {
+        if waiting.has_urgent() {
             return self.next_of_all();
         }
         self.streaks.cancel.set(0);
@@ -257,8 +234,7 @@ impl<T: Entry> Worker<T> {
         let limits = &self.shared.config;
         let streaks = &self.streaks;
         let waiting = self.lanes.hints();
-        let cancel = waiting.has_cancel() || self.has_cancelled.get();
-        let timed = waiting.has_timed();
+        let (cancel, timed) = (waiting.has_cancel(), waiting.has_timed());
         let advice = self.advice.get();
         let cancel_streak_limit = match advice {
             Advice::None | Advice::MeetDeadlines => limits.cancel_streak_limit,
@@ -416,8 +392,6 @@ impl<T: Entry> Worker<T> {
     pub fn drain(&self) -> Vec<T> {
         let mut entries: Vec<T> = self.slot.take().into_iter().collect();
         entries.extend(self.yielded.borrow_mut().drain(..));
-        entries.extend(self.cancelled.borrow_mut().drain(..));
-        self.has_cancelled.set(false);
         while let Some(entry) = self.ring.take_newest() {
             entries.push(entry);
         }
@@ -436,28 +410,13 @@ impl<T: Entry> Worker<T> {
     }
 
     fn dispatch_cancel(&self) -> Option<(LaneKind, T)> {
-        let entry = self.take_cancelled()?;
+        let entry = self.lanes.pop_cancel()?;
         let streak = self.streaks.cancel.get() + 1;
         self.streaks.cancel.set(streak);
         bump(&self.tally.cancel);
         let longest = &self.tally.max_cancel_streak;
         longest.set(longest.get().max(streak));
         Some((LaneKind::Cancel, entry))
-    }
-
-    /// The oldest cancelled entry; those of the lane, which others push there, take turns with the worker's own.
-    fn take_cancelled(&self) -> Option<T> {
-        let own = || {
-            let mut cancelled = self.cancelled.borrow_mut();
-            let entry = cancelled.pop_front();
-            self.has_cancelled.set(!cancelled.is_empty());
-            entry
-        };
-        if self.lanes.hints().has_cancel() && self.served_own.replace(false) {
-            return self.lanes.pop_cancel().or_else(own);
-        }
-        self.served_own.set(true);
-        own().or_else(|| self.lanes.pop_cancel())
     }
 
     fn dispatch_timed(&self) -> Option<(LaneKind, T)> {
@@ -562,10 +521,7 @@ impl<T: Entry> Worker<T> {
 
     /// Whether there is something in the worker's own queues, which it never sleeps beside.
     fn has_own_work(&self) -> bool {
-        self.ring.len() > 0
-            || !self.yielded.borrow().is_empty()
-            || self.has_cancelled.get()
-            || !self.lanes.is_empty()
+        self.ring.len() > 0 || !self.yielded.borrow().is_empty() || !self.lanes.is_empty()
     }
 }
 

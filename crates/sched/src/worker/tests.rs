@@ -512,32 +512,6 @@ fn what_a_full_ring_has_no_room_for_is_injected() {
 }
 
 #[test]
-fn what_a_lone_worker_cancels_keeps_its_order_and_takes_turns_with_what_others_cancel() {
-    let worker = several(1).pop().expect("one worker");
-    let shared = Arc::clone(worker.shared());
-    assert_eq!(worker.push_cancel(Box::new(1)), None);
-    assert_eq!(worker.push_cancelled([2, 3].map(Box::new)), None);
-    for n in [11, 12] {
-        assert_eq!(shared.inject_cancel(Box::new(n)), None);
-    }
-    assert_eq!(shared.pin_cancel(0, Box::new(21)), None);
-    let taken = std::iter::from_fn(|| worker.next());
-    let taken: Vec<_> = taken.map(|(lane, n)| (lane, *n)).collect();
-    let expected = [1, 21, 2, 11, 3, 12].map(|n| (LaneKind::Cancel, n));
-    assert_eq!(taken, expected);
-    assert_eq!(worker.counters().cancel, 6);
-}
-
-#[test]
-fn a_lone_worker_does_not_sleep_beside_what_it_cancelled_nor_lose_it() {
-    let worker = several(1).pop().expect("one worker");
-    let _ = worker.push_cancel(Box::new(1));
-    assert!(!worker.announce_sleep());
-    assert_eq!(worker.drain(), [Box::new(1)]);
-    assert!(worker.announce_sleep());
-}
-
-#[test]
 fn a_worker_with_work_does_not_sleep() {
     let worker = single();
     worker.push_yielded(Box::new((LaneKind::Ready, 1)));
