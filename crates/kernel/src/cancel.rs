@@ -64,7 +64,7 @@ pub(crate) fn request(node: &NodeRef, reason: CancelReason) {
 pub(crate) fn request_now(node: &NodeRef, kind: CancelKind) {
     let asked = asked_now(node, kind);
     request_inherited(node, &asked);
-    LAST.with(|last| last.set(Some(asked)));
+    LAST.set(Some(asked));
 }
 
 /// Requests cancellation of `node` because one above it was asked.

@@ -628,6 +628,8 @@ fn keep_failure(inner: &mut Locked<'_>, node: &NodeRef, severity: Severity) -> V
     let mut joined = Vec::new();
     if failed.len() == failed.capacity() {
         joined.extend(failed.extract_if(.., |kept| kept.node.state.is_taken()));
+        // As many again come before the next look, however few went.
+        failed.reserve(failed.len() + 1);
     }
     failed.push(newcomer);
     joined
