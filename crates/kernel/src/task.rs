@@ -521,7 +521,7 @@ fn counts_as_failure(node: &NodeRef, severity: Severity) -> bool {
 pub(crate) fn leave(region: &NodeRef, ended: &[NodeRef], is_cancelled: bool) {
     let waiter = {
         let mut inner = region.lock();
-        unlink(&mut inner, ended, is_cancelled);
+        take_out(&mut inner, ended, is_cancelled);
         fewer(&mut inner, ended.len())
     };
     if let Some(waiter) = waiter {
@@ -535,7 +535,7 @@ fn leave_failed(region: &NodeRef, node: &NodeRef, severity: Severity) {
     let (let_go, waiter) = {
         let mut inner = region.lock();
         let is_cancelled = severity == Severity::Cancelled;
-        unlink(&mut inner, std::slice::from_ref(node), is_cancelled);
+        take_out(&mut inner, std::slice::from_ref(node), is_cancelled);
         let let_go = if is_on(Mutation::ErrorIsLost) {
             Vec::new()
         } else {
@@ -551,8 +551,9 @@ fn leave_failed(region: &NodeRef, node: &NodeRef, severity: Severity) {
     }
 }
 
+/// Takes them out of the list of children, and notes whether one of them was cancelled.
 #[inline]
-fn unlink(inner: &mut Locked<'_>, ended: &[NodeRef], is_cancelled: bool) {
+fn take_out(inner: &mut Locked<'_>, ended: &[NodeRef], is_cancelled: bool) {
     for node in ended {
         inner.unlink(node);
     }
