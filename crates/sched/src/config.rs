@@ -12,6 +12,9 @@ pub(crate) const READY_TURNS: u32 = 10;
 /// What has waited for so many dispatches, in a place with two turns, is served in the next one; what came later is left to come by itself until the one after that.
 pub(crate) const READY_PATIENCE: u32 = READY_ROTATION * READY_TURNS / 2;
 
+/// With so many tasks that yielded, a worker leaves half of them to a searcher at once; fewer are served sooner than another could have them.
+pub(crate) const YIELDED_CROWD: usize = 12;
+
 /// How long a sentry sleeps: the worker that looks again for entries which were not worth a wake.
 pub const SENTRY_INTERVAL: Duration = Duration::from_millis(1);
 

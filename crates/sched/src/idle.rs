@@ -143,6 +143,10 @@ impl Idle {
         self.sleepers.load(Ordering::Relaxed) != 0
     }
 
+    pub(crate) fn anybody_searches(&self) -> bool {
+        self.searching.load(Ordering::Relaxed) != 0
+    }
+
     /// Begins a search, unless there are enough of them.
     pub(crate) fn begin_search(&self) -> bool {
         let one_more = |searching| (searching < self.searchers_max).then_some(searching + 1);

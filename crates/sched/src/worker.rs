@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use asupersync_core::Time;
 
-use crate::config::{LaneKind, READY_PATIENCE, READY_ROTATION, READY_TURNS, SENTRY_INTERVAL};
+use crate::config::{
+    LaneKind, READY_PATIENCE, READY_ROTATION, READY_TURNS, SENTRY_INTERVAL, YIELDED_CROWD,
+};
 use crate::governor::{Advice, DRAIN_STREAKS, Pressure, advise};
 use crate::lanes::Lanes;
 use crate::ring::{Entry, Owner};
@@ -474,7 +476,11 @@ impl<T: Entry> Worker<T> {
     #[inline]
     fn take_yielded(&self) -> Option<T> {
         self.streaks.yielded_since.set(self.streaks.ready.get());
-        self.yielded.borrow_mut().pop_front()
+        let mut yielded = self.yielded.borrow_mut();
+        if yielded.len() >= YIELDED_CROWD && self.shared.idle.anybody_searches() {
+            self.share_half(&mut yielded);
+        }
+        yielded.pop_front()
     }
 
     /// Serves the oldest entry of one of the places in turn.
@@ -503,12 +509,17 @@ impl<T: Entry> Worker<T> {
         if yielded.len() < 2 || !self.shared.idle.anybody_sleeps() {
             return false;
         }
+        self.share_half(&mut yielded);
+        self.wake.set(self.claim_any());
+        true
+    }
+
+    #[cold]
+    fn share_half(&self, yielded: &mut VecDeque<T>) {
         let half = yielded.len() / 2;
         for entry in yielded.drain(half..) {
             self.shared.keep(&self.ring, entry);
         }
-        self.wake.set(self.claim_any());
-        true
     }
 
     /// The worker to wake for what this one pushed; a lone one has nobody to look for.

@@ -245,6 +245,38 @@ fn of_two_that_yield_one_is_left_to_a_worker_that_sleeps() {
 }
 
 #[test]
+fn of_many_that_yield_half_are_left_to_a_worker_that_searches() {
+    let workers = several(2);
+    let crowd = u32::try_from(YIELDED_CROWD).expect("it is small");
+    for n in 1..crowd {
+        workers[0].push_yielded(Box::new(n));
+    }
+    assert_eq!(workers[1].search(), None);
+    assert!(workers[0].next().is_some());
+    assert_eq!(workers[1].search(), None, "as long as they are few");
+    for n in 0..2 {
+        workers[0].push_yielded(Box::new(crowd + n));
+    }
+    assert!(workers[0].next().is_some());
+    let thief = &workers[1];
+    let own = || thief.next().map(|(_, entry)| entry);
+    let left = std::iter::from_fn(|| own().or_else(|| thief.search()));
+    assert_eq!(left.count(), YIELDED_CROWD / 2);
+}
+
+#[test]
+fn many_that_yield_stay_in_order_while_nobody_searches() {
+    let workers = several(2);
+    for n in 0..2 * u32::try_from(YIELDED_CROWD).expect("it is small") {
+        workers[0].push_yielded(Box::new(n));
+    }
+    let order: Vec<u32> = std::iter::from_fn(|| workers[0].next())
+        .map(|(_, n)| *n)
+        .collect();
+    assert!(order.is_sorted(), "{order:?}");
+}
+
+#[test]
 fn pinned_entries_are_never_stolen() {
     let (shared, workers) = Shared::new(SchedConfig {
         workers: 2,
