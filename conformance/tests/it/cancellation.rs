@@ -1,8 +1,9 @@
 //! A request reaches whoever waits, is level-triggered, and escalates in the stated order.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use asupersync_conformance::on_both_hosts;
@@ -10,12 +11,12 @@ use asupersync_core::{CancelKind, CancelStage, Outcome};
 use asupersync_kernel::Cx;
 use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use futures_util::{FutureExt, select_biased};
+use futures_util::{FutureExt, poll, select_biased};
 
-use crate::support::{End, FOREVER, Log, TICK, reason_of};
+use crate::support::{AppError, End, FOREVER, Log, TICK, reason_of};
 
 /// Cancels a task that runs `body`, once it waits, and gives what it ended with.
-async fn cancelled_while<F, Fut>(cx: &Cx, body: F) -> Outcome<(), crate::support::AppError>
+async fn cancelled_while<F, Fut>(cx: &Cx, body: F) -> Outcome<(), AppError>
 where
     F: FnOnce(Cx) -> Fut + Send + 'static,
     Fut: Future<Output = End> + Send + 'static,
@@ -37,7 +38,7 @@ where
 }
 
 /// Like [`cancelled_while`], for bodies that are never idle: under the lab time stands still for them.
-async fn cancelled_while_busy<F, Fut>(cx: &Cx, body: F) -> Outcome<(), crate::support::AppError>
+async fn cancelled_while_busy<F, Fut>(cx: &Cx, body: F) -> Outcome<(), AppError>
 where
     F: FnOnce(Cx) -> Fut + Send + 'static,
     Fut: Future<Output = End> + Send + 'static,
@@ -135,6 +136,49 @@ fn a_request_reaches_a_joiner_and_the_body_of_an_inner_region() {
         let reason = reason_of(cancelled_while(&cx, nested).await);
         assert_eq!(reason.kind(), CancelKind::ParentCancelled);
         assert_eq!(reason.root_cause().kind(), CancelKind::Timeout);
+    });
+}
+
+/// A region whose child fails while its body waits for ever.
+async fn fails_from_within(cx: &Cx) -> Outcome<(), AppError> {
+    cx.region(async |scope| {
+        scope.spawn(async |cx: Cx| {
+            cx.sleep(TICK).await?;
+            End::<()>::Err(AppError::Failed(1))
+        });
+        scope.cx().sleep(FOREVER).await?;
+        End::Ok(())
+    })
+    .await
+}
+
+#[test]
+fn a_request_reaches_the_body_of_a_region_whoever_has_polled_it_last() {
+    on_both_hosts(async |cx| {
+        let has_failed = |end| matches!(end, Outcome::Err(AppError::Failed(1)));
+        let nobody = || Context::from_waker(Waker::noop());
+        assert!(has_failed(fails_from_within(&cx).await));
+
+        let mut by_task_at_last = pin!(fails_from_within(&cx));
+        assert!(by_task_at_last.as_mut().poll(&mut nobody()).is_pending());
+        assert!(has_failed(by_task_at_last.await));
+
+        let mut by_task_again = pin!(fails_from_within(&cx));
+        assert!(poll!(by_task_again.as_mut()).is_pending());
+        assert!(by_task_again.as_mut().poll(&mut nobody()).is_pending());
+        assert!(has_failed(by_task_again.await));
+
+        let mut by_others_at_last = Box::pin(fails_from_within(&cx));
+        assert!(poll!(by_others_at_last.as_mut()).is_pending());
+        let mut others = FuturesUnordered::from_iter([by_others_at_last]);
+        assert!(others.next().await.is_some_and(has_failed));
+
+        let opener = cx.clone();
+        let by_another_task = cx.region(async |scope| {
+            let task = scope.spawn(async move |_: Cx| fails_from_within(&opener).await);
+            task.join(scope.cx()).await
+        });
+        assert!(has_failed(by_another_task.await));
     });
 }
 

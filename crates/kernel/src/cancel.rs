@@ -159,7 +159,9 @@ fn step(node: &NodeRef, inner: &mut Locked<'_>, holds: bool) -> Step {
         .flat_map(|extra| extra.wakers.iter().cloned())
         .collect();
     if !node.is_task() {
-        wakers.extend(inner.contents().waiter.clone());
+        let waiter = inner.contents().waiter.clone();
+        let around = || node.task_above().cloned().map(waker::task_waker);
+        wakers.extend(waiter.or_else(around));
     }
     if !holds {
         inner.set_handed_on(true);
@@ -227,8 +229,13 @@ fn asked_now(node: &Header, kind: CancelKind) -> Asked {
 }
 
 /// The cancellation that a new child of `inner`'s node is born with.
+#[inline]
 pub(crate) fn inherited_at_birth(node: &NodeRef, inner: &Locked<'_>) -> Option<Asked> {
-    let standing = inner.request()?;
+    inherited_from(node, inner, inner.request()?)
+}
+
+#[cold]
+fn inherited_from(node: &NodeRef, inner: &Locked<'_>, standing: &Request) -> Option<Asked> {
     if !inner.is_handed_on() {
         return None;
     }

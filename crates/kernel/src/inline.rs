@@ -10,6 +10,7 @@ use asupersync_core::{CancelStage, ErrOf, IntoOutcome, OkOf, Outcome, PanicPaylo
 use crate::cancel;
 use crate::current;
 use crate::node::NodeRef;
+use crate::waker;
 
 /// Polls a future under a node of its own, until it ends, panics or is dropped where it stands.
 ///
@@ -17,7 +18,7 @@ use crate::node::NodeRef;
 pub(crate) struct Inline<N, Fut> {
     /// A reference, or a borrowed one.
     node: N,
-    /// The waker that the node knows; compared so that the lock is taken only for a new one.
+    /// The waker that the node was given, if it was; compared so that the lock is taken only for a new one.
     waker: Option<Waker>,
     future: Option<Fut>,
 }
@@ -56,11 +57,14 @@ impl<N: Borrow<NodeRef>, Fut: Future<Output: IntoOutcome>> Inline<N, Fut> {
 
 impl<Fut> Parts<'_, Fut> {
     fn know_waker(&mut self, waker: &Waker) {
-        if self
-            .waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(waker))
-        {
+        let is_known = match &*self.waker {
+            Some(known) => known.will_wake(waker),
+            None => self
+                .node
+                .task_above()
+                .is_some_and(|task| waker::is_of(waker, task)),
+        };
+        if is_known {
             return;
         }
         *self.waker = Some(waker.clone());

@@ -56,7 +56,10 @@ impl Joiner {
 }
 
 impl Drop for Joiner {
+    #[inline]
     fn drop(&mut self) {
-        drop(self.take());
+        if !self.0.get_mut().is_null() {
+            drop(self.take());
+        }
     }
 }

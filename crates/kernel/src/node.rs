@@ -258,6 +258,12 @@ impl Header {
         self.parent.as_ref()
     }
 
+    /// The task in whose own body this node was opened.
+    #[inline]
+    pub(crate) fn task_above(&self) -> Option<&NodeRef> {
+        self.parent().filter(|parent| parent.is_task())
+    }
+
     pub(crate) fn take_parent(&mut self) -> Option<NodeRef> {
         self.parent.take()
     }
@@ -508,6 +514,7 @@ impl Deref for NodeRef {
 }
 
 impl Clone for NodeRef {
+    #[inline]
     fn clone(&self) -> Self {
         self.state.retain();
         Self(self.0)
@@ -515,13 +522,22 @@ impl Clone for NodeRef {
 }
 
 impl Drop for NodeRef {
+    #[inline]
     fn drop(&mut self) {
-        // A loop and not a recursion: a chain of parents may be a hundred thousand regions long.
-        let mut node = self.0;
-        // SAFETY: the reference being dropped is given up here, and so is each that is taken over below.
-        while let Some(parent) = unsafe { release(node) } {
-            node = parent.into_raw();
+        // SAFETY: the reference being dropped is given up here.
+        if let Some(parent) = unsafe { release(self.0) } {
+            release_above(parent);
         }
+    }
+}
+
+/// Gives a reference up, and whatever was held by what it held last.
+fn release_above(parent: NodeRef) {
+    // A loop and not a recursion: a chain of parents may be a hundred thousand regions long.
+    let mut next = Some(parent);
+    while let Some(node) = next {
+        // SAFETY: `into_raw` gave the reference up.
+        next = unsafe { release(node.into_raw()) };
     }
 }
 
@@ -533,15 +549,24 @@ impl Drop for NodeRef {
 unsafe fn release(node: NonNull<Header>) -> Option<NodeRef> {
     // SAFETY: the reference keeps the node alive up to here.
     let header = unsafe { node.as_ref() };
-    if !header.is_sole() {
-        if !header.state.release() {
-            return None;
-        }
-        if !header.obligations.is_clear() && obligation::keep(node) {
-            return None;
-        }
+    if !header.is_sole() && !header.state.release() {
+        return None;
     }
-    // SAFETY: that was the last reference, and `dealloc` belongs to the node's allocation.
+    // SAFETY: that was the last reference.
+    unsafe { free(node) }
+}
+
+/// Frees a node unless something open keeps it; the parent's reference.
+///
+/// # Safety
+/// The last reference to the node is gone.
+unsafe fn free(node: NonNull<Header>) -> Option<NodeRef> {
+    // SAFETY: the node has not been freed.
+    let header = unsafe { node.as_ref() };
+    if !header.obligations.is_clear() && obligation::keep(node) {
+        return None;
+    }
+    // SAFETY: by the caller's promise, and `dealloc` belongs to the node's allocation.
     unsafe { (header.vtable.dealloc)(node) }
 }
 

@@ -442,7 +442,17 @@ const fn keeps_records(config: &KernelConfig) -> bool {
 }
 
 /// Closes a holder's account at its end; gives the panic that the configured response demands.
+#[inline]
 pub(crate) fn settle_leaks(node: &NodeRef) -> Option<PanicPayload> {
+    if is_out_of_reach(node) && !is_on(Mutation::SettledIsKept) {
+        node.obligations.close_alone();
+        return None;
+    }
+    settle_within_reach(node)
+}
+
+/// As [`settle_leaks`], where something may be open or reserved meanwhile.
+fn settle_within_reach(node: &NodeRef) -> Option<PanicPayload> {
     let Closing { open, is_kept } = close(node);
     if open > 0 {
         return respond(node, open);
@@ -471,15 +481,13 @@ fn settle_kept(node: &NodeRef) {
 
 /// Ends a node's account; what is open then keeps the node until the last has heard of it.
 fn close(node: &NodeRef) -> Closing {
-    if is_out_of_reach(node) {
-        return node.obligations.close_alone();
-    }
     node.obligations.close(|| {
         let _ = node.clone().into_raw();
     })
 }
 
 /// Whether the node owes nothing and nobody is left who could make it owe something: that takes a context, which holds a reference.
+#[inline]
 fn is_out_of_reach(node: &NodeRef) -> bool {
     node.state.is_known_to_owners_only() && node.obligations.is_clear()
 }

@@ -88,11 +88,13 @@ pub(crate) struct State(AtomicU64);
 
 impl State {
     /// A node that is not scheduled, with `refs` references.
+    #[inline]
     pub(crate) fn new_idle(refs: u64) -> Self {
         Self(AtomicU64::new(refs * REF))
     }
 
     /// A task about to be put into a queue of the given kind, with a join handle and `refs` references.
+    #[inline]
     pub(crate) fn new_scheduled(refs: u64, queue: Queue) -> Self {
         Self(AtomicU64::new(
             (refs * REF) | SCHEDULED | HANDLE | queue.flag(),
@@ -100,6 +102,7 @@ impl State {
     }
 
     /// Asks for a poll; true if the caller must put an entry into a queue of the given kind.
+    #[inline]
     pub(crate) fn schedule(&self, queue: Queue) -> bool {
         self.wake(queue, 0) == Wake::Enqueue
     }
@@ -107,10 +110,12 @@ impl State {
     /// As [`schedule`](Self::schedule), and gives up the caller's reference, unless the task is complete.
     ///
     /// The caller may use the node after that only to put the entry into its queue: nobody else takes that entry.
+    #[inline]
     pub(crate) fn schedule_and_release(&self, queue: Queue) -> Wake {
         self.wake(queue, REF)
     }
 
+    #[inline]
     fn wake(&self, queue: Queue, released: u64) -> Wake {
         let mut current = self.0.load(Ordering::Relaxed);
         loop {
@@ -146,6 +151,7 @@ impl State {
     }
 
     /// Takes an entry off a queue of the given kind.
+    #[inline]
     pub(crate) fn claim(&self, queue: Queue) -> Claim {
         let mut current = self.0.load(Ordering::Relaxed);
         loop {
@@ -195,6 +201,7 @@ impl State {
     /// Ends a poll that returned `Pending`; true if the caller must put an entry into a queue of the given kind.
     ///
     /// `is_woken` says that the task woke itself during the poll, of which the word here knows nothing.
+    #[inline]
     pub(crate) fn suspend(&self, queue: Queue, is_woken: bool) -> bool {
         let mut current = self.0.load(Ordering::Relaxed);
         loop {
@@ -221,6 +228,7 @@ impl State {
     /// Ends the last poll: the outcome is written.
     ///
     /// The caller then owns one reference, with which it goes on using the node: the scheduler's, or a further one if an entry is left, since whoever takes that entry may release the scheduler's at any time.
+    #[inline]
     pub(crate) fn complete(&self) -> Completed {
         let mut current = self.0.load(Ordering::Relaxed);
         loop {
@@ -244,6 +252,7 @@ impl State {
     }
 
     /// Whether the outcome is written, and visible to the caller.
+    #[inline]
     pub(crate) fn is_complete(&self) -> bool {
         self.0.load(Ordering::Acquire) & COMPLETE != 0
     }
@@ -279,6 +288,7 @@ impl State {
     }
 
     /// Announces that a waker was left; true if completion came first, which knows nothing of it then.
+    #[inline]
     pub(crate) fn announce_waiter(&self) -> bool {
         self.0.fetch_or(WAITER, Ordering::AcqRel) & COMPLETE != 0
     }
@@ -292,6 +302,7 @@ impl State {
     }
 
     /// Claims the outcome of a complete task; false if it was taken before.
+    #[inline]
     pub(crate) fn take(&self) -> bool {
         self.0.fetch_or(TAKEN, Ordering::AcqRel) & TAKEN == 0
     }
@@ -310,16 +321,19 @@ impl State {
     }
 
     /// Gives up the join handle; true if the task is complete.
+    #[inline]
     pub(crate) fn drop_handle(&self) -> bool {
         self.0.fetch_and(!HANDLE, Ordering::AcqRel) & COMPLETE != 0
     }
 
     /// Whether a join handle exists.
+    #[inline]
     pub(crate) fn has_handle(&self) -> bool {
         self.0.load(Ordering::Acquire) & HANDLE != 0
     }
 
     /// Adds a reference.
+    #[inline]
     pub(crate) fn retain(&self) {
         let old = self.0.fetch_add(REF, Ordering::Relaxed);
         debug_assert!(old / REF > 0, "a reference is made from a reference");
@@ -332,6 +346,7 @@ impl State {
     }
 
     /// Releases so many references of a caller who has one more.
+    #[inline]
     pub(crate) fn release_beside(&self, count: u64) {
         if count > 0 {
             let old = self.0.fetch_sub(count * REF, Ordering::Release);
@@ -340,6 +355,7 @@ impl State {
     }
 
     /// Releases a reference; true if it was the last.
+    #[inline]
     pub(crate) fn release(&self) -> bool {
         let old = self.0.fetch_sub(REF, Ordering::Release);
         debug_assert!(old / REF > 0, "a reference is released once");

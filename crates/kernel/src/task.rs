@@ -258,6 +258,7 @@ const _: () = assert!(align_of::<Header>() > CANCEL_LANE);
 unsafe impl Send for Runnable {}
 
 impl Runnable {
+    #[inline]
     pub(crate) fn new(node: &NodeRef, queue: Queue) -> Self {
         let lane = match queue {
             Queue::Plain => 0,

@@ -351,12 +351,19 @@ const NUMBER: usize = 0b10;
 const _: () = assert!(align_of::<Header>() > TAG && align_of::<Waker>() > TAG);
 
 /// A waker that takes the reference over.
-fn task_waker(node: NodeRef) -> Waker {
+pub(crate) fn task_waker(node: NodeRef) -> Waker {
     // SAFETY: the table's functions agree on what the pointer is: one counted reference.
     unsafe { Waker::from_raw(RawWaker::new(raw(node), &TASK)) }
 }
 
+/// Whether it is the task's own.
+#[inline]
+pub(crate) fn is_of(waker: &Waker, task: &NodeRef) -> bool {
+    is_task(waker) && std::ptr::eq(waker.data(), task.as_ptr().cast_const().cast())
+}
+
 /// Whether it is a task's own.
+#[inline]
 pub(crate) fn is_task(waker: &Waker) -> bool {
     std::ptr::eq(waker.vtable(), &TASK)
 }

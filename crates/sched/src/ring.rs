@@ -79,11 +79,13 @@ impl Ring {
         }
     }
 
+    #[inline]
     fn places(&self, table: usize) -> &[AtomicPtr<()>] {
-        self.tables[table].get_or_init(|| {
-            let empty = || AtomicPtr::new(std::ptr::null_mut());
-            std::iter::repeat_with(empty).take(FIRST << table).collect()
-        })
+        let places = &self.tables[table];
+        match places.get() {
+            Some(places) => places,
+            None => places.get_or_init(|| empty(FIRST << table)),
+        }
     }
 
     fn len(&self) -> usize {
@@ -244,7 +246,14 @@ impl<T: Entry> Thief<T> {
     }
 }
 
+#[cold]
+fn empty(places: usize) -> Box<[AtomicPtr<()>]> {
+    let empty = || AtomicPtr::new(std::ptr::null_mut());
+    std::iter::repeat_with(empty).take(places).collect()
+}
+
 /// How many entries there are from `old` to `young`; none while the owner is about to lose the last to a thief.
+#[inline]
 fn distance(old: usize, young: usize) -> usize {
     let distance = young.wrapping_sub(old);
     if distance > usize::MAX / 2 {
@@ -254,6 +263,7 @@ fn distance(old: usize, young: usize) -> usize {
     }
 }
 
+#[inline]
 fn place(places: &[AtomicPtr<()>], number: usize) -> &AtomicPtr<()> {
     &places[number & (places.len() - 1)]
 }

@@ -1,5 +1,6 @@
 //! How a leaf waits for cancellation beside what it waits for.
 
+use std::mem::ManuallyDrop;
 use std::task::{Context, Poll, Waker};
 
 use asupersync_core::Cancelled;
@@ -22,8 +23,8 @@ use crate::node::{Depth, NodeRef};
 /// ```
 #[derive(Default)]
 pub struct CancelWait {
-    /// Boxed, since most waits never register and each of them has the room for it.
-    registered: Option<Box<Registered>>,
+    /// Boxed, since most waits never register and each of them has the room for it; let go by [`unregister`](Self::unregister) alone.
+    registered: ManuallyDrop<Option<Box<Registered>>>,
 }
 
 struct Registered {
@@ -36,7 +37,9 @@ impl CancelWait {
     /// A wait that is not registered.
     #[must_use]
     pub const fn new() -> Self {
-        Self { registered: None }
+        Self {
+            registered: ManuallyDrop::new(None),
+        }
     }
 
     /// Ready once the context being polled must stop; the waker is woken when that changes.
@@ -86,13 +89,14 @@ impl CancelWait {
         }
         self.unregister();
         let place = node.lock().more.extra_or_new().wakers.insert(waker.clone());
-        self.registered = Some(Box::new(Registered {
+        *self.registered = Some(Box::new(Registered {
             node: node.clone(),
             place,
             waker: waker.clone(),
         }));
     }
 
+    #[cold]
     fn unregister(&mut self) {
         if let Some(registered) = self.registered.take() {
             let Registered { node, place, .. } = *registered;

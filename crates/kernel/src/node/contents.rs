@@ -17,7 +17,7 @@ pub(crate) struct Contents {
     pub(crate) live: u32,
     pub(crate) next_index: u32,
     pub(crate) phase: Phase,
-    /// Whoever polls the node.
+    /// Whoever polls the node, unless it is the task in which it was opened, with its own waker.
     pub(crate) waiter: Option<Waker>,
     /// Some task of the region ended cancelled.
     pub(crate) child_cancelled: bool,

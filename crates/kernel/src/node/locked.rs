@@ -42,6 +42,7 @@ impl Locked<'_> {
     }
 
     /// The standing request.
+    #[inline]
     pub(crate) fn request(&self) -> Option<&Request> {
         match self.own_contents() {
             Some(contents) => contents.cancel.as_ref().map(|state| &state.request),
