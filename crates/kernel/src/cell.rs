@@ -290,21 +290,20 @@ pub(crate) fn start<Fut: Future<Output: IntoOutcome>>(
     context: NodeRef,
     make: impl FnOnce(NodeRef) -> Fut,
 ) {
-    let made = catch_unwind(AssertUnwindSafe(|| make(context)));
-    let body = match made {
-        Ok(future) => Body::<Fut> {
-            future: ManuallyDrop::new(future),
-        },
-        Err(payload) => {
-            node.marks.set_stillborn();
-            let panic = Outcome::Panicked(PanicPayload::new(payload));
-            Body {
-                outcome: ManuallyDrop::new(panic),
-            }
-        }
-    };
     // SAFETY: the task was made for this future.
-    let place = unsafe { self::body::<Fut>(node.as_non_null()) };
-    // SAFETY: the task is not linked and not queued, so its body, which is nothing yet, is the caller's.
-    unsafe { place.write(body) };
+    let body = unsafe { body::<Fut>(node.as_non_null()) };
+    // SAFETY: as above.
+    let place = unsafe { &raw mut (*body).future };
+    // Made where it stays, since it may be large.
+    let made = catch_unwind(AssertUnwindSafe(|| {
+        let future = ManuallyDrop::new(make(context));
+        // SAFETY: the task is not linked and not queued, so its body, which is nothing yet, is the caller's.
+        unsafe { place.write(future) };
+    }));
+    if let Err(payload) = made {
+        node.marks.set_stillborn();
+        let panic = Outcome::Panicked(PanicPayload::new(payload));
+        // SAFETY: as above; nothing was written.
+        unsafe { put::<Fut>(node.as_non_null(), panic) };
+    }
 }

@@ -88,28 +88,29 @@ impl<N: Borrow<NodeRef>, Fut: Future<Output: IntoOutcome>> Future for Inline<N, 
         let node = this.node;
         cancel::charge_poll(node);
         let rank = node.marks.rank();
-        let outcome = if rank > 0 && node.stage() == Some(CancelStage::Dropped) {
-            Outcome::Cancelled(cancel::reason(node).expect("a stage has a reason"))
+        // Changed in place, since each move of an outcome waits for what was stored just before.
+        let mut polled = Poll::Pending;
+        if rank > 0 && node.stage() == Some(CancelStage::Dropped) {
+            let reason = cancel::reason(node).expect("a stage has a reason");
+            polled = Poll::Ready(Outcome::Cancelled(reason));
         } else {
-            match poll_future(node, this.future.as_mut(), task) {
-                Poll::Ready(outcome) => outcome,
-                Poll::Pending => {
-                    this.know_waker(task.waker());
-                    // A request that came during the poll found the old waker, or none.
-                    if node.marks.rank() != rank {
-                        task.waker().wake_by_ref();
-                    }
-                    if node.marks.is_cancelled() {
-                        cancel::arm_cleanup(node);
-                    }
-                    return Poll::Pending;
-                }
+            poll_future(node, this.future.as_mut(), task, &mut polled);
+        }
+        if polled.is_pending() {
+            this.know_waker(task.waker());
+            // A request that came during the poll found the old waker, or none.
+            if node.marks.rank() != rank {
+                task.waker().wake_by_ref();
             }
-        };
-        Poll::Ready(match this.drop_future() {
-            None => staged(node, outcome),
-            Some(payload) => Outcome::Panicked(payload),
-        })
+            if node.marks.is_cancelled() {
+                cancel::arm_cleanup(node);
+            }
+        } else if let Some(payload) = this.drop_future() {
+            polled = Poll::Ready(Outcome::Panicked(payload));
+        } else if let Some(stage) = node.stage() {
+            set_stage(&mut polled, stage);
+        }
+        polled
     }
 }
 
@@ -117,26 +118,28 @@ fn poll_future<Fut: Future<Output: IntoOutcome>>(
     node: &NodeRef,
     future: Pin<&mut Option<Fut>>,
     task: &mut Context<'_>,
-) -> Poll<Outcome<OkOf<Fut>, ErrOf<Fut>>> {
+    polled: &mut Poll<Outcome<OkOf<Fut>, ErrOf<Fut>>>,
+) {
     let future = future
         .as_pin_mut()
         .expect("a future that has ended is not polled");
     let _frame = current::enter(node, task.waker());
-    let polled = catch_unwind(AssertUnwindSafe(|| {
-        future.poll(task).map(IntoOutcome::into_outcome)
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        *polled = future.poll(task).map(IntoOutcome::into_outcome);
     }));
-    match polled {
-        Ok(polled) => polled,
-        Err(payload) => Poll::Ready(Outcome::Panicked(PanicPayload::new(payload))),
+    if let Err(payload) = caught {
+        *polled = Poll::Ready(Outcome::Panicked(PanicPayload::new(payload)));
     }
 }
 
 /// A cancelled outcome says how far the protocol had gone when the body ended.
-fn staged<T, E>(node: &NodeRef, outcome: Outcome<T, E>) -> Outcome<T, E> {
-    match (outcome, node.stage()) {
-        (Outcome::Cancelled(reason), Some(stage)) => Outcome::Cancelled(reason.at_stage(stage)),
-        (outcome, _) => outcome,
-    }
+#[cold]
+fn set_stage<T, E>(polled: &mut Poll<Outcome<T, E>>, stage: CancelStage) {
+    let ended = std::mem::replace(polled, Poll::Pending);
+    *polled = ended.map(|outcome| match outcome {
+        Outcome::Cancelled(reason) => Outcome::Cancelled(reason.at_stage(stage)),
+        outcome => outcome,
+    });
 }
 
 /// Takes an inline node out of its surroundings.

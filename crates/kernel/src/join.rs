@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use asupersync_core::{CancelKind, CancelReason, Cancelled, Outcome, TaskId};
 
@@ -69,10 +69,12 @@ impl<T, E> JoinHandle<T, E> {
     /// # Cancel safety
     /// Lossy: a dropped call gives up the handle; the value of a task is then dropped, its error goes to the region.
     /// To keep the handle, await [`wait`](Self::wait) first.
-    pub async fn join<C>(mut self, cx: &Cx<C>) -> Outcome<T, E> {
-        match self.wait(cx).await {
-            Ok(()) => self.take(),
-            Err(cancelled) => Outcome::Cancelled(cancelled.reason().clone()),
+    #[inline]
+    pub const fn join<'a, C>(self, _cx: &'a Cx<C>) -> Join<'a, T, E> {
+        Join {
+            handle: Some(self),
+            cancel: CancelWait::new(),
+            context: PhantomData,
         }
     }
 
@@ -188,17 +190,61 @@ impl<T, E> Future for Wait<'_, T, E> {
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let node = &this.handle.node;
-        if looked(node) {
-            return Poll::Ready(Ok(()));
-        }
-        if let Poll::Ready(cancelled) = this.cancel.poll(task) {
-            return Poll::Ready(Err(cancelled));
-        }
-        if register(node, task.waker()) {
-            Poll::Pending
-        } else {
-            Poll::Ready(Ok(()))
-        }
+        poll_end(&this.handle.node, &mut this.cancel, task)
+    }
+}
+
+/// Waits for a task's outcome; from [`JoinHandle::join`].
+///
+/// # Panics
+/// If it is polled after it was ready.
+#[must_use = "futures do nothing unless polled"]
+pub struct Join<'a, T, E> {
+    handle: Option<JoinHandle<T, E>>,
+    cancel: CancelWait,
+    context: PhantomData<&'a ()>,
+}
+
+// Nothing in it is pinned.
+impl<T, E> Unpin for Join<'_, T, E> {}
+
+impl<T, E> Future for Join<'_, T, E> {
+    type Output = Outcome<T, E>;
+
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let handle = this.handle.as_ref();
+        let node = &handle.expect("a join that has ended is not polled").node;
+        let end = ready!(poll_end(node, &mut this.cancel, task));
+        let handle = this.handle.take().expect("it was there above");
+        Poll::Ready(match end {
+            Ok(()) => handle.take(),
+            Err(cancelled) => Outcome::Cancelled(cancelled.reason().clone()),
+        })
+    }
+}
+
+impl<T, E> fmt::Debug for Join<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Join").field(&self.handle).finish()
+    }
+}
+
+/// Waits until a task has ended.
+fn poll_end(
+    node: &NodeRef,
+    cancel: &mut CancelWait,
+    task: &mut Context<'_>,
+) -> Poll<Result<(), Cancelled>> {
+    if looked(node) {
+        return Poll::Ready(Ok(()));
+    }
+    if let Poll::Ready(cancelled) = cancel.poll(task) {
+        return Poll::Ready(Err(cancelled));
+    }
+    if register(node, task.waker()) {
+        Poll::Pending
+    } else {
+        Poll::Ready(Ok(()))
     }
 }

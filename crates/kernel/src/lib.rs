@@ -56,7 +56,7 @@ pub use ended::Ended;
 pub use event::{Event, Name, Settlement, Subject};
 pub use fiber::Fiber;
 pub use host::{Host, KernelConfig, Lane, LeakEscalation, Owed, Report, TimerKey, WorkerId};
-pub use join::{JoinHandle, Wait};
+pub use join::{Join, JoinHandle, Wait};
 pub use mask::{MaskGuard, Shield};
 pub use meddle::Meddler;
 pub use obligation::{Leaked, Obligation, Recover};

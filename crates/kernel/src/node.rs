@@ -418,6 +418,7 @@ unsafe impl Sync for NodeRef {}
 
 impl NodeRef {
     /// Makes a region's node with one reference; `shield` is the deepest that holds where it is opened.
+    #[inline]
     pub(crate) fn new_region(init: NodeInit, shield: Depth, tail: RegionTail) -> Self {
         debug_assert!(
             init.nature.is(Kind::Region),
@@ -443,6 +444,7 @@ impl NodeRef {
     }
 
     /// `node` begins with a header.
+    #[inline]
     fn leak<T>(node: Box<T>) -> Self {
         let node = NonNull::from(Box::leak(node));
         // For `Header::allocation`.

@@ -78,45 +78,12 @@ pub(crate) struct OpenRegion {
 type Cleanup = Pin<Box<dyn Future<Output = Outcome<(), Infallible>> + Send>>;
 
 impl OpenRegion {
-    pub(crate) fn open(under: &NodeRef, options: RegionOptions) -> Self {
-        let outer = under.region();
-        let effective = under.budget();
-        let budget = options.budget.map_or(effective, |own| effective.meet(own));
-        let own_deadline = budget.deadline.is_some() && budget.deadline != effective.deadline;
-        let id = outer.host.next_region();
-        let tail = RegionTail {
-            host: outer.host.borrowed(),
-            id,
-            policy: options.policy,
-            budget,
-        };
-        let init = NodeInit {
-            state: State::new_idle(1),
-            vtable: Vtable::REGION,
-            parent: Some(under.clone()),
-            nature: under.nature.below(Kind::Region),
-            poll_quota: budget.poll_quota,
-            home: None,
-        };
-        let shield = current::shield().max(under.shield());
-        let node = NodeRef::new_region(init, shield, tail);
-        node.record_structure(|| Event::RegionOpened {
-            region: id,
-            parent: Some(under.subject()),
-        });
-        if budget != effective {
-            node.record(|| Event::BudgetNarrowed {
-                subject: node.subject(),
-                budget,
-            });
-        }
-        inline::link(under, &node);
-        if own_deadline {
-            cancel::arm_deadline(&node);
-        }
+    /// Opens a region under the node that is polled; without options, one with the opener's budget and the policy `FailFast`.
+    #[inline]
+    pub(crate) fn open(under: &NodeRef, options: Option<&RegionOptions>) -> Self {
         Self {
             cleanup: None,
-            node,
+            node: open(under, options),
             heir: None,
             closed: false,
         }
@@ -132,21 +99,9 @@ impl OpenRegion {
         under.expect("only the root region has no parent")
     }
 
-    /// Runs the body and then the close protocol; gives the region's outcome.
-    pub(crate) async fn run<T, E, Fut>(mut self, body: Fut) -> Outcome<T, E>
-    where
-        Fut: Future<Output: asupersync_core::IntoOutcome<Ok = T, Err = E>>,
-    {
-        let end = Inline::new(&self.node, body).await;
-        self.close(end).await
-    }
-
-    async fn close<T, E>(&mut self, body: Outcome<T, E>) -> Outcome<T, E> {
-        let severity = body.severity();
-        if self.try_close_empty(severity) {
-            return body;
-        }
-        self.body_ended(severity);
+    /// Runs the close protocol after the body, unless [`try_close_empty`](Self::try_close_empty) has; gives the region's outcome.
+    pub(crate) async fn close<T, E>(&mut self, body: Outcome<T, E>) -> Outcome<T, E> {
+        self.body_ended(body.severity());
         if !is_on(Mutation::RegionClosesEarly) && !is_on(Mutation::RegionLeavesTasks) {
             self.wait_quiescent().await;
         }
@@ -167,7 +122,7 @@ impl OpenRegion {
     }
 
     /// Goes through the whole protocol at once if there is nothing to wait for, to run or to tell.
-    fn try_close_empty(&mut self, body: Severity) -> bool {
+    pub(crate) fn try_close_empty(&mut self, body: Severity) -> bool {
         if !self.node.obligations.is_clear() {
             return false;
         }
@@ -489,6 +444,47 @@ impl Drop for OpenRegion {
             self.abandon();
         }
     }
+}
+
+/// Makes a region's node and links it under the node that is polled.
+fn open(under: &NodeRef, options: Option<&RegionOptions>) -> NodeRef {
+    let outer = under.region();
+    let id = outer.host.next_region();
+    let effective = under.budget();
+    let own = options.and_then(|options| options.budget);
+    let budget = own.map_or(effective, |own| effective.meet(own));
+    let init = NodeInit {
+        state: State::new_idle(1),
+        vtable: Vtable::REGION,
+        parent: Some(under.clone()),
+        nature: under.nature.below(Kind::Region),
+        poll_quota: budget.poll_quota,
+        home: None,
+    };
+    let shield = current::shield().max(under.shield());
+    let tail = RegionTail {
+        host: outer.host.borrowed(),
+        id,
+        policy: options.and_then(|options| options.policy.clone()),
+        budget,
+    };
+    let node = NodeRef::new_region(init, shield, tail);
+    node.record_structure(|| Event::RegionOpened {
+        region: id,
+        parent: Some(under.subject()),
+    });
+    let is_narrowed = own.is_some() && budget != effective;
+    if is_narrowed {
+        node.record(|| Event::BudgetNarrowed {
+            subject: node.subject(),
+            budget,
+        });
+    }
+    inline::link(under, &node);
+    if is_narrowed && budget.deadline.is_some() && budget.deadline != effective.deadline {
+        cancel::arm_deadline(&node);
+    }
+    node
 }
 
 /// Whether the program's root region was closed over what still lives.

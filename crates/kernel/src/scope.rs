@@ -11,6 +11,7 @@ use crate::caps::{All, HasSpawn};
 use crate::cx::Cx;
 use crate::event::{Event, Name};
 use crate::fiber::Fiber;
+use crate::inline::Inline;
 use crate::join::JoinHandle;
 use crate::region::{OpenRegion, RegionOptions};
 use crate::task::{self, SpawnInit};
@@ -87,37 +88,61 @@ impl<C: HasSpawn> Cx<C> {
     ///     .await
     /// }
     /// ```
-    pub async fn region<'s, F, Fut>(&'s self, body: F) -> Outcome<OkOf<Fut>, ErrOf<Fut>>
+    #[inline]
+    pub fn region<'s, F, Fut>(
+        &'s self,
+        body: F,
+    ) -> impl Future<Output = Outcome<OkOf<Fut>, ErrOf<Fut>>> + use<'s, C, F, Fut>
     where
         F: FnOnce(Scope<'s, ErrOf<Fut>, C>) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        self.region_with(RegionOptions::new(), body).await
+        in_region(self, || OpenRegion::open(self.node(), None), body)
     }
 
     /// Like [`region`](Self::region), with a policy or a budget.
     ///
     /// # Cancel safety
     /// Drains: as [`region`](Self::region).
-    pub async fn region_with<'s, F, Fut>(
+    pub fn region_with<'s, F, Fut>(
         &'s self,
         options: RegionOptions,
         body: F,
-    ) -> Outcome<OkOf<Fut>, ErrOf<Fut>>
+    ) -> impl Future<Output = Outcome<OkOf<Fut>, ErrOf<Fut>>> + use<'s, C, F, Fut>
     where
         F: FnOnce(Scope<'s, ErrOf<Fut>, C>) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        let region = OpenRegion::open(self.node(), options);
-        let scope = Scope {
-            cx: Cx::from_node(region.node().clone()),
-            opener: PhantomData,
-            error: PhantomData,
-        };
-        // The closure itself may panic; that is the body's panic, within the protocol.
-        let body = async move { body(scope).await };
-        region.run(body).await
+        let open = move || OpenRegion::open(self.node(), Some(&options));
+        in_region(self, open, body)
     }
+}
+
+/// Opens a region, runs `body` in it, and closes it.
+///
+/// Few and small things are kept from one step to the next, since each costs a move.
+async fn in_region<'s, C, F, Fut>(
+    _opener: &'s Cx<C>,
+    open: impl FnOnce() -> OpenRegion,
+    body: F,
+) -> Outcome<OkOf<Fut>, ErrOf<Fut>>
+where
+    F: FnOnce(Scope<'s, ErrOf<Fut>, C>) -> Fut,
+    Fut: Future<Output: IntoOutcome>,
+{
+    let mut region = open();
+    let scope = Scope {
+        cx: Cx::from_node(region.node().clone()),
+        opener: PhantomData,
+        error: PhantomData,
+    };
+    // The closure itself may panic; that is the body's panic, within the protocol.
+    let body = async move { body(scope).await };
+    let end = Inline::new(region.node(), body).await;
+    if region.try_close_empty(end.severity()) {
+        return end;
+    }
+    region.close(end).await
 }
 
 impl<'s, E, C> Scope<'s, E, C> {
@@ -255,11 +280,15 @@ impl<E, C: HasSpawn> Scope<'_, E, C> {
     ///
     /// # Cancel safety
     /// Drains: as [`Cx::region`].
-    pub async fn region<'t, F, Fut>(&'t self, body: F) -> Outcome<OkOf<Fut>, ErrOf<Fut>>
+    #[inline]
+    pub fn region<'t, F, Fut>(
+        &'t self,
+        body: F,
+    ) -> impl Future<Output = Outcome<OkOf<Fut>, ErrOf<Fut>>> + use<'t, E, C, F, Fut>
     where
         F: FnOnce(Scope<'t, ErrOf<Fut>, C>) -> Fut,
         Fut: Future<Output: IntoOutcome>,
     {
-        self.cx.region(body).await
+        self.cx.region(body)
     }
 }
