@@ -60,7 +60,7 @@ where
         fail: fail::<Fut>,
         own_budget: own_budget::<Fut>,
         deliver: deliver::<Fut, E>,
-        read: read::<Fut>,
+        outcome: std::mem::offset_of!(Cell<Fut>, body),
         discard: discard::<Fut>,
         dealloc: dealloc::<Fut>,
     };
@@ -274,14 +274,6 @@ unsafe fn dealloc<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Op
     // SAFETY: the last reference is gone, so the allocation is the caller's; its body is nothing.
     let mut cell = unsafe { Box::from_raw(node.cast::<Cell<Fut>>().as_ptr()) };
     cell.header.take_parent()
-}
-
-unsafe fn read<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>, place: *mut ()) {
-    // SAFETY: the caller owns the outcome.
-    let outcome = unsafe { move_out::<Fut>(node) };
-    let place = place.cast::<OutcomeOf<Fut>>();
-    // SAFETY: the place has this type, by the caller's promise.
-    unsafe { place.write(outcome) };
 }
 
 /// Writes the future into its place; a panic while making it is the task's.

@@ -1,7 +1,7 @@
 //! Tasks: how they are spawned, polled and ended.
 
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
@@ -38,8 +38,8 @@ pub(crate) struct Vtable {
     ///
     /// An heir knows nothing of the error type of its region, and has no error: it writes nothing.
     pub(crate) deliver: unsafe fn(NonNull<Header>, *mut ()) -> Outcome<(), ()>,
-    /// Moves the outcome to the place behind the pointer, which has the type of the future's outcomes and is not initialised.
-    pub(crate) read: unsafe fn(NonNull<Header>, *mut ()),
+    /// How many bytes behind the header's beginning the outcome of a complete task begins.
+    pub(crate) outcome: usize,
     /// Drops the outcome; gives back its panic, if it is one.
     pub(crate) discard: unsafe fn(NonNull<Header>) -> Option<PanicPayload>,
     /// Frees the allocation and gives back the parent.
@@ -56,7 +56,8 @@ impl<N> InlineVtable<N> {
         fail: |_, _| unreachable!("an inline node stores no outcome"),
         own_budget: |_| false,
         deliver: |_, _| Outcome::Ok(()),
-        read: |_, _| unreachable!("an inline node stores no outcome"),
+        // It stores no outcome.
+        outcome: 0,
         discard: |_| None,
         dealloc: dealloc_inline::<N>,
     };
@@ -120,21 +121,19 @@ where
         equip(&node, own_budget, init.name.clone());
     }
     start(&node, context, make);
-    let born_cancelled = match admit(region, &node, init.cleanup) {
-        Admission::Refused => {
-            refuse(&node);
-            return node;
-        }
-        Admission::Admitted { asked } => asked,
-    };
+    let mut born_cancelled = None;
+    if !admit(region, &node, init.cleanup, &mut born_cancelled) {
+        refuse(&node);
+        return node;
+    }
     if node.nature.records_structure() {
         record_spawn(&node, (init.site, init.line), init.name);
     }
     if let Some(budget) = own_budget {
         begin_budget(&node, budget, &tail.budget);
     }
-    if let Some(asked) = born_cancelled {
-        cancel::request_inherited(&node, &asked);
+    if let Some(asked) = &born_cancelled {
+        cancel::request_inherited(&node, asked);
     }
     waker::enqueue(&node, Queue::Plain, Lane::Ready);
     node
@@ -192,13 +191,10 @@ fn record_spawn(node: &NodeRef, (site, line): (&'static str, u32), name: Option<
     }
 }
 
-enum Admission {
-    Admitted { asked: Option<Asked> },
-    Refused,
-}
-
-/// Links a task into its region, if the region still admits work.
-fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool) -> Admission {
+/// Links a task into its region; false if the region admits no work any more.
+///
+/// The cancellation that the task is born with, if there is one, goes into `asked`.
+fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool, asked: &mut Option<Asked>) -> bool {
     let mut inner = region.lock();
     let contents = inner.contents();
     let admitted = match contents.phase {
@@ -207,18 +203,16 @@ fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool) -> Admission {
         Phase::Closed => false,
     };
     if !admitted {
-        return Admission::Refused;
+        return false;
     }
     node.set_index(contents.next_index);
     contents.next_index += 1;
     contents.live += 1;
     inner.link(node);
-    let asked = if cleanup {
-        None
-    } else {
-        cancel::inherited_at_birth(region, &inner)
-    };
-    Admission::Admitted { asked }
+    if !cleanup && inner.request().is_some() {
+        *asked = cancel::inherited_at_birth(region, &inner);
+    }
+    true
 }
 
 /// Ends a task that its region did not admit: its body never runs.
@@ -677,10 +671,10 @@ pub(crate) unsafe fn deliver_end<E>(node: &NodeRef) -> Option<Outcome<(), E>> {
 ///
 /// # Safety
 /// The task is complete, its future's outcome is an `Outcome<T, E>`, and its outcome was not taken.
+#[inline]
 pub(crate) unsafe fn take_outcome<T, E>(node: &NodeRef) -> Outcome<T, E> {
-    let mut outcome = MaybeUninit::<Outcome<T, E>>::uninit();
-    // SAFETY: by the caller's promise.
-    unsafe { (node.vtable.read)(node.as_non_null(), outcome.as_mut_ptr().cast()) };
-    // SAFETY: `read` has written it.
-    unsafe { outcome.assume_init() }
+    // SAFETY: the node's pointer is that of its allocation, in which the outcome stands.
+    let place = unsafe { node.as_ptr().byte_add(node.vtable.outcome) };
+    // SAFETY: by the caller's promise the outcome is there, and is read once.
+    unsafe { place.cast::<Outcome<T, E>>().read() }
 }

@@ -129,7 +129,7 @@ impl Barrier {
         if let Some(came) = self.count_in(0) {
             return came;
         }
-        let (came, wakers) = {
+        let (came, mut wakers) = {
             let mut line = lock(&self.line);
             let came = self.count_in(WAITERS).expect("no flag is in the way");
             let is_over = came.1;

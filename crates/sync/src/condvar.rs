@@ -162,7 +162,7 @@ impl Condvar {
     /// Wakes everybody in line.
     pub fn notify_all(&self) {
         self.resource.trace("condvar.all");
-        let wakers = lock(&self.line).grant_all(Grant::All);
+        let mut wakers = lock(&self.line).grant_all(Grant::All);
         wakers.wake();
     }
 

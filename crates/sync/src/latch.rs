@@ -82,7 +82,7 @@ impl Latch {
             }
         }
         self.resource.trace("latch.open");
-        let wakers = lock(&self.line).grant_all(Grant::All);
+        let mut wakers = lock(&self.line).grant_all(Grant::All);
         if !is_on(Mutation::LatchIsSilent) {
             wakers.wake();
         }

@@ -119,7 +119,7 @@ impl Notify {
     /// Cost: one lock; an allocation if more than a few wait.
     pub fn notify_waiters(&self) {
         self.resource.trace("notify.all");
-        let wakers = {
+        let mut wakers = {
             let mut waiters = lock(&self.waiters);
             self.state.fetch_add(CALL, Ordering::SeqCst);
             let wakers = waiters.grant_all(Grant::All);

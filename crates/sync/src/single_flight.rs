@@ -277,7 +277,7 @@ impl<K: Ord, V: Clone, E: Clone> Call<'_, K, V, E> {
     fn land(&mut self, result: Result<V, E>) {
         self.part = Part::Done;
         let result = Arc::new(result);
-        let wakers = {
+        let mut wakers = {
             let mut flight = lock(&self.flight);
             flight.stage = Stage::Landed(result);
             flight.waiting.grant_all(Grant::All)

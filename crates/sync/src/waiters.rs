@@ -408,11 +408,11 @@ impl Wakers {
 
     /// Wakes them in order.
     #[inline]
-    pub(crate) fn wake(mut self) {
+    pub(crate) fn wake(&mut self) {
         for waker in self.few.iter_mut().take(self.count) {
             waker.take().into_iter().for_each(wake_contained);
         }
-        self.more.into_iter().for_each(wake_contained);
+        self.more.drain(..).for_each(wake_contained);
     }
 }
 

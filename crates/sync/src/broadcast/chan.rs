@@ -198,7 +198,7 @@ impl<T> Chan<T> {
         self.sent.store(state.sent, Ordering::Release);
         let overwritten = self.oldest(state.sent);
         let freed = state.free(overwritten);
-        let wakers = state.waiting.release_all();
+        let mut wakers = state.waiting.release_all();
         drop(state);
         self.tell_moved(
             "broadcast.send",
@@ -337,7 +337,7 @@ impl<T> Chan<T> {
             (unseen, wakers)
         };
         self.tell_moved(None, -signed(unseen));
-        if let Some(wakers) = wakers {
+        if let Some(mut wakers) = wakers {
             wakers.wake();
         }
         drop((freed, cursor.block.take()));
@@ -361,14 +361,14 @@ impl<T> Chan<T> {
             let is_last = state.senders == 0;
             is_last.then(|| state.waiting.grant_all(Grant::Closed))
         };
-        if let Some(wakers) = wakers {
+        if let Some(mut wakers) = wakers {
             self.resource.trace("broadcast.close");
             wakers.wake();
         }
     }
 
     pub(super) fn close(&self) {
-        let (waiting, gone) = {
+        let (mut waiting, mut gone) = {
             let mut state = lock(&self.state);
             state.is_closed = true;
             (

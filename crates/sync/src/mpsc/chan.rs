@@ -146,7 +146,7 @@ impl<T> Chan<T> {
     /// Gives free slots to the line.
     #[cold]
     fn serve_senders(&self) {
-        let wakers = self.serve(&mut lock(&self.lines));
+        let mut wakers = self.serve(&mut lock(&self.lines));
         wakers.wake();
     }
 
@@ -288,7 +288,7 @@ impl<T> Chan<T> {
     /// Makes no more reservations, and fails everybody in line for one.
     pub(super) fn close(&self) {
         self.ring.close();
-        let (senders, closed) = {
+        let (mut senders, mut closed) = {
             let mut lines = lock(&self.lines);
             let senders = lines.senders.grant_all(Grant::Closed);
             self.line_is_empty();

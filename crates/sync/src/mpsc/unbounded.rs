@@ -172,7 +172,7 @@ impl<T> Chan<T> {
     }
 
     fn close(&self) {
-        let wakers = {
+        let mut wakers = {
             let mut inbox = lock(&self.inbox);
             inbox.is_closed = true;
             inbox.closed.grant_all(Grant::All)

@@ -459,7 +459,7 @@ impl<T> Meeting<T> {
     /// Refuses everybody who waits to send; bound receivers still get their values.
     pub(super) fn close(&self) {
         let mut wakers = Wakers::default();
-        let gone = {
+        let mut gone = {
             let mut state = lock(&self.state);
             state.is_closed = true;
             // The senders take their values along when they see the end.

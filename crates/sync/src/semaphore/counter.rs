@@ -228,7 +228,7 @@ impl Counter {
     /// Gives nothing out any more; says whether that is new.
     pub(crate) fn close(&self) -> bool {
         let before = self.state.fetch_or(CLOSED, Ordering::SeqCst);
-        let wakers = {
+        let mut wakers = {
             let mut waiters = lock(&self.waiters);
             let wakers = waiters.grant_all(Grant::Closed);
             self.state.fetch_and(!WAITERS, Ordering::SeqCst);

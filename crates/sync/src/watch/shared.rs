@@ -93,7 +93,7 @@ pub(super) struct Published<T> {
 
 impl<T> Published<T> {
     /// Wakes the receivers, and gives the value that was there before.
-    pub(super) fn finish(self) -> Arc<T> {
+    pub(super) fn finish(mut self) -> Arc<T> {
         if !is_on(Mutation::WatchIsSilent) {
             self.wakers.wake();
         }
@@ -163,7 +163,7 @@ impl<T> Shared<T> {
             let is_last = state.receivers == 0;
             is_last.then(|| state.gone.grant_all(Grant::All))
         };
-        if let Some(wakers) = wakers {
+        if let Some(mut wakers) = wakers {
             wakers.wake();
         }
     }
@@ -179,14 +179,14 @@ impl<T> Shared<T> {
             let is_last = state.senders == 0;
             is_last.then(|| state.waiting.grant_all(Grant::Closed))
         };
-        if let Some(wakers) = wakers {
+        if let Some(mut wakers) = wakers {
             self.resource.trace("watch.close");
             wakers.wake();
         }
     }
 
     pub(super) fn close(&self) {
-        let (waiting, gone) = {
+        let (mut waiting, mut gone) = {
             let mut state = lock(&self.state);
             state.is_closed = true;
             (
