@@ -10,7 +10,7 @@
 //! - The stage only rises, and is published under the node's lock.
 //! - A mask or shield holds back what is asked of its own node and of those above it, and not what is asked of nodes below it: a race that is run behind a shield can tell its losers.
 //! - A node that was opened under a mask keeps such a request back from what lives in it until its own body has ended or its cleanup budget is spent, also if the mask lifts before.
-//! - Whoever waits has left a waker: a task is woken itself, an inline node by the waker that it is polled with, a leaf below a combinator by the one that it registered.
+//! - Whoever waits has left a waker: a task is woken itself, a leaf below a combinator by the waker that it registered, an inline node by the one that it is polled with; one that has left none is polled by the task that is its parent, with its own, or has not been polled.
 
 mod cleanup;
 mod request;
