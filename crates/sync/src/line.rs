@@ -160,7 +160,7 @@ mod loom_tests {
             let teller = {
                 let state = Arc::clone(&state);
                 thread::spawn(move || {
-                    let wakers = {
+                    let mut wakers = {
                         let mut state = lock(&state);
                         state.news = 1;
                         state.line.grant_all(Grant::All)
