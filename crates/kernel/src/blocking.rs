@@ -8,8 +8,8 @@ use asupersync_core::{Cancelled, PanicPayload};
 
 use crate::caps::HasIo;
 use crate::cx::Cx;
+use crate::leave::release_live;
 use crate::node::NodeRef;
-use crate::task::release_live;
 use crate::waker::wake_contained;
 
 /// Why a blocking job gave no result.

@@ -60,7 +60,7 @@ where
         fail: fail::<Fut>,
         own_budget: own_budget::<Fut>,
         deliver: deliver::<Fut, E>,
-        outcome: std::mem::offset_of!(Cell<Fut>, body),
+        outcome_offset: std::mem::offset_of!(Cell<Fut>, body),
         discard: discard::<Fut>,
         dealloc: dealloc::<Fut>,
     };

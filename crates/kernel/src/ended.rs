@@ -8,8 +8,8 @@
 
 use std::ptr;
 
+use crate::leave;
 use crate::node::{Header, NodeRef, release_all};
-use crate::task;
 
 /// So many leave at once; more would keep the memory of tasks that have ended for no gain.
 const AT_ONCE: usize = 32;
@@ -87,7 +87,7 @@ impl Ended {
         let is_cancelled = std::mem::take(&mut self.is_cancelled);
         let region = self.nodes.first().and_then(|node| node.parent());
         if let Some(region) = region {
-            task::leave(region, &self.nodes, is_cancelled);
+            leave::leave(region, &self.nodes, is_cancelled);
         }
         release_all(self.nodes.drain(..));
     }

@@ -12,10 +12,11 @@ use crate::cancel;
 use crate::current;
 use crate::event::Event;
 use crate::inline::{self, Inline};
+use crate::leave;
 use crate::node::{Kind, NodeInit, NodeRef, Phase};
 use crate::obligation;
 use crate::state::State;
-use crate::task::{self, Vtable};
+use crate::task::Vtable;
 
 /// A fiber; from [`Scope::fiber`](crate::Scope::fiber).
 ///
@@ -73,8 +74,8 @@ impl<Fut: Future<Output: IntoOutcome>> Future for Fiber<'_, Fut> {
             severity,
         });
         let region = this.fiber.region();
-        if task::consult(region, ChildEnd::new(node.task_id(), severity)) == Decision::CancelRest {
-            task::fail_fast(region, node);
+        if leave::consult(region, ChildEnd::new(node.task_id(), severity)) == Decision::CancelRest {
+            leave::fail_fast(region, node);
         }
         Poll::Ready(outcome)
     }

@@ -29,6 +29,7 @@ mod host;
 mod inline;
 mod join;
 mod joiner;
+mod leave;
 mod marks;
 mod mask;
 mod meddle;

@@ -22,6 +22,7 @@ use crate::event::Event;
 use crate::extra::Finalizer;
 use crate::fiber::FiberNode;
 use crate::inline::{self, Inline};
+use crate::leave;
 use crate::mutation::{Mutation, is_on};
 use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionTail};
 use crate::obligation;
@@ -83,7 +84,7 @@ impl OpenRegion {
     pub(crate) fn open(under: &NodeRef, options: Option<&RegionOptions>) -> Self {
         Self {
             cleanup: None,
-            node: open(under, options),
+            node: open_node(under, options),
             heir: None,
             closed: false,
         }
@@ -311,11 +312,11 @@ impl OpenRegion {
                 .as_ref()
                 .is_some_and(|worst| worst.severity() >= child.severity)
             {
-                task::suppress(&child.node, child.severity);
+                leave::suppress(&child.node, child.severity);
                 continue;
             }
             // SAFETY: a region's tasks are spawned with its error type.
-            if let Some(end) = unsafe { task::deliver_end::<E>(&child.node) } {
+            if let Some(end) = unsafe { leave::deliver_end::<E>(&child.node) } {
                 worst = Some(end);
             }
         }
@@ -350,7 +351,7 @@ impl OpenRegion {
         };
         let panic = failed
             .into_iter()
-            .filter_map(|child| task::suppress(&child.node, child.severity))
+            .filter_map(|child| leave::suppress(&child.node, child.severity))
             .reduce(|first, _| first);
         let _ = self.finish_children::<Infallible>();
         panic
@@ -447,7 +448,7 @@ impl Drop for OpenRegion {
 }
 
 /// Makes a region's node and links it under the node that is polled.
-fn open(under: &NodeRef, options: Option<&RegionOptions>) -> NodeRef {
+fn open_node(under: &NodeRef, options: Option<&RegionOptions>) -> NodeRef {
     let outer = under.region();
     let id = outer.host.next_region();
     let effective = under.budget();

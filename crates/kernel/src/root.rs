@@ -14,6 +14,7 @@ use crate::cancel;
 use crate::cx::Cx;
 use crate::event::{Event, Name, Subject};
 use crate::host::{Host, Owed, WorkerId};
+use crate::leave;
 use crate::node::{HostRef, Nature, NodeInit, NodeRef, Phase, RegionTail};
 use crate::obligation;
 use crate::state::State;
@@ -77,7 +78,7 @@ impl Root {
         let mut panic = None;
         for child in failed.unwrap_or_default() {
             // SAFETY: beside the body, whose outcome is taken, only heirs stand here, and they have no error.
-            let end = unsafe { task::deliver_end::<Infallible>(&child.node) };
+            let end = unsafe { leave::deliver_end::<Infallible>(&child.node) };
             if let Some(Outcome::Panicked(payload)) = end {
                 panic.get_or_insert(payload);
             }
