@@ -208,8 +208,8 @@ fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool, asked: &mut Option<Ask
     contents.next_index += 1;
     contents.live += 1;
     inner.link(node);
-    if !cleanup {
-        *asked = cancel::inherited_at_birth(region, &inner);
+    if !cleanup && let Some(inherited) = cancel::inherited_at_birth(region, &inner) {
+        *asked = Some(inherited);
     }
     true
 }
