@@ -30,6 +30,10 @@ pub struct Worker<T: Entry> {
     hears_events: Cell<bool>,
     /// Tasks that yielded, first in, first out.
     yielded: RefCell<VecDeque<T>>,
+    /// A lone worker's cancel lane for what it pushes itself, without the lock that nobody else would take.
+    cancelled: RefCell<VecDeque<T>>,
+    /// Whether that lane was served last, and not the one that others push into.
+    served_own: Cell<bool>,
     streaks: Streaks,
     /// Room for what a steal takes along, kept for its capacity.
     moving: RefCell<Vec<T>>,
@@ -99,6 +103,8 @@ impl<T: Entry> Worker<T> {
             slot: Cell::new(None),
             hears_events: Cell::new(false),
             yielded: RefCell::new(VecDeque::new()),
+            cancelled: RefCell::new(VecDeque::new()),
+            served_own: Cell::new(false),
             streaks: Streaks::default(),
             moving: RefCell::new(Vec::new()),
             wake: Cell::new(None),
@@ -183,6 +189,10 @@ impl<T: Entry> Worker<T> {
     /// Puts an entry into the cancel lane. Gives the worker to wake, unless the entry is alone: this worker runs it next.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancel(&self, entry: T) -> Option<usize> {
+        if self.ring.is_alone() {
+            self.cancelled.borrow_mut().push_back(entry);
+            return None;
+        }
         let has_company = self.lanes.push_cancel(entry, false);
         has_company.then(|| self.claim_any()).flatten()
     }
@@ -190,6 +200,10 @@ impl<T: Entry> Worker<T> {
     /// As [`push_cancel`](Self::push_cancel) for each entry, but with one worker to wake, who lets others take some.
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
+        if self.ring.is_alone() {
+            self.cancelled.borrow_mut().extend(entries);
+            return None;
+        }
         let are_several = self.lanes.push_cancelled(entries);
         are_several.then(|| self.claim_any()).flatten()
     }
@@ -206,7 +220,7 @@ impl<T: Entry> Worker<T> {
         let (draining, timed, earliest) = self.lanes.pressure();
         let advice = advise(&Pressure {
             ready: self.ring.len() + self.yielded.borrow().len(),
-            draining,
+            draining: draining + self.cancelled.borrow().len(),
             timed,
             slack: earliest.map(|deadline| deadline.saturating_since(now)),
             obligation_age,
@@ -220,7 +234,7 @@ impl<T: Entry> Worker<T> {
     #[inline]
     pub fn next(&self) -> Option<(LaneKind, T)> {
         let waiting = self.lanes.hints();
-        if waiting.has_urgent() {
+        if waiting.has_urgent() || self.has_cancelled() {
             return self.next_of_all();
         }
         self.streaks.cancel.set(0);
@@ -236,7 +250,8 @@ impl<T: Entry> Worker<T> {
         let limits = &self.shared.config;
         let streaks = &self.streaks;
         let waiting = self.lanes.hints();
-        let (cancel, timed) = (waiting.has_cancel(), waiting.has_timed());
+        let cancel = waiting.has_cancel() || self.has_cancelled();
+        let timed = waiting.has_timed();
         let advice = self.advice.get();
         let cancel_streak_limit = match advice {
             Advice::None | Advice::MeetDeadlines => limits.cancel_streak_limit,
@@ -394,6 +409,7 @@ impl<T: Entry> Worker<T> {
     pub fn drain(&self) -> Vec<T> {
         let mut entries: Vec<T> = self.slot.take().into_iter().collect();
         entries.extend(self.yielded.borrow_mut().drain(..));
+        entries.extend(self.cancelled.borrow_mut().drain(..));
         while let Some(entry) = self.ring.take_newest() {
             entries.push(entry);
         }
@@ -412,13 +428,29 @@ impl<T: Entry> Worker<T> {
     }
 
     fn dispatch_cancel(&self) -> Option<(LaneKind, T)> {
-        let entry = self.lanes.pop_cancel()?;
+        let entry = self.take_cancelled()?;
         let streak = self.streaks.cancel.get() + 1;
         self.streaks.cancel.set(streak);
         bump(&self.tally.cancel);
         let longest = &self.tally.max_cancel_streak;
         longest.set(longest.get().max(streak));
         Some((LaneKind::Cancel, entry))
+    }
+
+    /// The oldest of the cancel lane; a lone worker's own and those of others take turns.
+    fn take_cancelled(&self) -> Option<T> {
+        let has_both = self.has_cancelled() && self.lanes.hints().has_cancel();
+        let is_own = self.has_cancelled() && !(has_both && self.served_own.get());
+        self.served_own.set(is_own);
+        if is_own {
+            return self.cancelled.borrow_mut().pop_front();
+        }
+        self.lanes.pop_cancel()
+    }
+
+    #[inline]
+    fn has_cancelled(&self) -> bool {
+        !self.cancelled.borrow().is_empty()
     }
 
     fn dispatch_timed(&self) -> Option<(LaneKind, T)> {
@@ -532,7 +564,8 @@ impl<T: Entry> Worker<T> {
 
     /// Whether there is something in the worker's own queues, which it never sleeps beside.
     fn has_own_work(&self) -> bool {
-        self.ring.len() > 0 || !self.yielded.borrow().is_empty() || !self.lanes.is_empty()
+        let has_local = !self.yielded.borrow().is_empty() || self.has_cancelled();
+        self.ring.len() > 0 || has_local || !self.lanes.is_empty()
     }
 }
 

@@ -671,6 +671,28 @@ fn an_urgent_entry_that_is_alone_goes_to_whoever_looks() {
 }
 
 #[test]
+fn what_a_lone_worker_cancels_and_what_others_do_take_turns() {
+    let workers = several(1);
+    let shared = workers[0].shared();
+    for n in 1..=3 {
+        assert_eq!(workers[0].push_cancel(Box::new(n)), None);
+        assert_eq!(shared.inject_cancel(Box::new(10 + n)), None);
+    }
+    assert_eq!(shared.pin_cancel(0, Box::new(20)), None);
+    assert!(workers[0].sees_work() && !workers[0].announce_sleep());
+    let dispatched: Vec<u32> = std::iter::from_fn(|| workers[0].next())
+        .map(|(lane, n)| {
+            assert_eq!(lane, LaneKind::Cancel);
+            *n
+        })
+        .collect();
+    assert_eq!(dispatched, [1, 20, 2, 11, 3, 12, 13]);
+    assert_eq!(workers[0].push_cancelled((1..=3).map(Box::new)), None);
+    assert!(!workers[0].announce_sleep(), "they are its own");
+    assert_eq!(workers[0].drain().len(), 3, "none is left behind");
+}
+
+#[test]
 fn entries_that_are_cancelled_together_from_afar_are_for_whoever_comes() {
     let workers = several(2);
     let shared = workers[0].shared();
