@@ -18,9 +18,9 @@ mod tell;
 mod wait;
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::Duration;
 
 use asupersync_core::{CancelKind, CancelReason, CancelStage};
 
@@ -44,45 +44,63 @@ struct Step {
     children: Option<Children>,
 }
 
-impl Step {
-    /// Of a task in which nothing lives and nothing waits.
-    const ALONE: Self = Self {
-        wakers: Vec::new(),
-        children: None,
-    };
+/// What a request came to at one node.
+enum Answer {
+    /// It changed nothing.
+    Unchanged,
+    /// It stands at a task in which nothing lives and nothing waits, which is to be woken.
+    Alone,
+    /// It stands, and this follows.
+    Further(Step),
 }
 
 /// Requests cancellation of `node` and of everything in it; the reason is of this moment.
 pub(crate) fn request(node: &NodeRef, reason: CancelReason) {
     let depth = node.depth();
-    request_inherited(node, &Asked::Once(Request::new(reason, depth)));
+    ask(node, Asked::Once(&Request::new(reason, depth)));
 }
 
 /// Requests cancellation of `node`, for a reason of the given kind that somebody makes now.
 ///
 /// The asker is the context being polled, or else the node.
 pub(crate) fn request_now(node: &NodeRef, kind: CancelKind) {
-    let asked = asked_now(node, kind);
-    request_inherited(node, &asked);
-    LAST.set(Some(asked));
+    let moment = node.host().moment();
+    let mut last = last_or_new(node, kind, moment);
+    let depth = node.depth();
+    // Only tasks keep a pointer to what they are asked.
+    if node.is_task() {
+        ask(node, Asked::Shared(last.request(depth)));
+    } else {
+        ask(node, Asked::Once(&Request::new(last.reason.clone(), depth)));
+    }
+    if moment.is_some() {
+        LAST.with(|place| place.set(Some(last)));
+    }
 }
 
 /// Requests cancellation of `node` because one above it was asked.
-pub(crate) fn request_inherited(node: &NodeRef, asked: &Asked) {
-    let now = asked.reason.at();
-    let Some(mut step) = request_one(node, asked) else {
-        return;
+pub(crate) fn request_inherited(node: &NodeRef, request: &Request) {
+    ask(node, Asked::Once(request));
+}
+
+/// Requests cancellation of `node` and of everything in it.
+fn ask(node: &NodeRef, asked: Asked<'_>) {
+    let Step { wakers, children } = match request_one(node, asked) {
+        Answer::Unchanged => return,
+        Answer::Alone => return wake_task(node),
+        Answer::Further(step) => step,
     };
-    notify(node, std::mem::take(&mut step.wakers));
-    if let Some(children) = step.children {
+    notify(node, wakers);
+    if let Some(children) = children {
+        let now = asked.reason.at();
         tell(inherit(node, children, now), node, now);
     }
 }
 
-/// Requests cancellation of one node, and tells the host; gives what follows, if that changes anything.
-fn request_one(node: &NodeRef, asked: &Asked) -> Option<Step> {
-    let step = accept(node, asked);
-    if step.is_some() {
+/// Requests cancellation of one node, and tells the host.
+fn request_one(node: &NodeRef, asked: Asked<'_>) -> Answer {
+    let answer = accept(node, asked);
+    if !matches!(answer, Answer::Unchanged) {
         node.record_structure(|| Event::CancelRequested {
             subject: node.subject(),
             kind: asked.reason.kind(),
@@ -92,14 +110,14 @@ fn request_one(node: &NodeRef, asked: &Asked) -> Option<Step> {
             subject: node.subject(),
         });
     }
-    step
+    answer
 }
 
-/// Records a request at one node; `None` if it changes nothing.
-fn accept(node: &NodeRef, asked: &Asked) -> Option<Step> {
+/// Records a request at one node.
+fn accept(node: &NodeRef, asked: Asked<'_>) -> Answer {
     let mut inner = node.lock();
     if node.state.is_complete() || inner.is_closed() {
-        return None;
+        return Answer::Unchanged;
     }
     let is_first = inner.request().is_none();
     let has_nothing = node.is_task() && inner.more.is_nothing();
@@ -108,33 +126,37 @@ fn accept(node: &NodeRef, asked: &Asked) -> Option<Step> {
         node.polls_left
             .store(asked.cleanup.polls, Ordering::Relaxed);
         node.marks.set_stage(CancelStage::Requested);
-    } else {
-        strengthen(node, &mut inner, asked)?;
+    } else if !strengthen(node, &mut inner, &asked) {
+        return Answer::Unchanged;
     }
     // After the stage is published: an unmasking that misses it is seen here, and the other way round.
     let depth = inner.request().map_or(asked.depth, Request::depth);
     let holds = holds_back(node, depth);
     if has_nothing && !holds {
-        return Some(Step::ALONE);
+        return Answer::Alone;
     }
     if is_first && holds {
         inner.set_handed_on(false);
     }
-    Some(step(node, &mut inner, holds))
+    Answer::Further(step(node, &mut inner, holds))
 }
 
-/// Adds a request to the one that stands; `None` if that changes nothing.
-fn strengthen(node: &Header, inner: &mut Locked<'_>, asked: &Request) -> Option<()> {
-    let standing = inner.request()?;
+/// Adds a request to the one that stands; whether that changes anything.
+fn strengthen(node: &Header, inner: &mut Locked<'_>, asked: &Request) -> bool {
+    let Some(standing) = inner.request() else {
+        return false;
+    };
     let is_stronger = standing.reason.is_weaker_than(&asked.reason);
     let is_deeper = standing.depth < asked.depth;
     let handed_on = inner.is_handed_on();
     let depth = standing.depth.max(asked.depth);
     let is_answered = !is_stronger && (handed_on || holds_back(node, depth));
     if is_answered && !is_deeper {
-        return None;
+        return false;
     }
-    let state = inner.cancel_mut()?;
+    let Some(state) = inner.cancel_mut() else {
+        return false;
+    };
     let request = &mut state.request;
     request.depth = depth;
     if is_stronger {
@@ -143,7 +165,7 @@ fn strengthen(node: &Header, inner: &mut Locked<'_>, asked: &Request) -> Option<
         node.polls_left
             .fetch_min(asked.cleanup.polls, Ordering::Relaxed);
     }
-    (!is_answered).then_some(())
+    !is_answered
 }
 
 /// Whether a mask keeps what was asked of a node of this depth from what lives in the node.
@@ -177,14 +199,18 @@ fn step(node: &NodeRef, inner: &mut Locked<'_>, holds: bool) -> Step {
 /// Wakes a node and its leaves, outside its lock.
 fn notify(node: &NodeRef, wakers: Vec<Waker>) {
     if node.is_task() {
-        if !is_on(Mutation::RequestDoesNotWake) {
-            waker::schedule(node);
-        }
+        wake_task(node);
     } else if let Some(task) = node.parent().and_then(|parent| enclosing_task(parent)) {
         task.marks.set_urgent();
     }
     for leaf in wakers {
         waker::wake_contained(leaf);
+    }
+}
+
+fn wake_task(node: &NodeRef) {
+    if !is_on(Mutation::RequestDoesNotWake) {
+        waker::schedule(node);
     }
 }
 
@@ -197,50 +223,62 @@ pub(crate) fn enclosing_task(node: &Header) -> Option<&Header> {
     Some(node)
 }
 
-/// Requests of one kind by one asker within this time are one, so that cancelling many tasks one by one allocates no more than for one.
-const SHARED_FOR: Duration = Duration::from_micros(50);
+/// Requests of one kind by one asker within so many of the host's counts are one, so that cancelling many tasks one by one allocates no more than for one; at most 50 µs.
+const SHARED_FOR: u64 = 50_000;
 
-thread_local! {
-    static LAST: Cell<Option<Asked>> = const { Cell::new(None) };
+/// What was asked last on this thread.
+struct Last {
+    /// When, by the host's count.
+    moment: u64,
+    reason: CancelReason,
+    /// What the last task was asked.
+    request: Option<Arc<Request>>,
 }
 
-/// What was asked last, if this is the same, to be put back by the caller; or else something new.
-fn asked_now(node: &Header, kind: CancelKind) -> Asked {
-    let now = node.host().now();
-    let depth = node.depth();
+impl Last {
+    /// What a task of this depth is asked.
+    fn request(&mut self, depth: Depth) -> &Arc<Request> {
+        let known = self.request.take().filter(|known| known.depth == depth);
+        let new = || Arc::new(Request::new(self.reason.clone(), depth));
+        self.request.insert(known.unwrap_or_else(new))
+    }
+}
+
+thread_local! {
+    static LAST: Cell<Option<Last>> = const { Cell::new(None) };
+}
+
+/// What was asked last, if this is the same, or else something new.
+fn last_or_new(node: &Header, kind: CancelKind, moment: Option<u64>) -> Last {
     let origin = current::with(|node, _| node.origin()).unwrap_or_else(|| node.origin());
-    let fresh = |last: &CancelReason| {
-        last.kind() == kind
-            && last.origin() == origin
-            && last.at() <= now
-            && now.saturating_since(last.at()) < SHARED_FOR
-    };
-    let asked = match LAST.take().filter(|last| fresh(&last.reason)) {
-        Some(last) if last.depth == depth => last,
-        Some(last) => Asked::Once(Request::new(last.reason.clone(), depth)),
-        None => Asked::Once(Request::new(CancelReason::new(kind, origin, now), depth)),
-    };
-    // Only tasks keep a pointer to what they are asked.
-    if node.is_task() {
-        Asked::Shared(asked.into_shared())
-    } else {
-        asked
+    if let Some(moment) = moment
+        && let Some(last) = LAST.with(Cell::take)
+        && moment.wrapping_sub(last.moment) < SHARED_FOR
+        && last.reason.kind() == kind
+        && last.reason.origin() == origin
+    {
+        return last;
+    }
+    Last {
+        moment: moment.unwrap_or_default(),
+        reason: CancelReason::new(kind, origin, node.host().now()),
+        request: None,
     }
 }
 
 /// The cancellation that a new child of `inner`'s node is born with.
 #[inline]
-pub(crate) fn inherited_at_birth(node: &NodeRef, inner: &Locked<'_>) -> Option<Asked> {
+pub(crate) fn inherited_at_birth(node: &NodeRef, inner: &Locked<'_>) -> Option<Request> {
     inherited_from(node, inner, inner.request()?)
 }
 
 #[cold]
-fn inherited_from(node: &NodeRef, inner: &Locked<'_>, standing: &Request) -> Option<Asked> {
+fn inherited_from(node: &NodeRef, inner: &Locked<'_>, standing: &Request) -> Option<Request> {
     if !inner.is_handed_on() {
         return None;
     }
     let reason = inherited(node, &standing.reason, standing.reason.at());
-    Some(Asked::Once(Request::new(reason, standing.depth)))
+    Some(Request::new(reason, standing.depth))
 }
 
 /// Why `node` must stop now, if it must: a request stands, and no mask or shield as deep as the node that was asked holds it back.
@@ -288,6 +326,6 @@ pub(crate) fn unmask(node: &NodeRef) {
     if let Some(depth) = standing
         && let Some(reason) = reason(node)
     {
-        request_inherited(node, &Asked::Once(Request::new(reason, depth)));
+        ask(node, Asked::Once(&Request::new(reason, depth)));
     }
 }

@@ -8,6 +8,7 @@
 //! # Safety
 //! The private functions of the vtable take a header and the word of their caller that it is the header of a live allocation of the type that the table was made for, and that the caller owns the body at this moment: by `RUNNING` before completion, by `TAKEN` after it, by the last reference in `dealloc`.
 
+use std::any::Any;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -137,19 +138,51 @@ unsafe fn poll<Fut: Future<Output: IntoOutcome>>(
         return Poll::Ready(unsafe { outcome::<Fut>(node) }.severity());
     }
     // SAFETY: the caller owns `RUNNING`, and the task has a future.
-    let future = unsafe { future::<Fut>(node) };
-    // SAFETY: the future stays in its allocation until it is dropped there.
-    let future = unsafe { Pin::new_unchecked(future) };
-    let polled = catch_unwind(AssertUnwindSafe(|| {
-        future.poll(task).map(IntoOutcome::into_outcome)
+    let place = std::ptr::from_mut(unsafe { future::<Fut>(node) });
+    let mut has_future = true;
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: as above.
+        let future = unsafe { &mut *place };
+        // SAFETY: the future stays in its allocation until it is dropped there.
+        let future = unsafe { Pin::new_unchecked(future) };
+        let Poll::Ready(output) = future.poll(task) else {
+            return None;
+        };
+        let outcome = output.into_outcome();
+        has_future = false;
+        // SAFETY: nobody reads the place again before it is written, also after a panic.
+        unsafe { place.drop_in_place() };
+        let severity = outcome.severity();
+        // SAFETY: as above, and the future is gone.
+        unsafe { put::<Fut>(node, outcome) };
+        Some(severity)
     }));
-    let outcome = match polled {
-        Ok(Poll::Pending) => return Poll::Pending,
-        Ok(Poll::Ready(outcome)) => outcome,
-        Err(payload) => Outcome::Panicked(PanicPayload::new(payload)),
-    };
-    // SAFETY: as above.
-    Poll::Ready(unsafe { store::<Fut>(node, outcome) })
+    match ended {
+        Ok(None) => Poll::Pending,
+        Ok(Some(severity)) => Poll::Ready(severity),
+        // SAFETY: as above.
+        Err(payload) => Poll::Ready(unsafe { unwound::<Fut>(node, has_future, payload) }),
+    }
+}
+
+/// Ends a task whose poll or whose future's drop has panicked.
+///
+/// # Safety
+/// As for [`body`], and the caller owns the body, which is the future if there is one and nothing otherwise.
+#[cold]
+unsafe fn unwound<Fut: Future<Output: IntoOutcome>>(
+    node: NonNull<Header>,
+    has_future: bool,
+    payload: Box<dyn Any + Send>,
+) -> Severity {
+    let panic = Outcome::Panicked(PanicPayload::new(payload));
+    if has_future {
+        // SAFETY: by the caller's promise.
+        return unsafe { store::<Fut>(node, panic) };
+    }
+    // SAFETY: by the caller's promise.
+    unsafe { put::<Fut>(node, panic) };
+    Severity::Panicked
 }
 
 unsafe fn stop<Fut: Future<Output: IntoOutcome>>(

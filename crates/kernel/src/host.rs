@@ -178,6 +178,10 @@ pub trait Host: Send + Sync + 'static {
     fn config(&self) -> &KernelConfig;
     /// The current time of the host's clock.
     fn now(&self) -> Time;
+    /// A count that goes on with time, by one at least each nanosecond, and costs less to look at than the clock; `None` where no two moments are to be taken for one.
+    fn moment(&self) -> Option<u64> {
+        None
+    }
     /// The time of day; it may be wrong, jump, and go back.
     fn wall_now(&self) -> SystemTime;
     /// Puts a task into a queue; with `pinned`, into that worker's own.

@@ -105,7 +105,10 @@ impl<N: Borrow<NodeRef>, Fut: Future<Output: IntoOutcome>> Future for Inline<N, 
             if node.marks.is_cancelled() {
                 cancel::arm_cleanup(node);
             }
-        } else if let Some(payload) = this.drop_future() {
+            // Nothing of what is there without an outcome is moved.
+            return Poll::Pending;
+        }
+        if let Some(payload) = this.drop_future() {
             polled = Poll::Ready(Outcome::Panicked(payload));
         } else if let Some(stage) = node.stage() {
             set_stage(&mut polled, stage);

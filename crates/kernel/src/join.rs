@@ -114,14 +114,7 @@ impl<T, E> JoinHandle<T, E> {
             "the region takes an outcome only after the handle is gone, or closes"
         );
         if !taken {
-            return Outcome::Cancelled(
-                CancelReason::new(
-                    CancelKind::ResourceUnavailable,
-                    self.node.origin(),
-                    self.node.host().now(),
-                )
-                .with_message("the region has closed and took the outcome"),
-            );
+            return Outcome::Cancelled(taken_before(&self.node));
         }
         self.node.tell_failure_taken();
         // SAFETY: the task is complete, `take` made the outcome this handle's, and its type is what the
@@ -139,6 +132,14 @@ fn looked(node: &NodeRef) -> bool {
         ended,
     });
     ended
+}
+
+/// Why a handle has no outcome.
+#[cold]
+fn taken_before(node: &NodeRef) -> CancelReason {
+    let now = node.host().now();
+    CancelReason::new(CancelKind::ResourceUnavailable, node.origin(), now)
+        .with_message("the region has closed and took the outcome")
 }
 
 /// Leaves a waker with a task, for the one handle that there is; false if the task ended before.
@@ -217,10 +218,10 @@ impl<T, E> Future for Join<'_, T, E> {
         let node = &handle.expect("a join that has ended is not polled").node;
         let end = ready!(poll_end(node, &mut this.cancel, task));
         let handle = this.handle.take().expect("it was there above");
-        Poll::Ready(match end {
-            Ok(()) => handle.take(),
-            Err(cancelled) => Outcome::Cancelled(cancelled.reason().clone()),
-        })
+        if let Err(cancelled) = end {
+            return Poll::Ready(Outcome::Cancelled(cancelled.into_reason()));
+        }
+        Poll::Ready(handle.take())
     }
 }
 

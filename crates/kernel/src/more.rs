@@ -82,16 +82,16 @@ impl More {
     }
 
     /// Notes the first request, taken to be handed on.
-    pub(crate) fn ask(&mut self, asked: &Asked) {
+    pub(crate) fn ask(&mut self, asked: Asked<'_>) {
         debug_assert!(self.request().is_none(), "the first request is noted once");
         if !self.is_nothing() {
-            self.extra_or_new().cancel = Some(CancelState::new(Request::clone(asked)));
+            self.extra_or_new().cancel = Some(CancelState::new(Request::clone(&asked)));
             return;
         }
         self.word = match asked {
             Asked::Told(request) => tagged(Arc::as_ptr(request).cast_mut(), TOLD),
             Asked::Once(_) | Asked::Shared(_) => {
-                let request = Arc::into_raw(asked.clone().into_shared());
+                let request = Arc::into_raw(asked.to_shared());
                 tagged(request.cast_mut(), REQUEST)
             }
         };
@@ -214,7 +214,7 @@ mod tests {
     fn a_request_stands_alone_and_is_shared() {
         let request = request();
         let mut more = More::NOTHING;
-        more.ask(&Asked::Shared(Arc::clone(&request)));
+        more.ask(Asked::Shared(&request));
         assert_eq!(Arc::strong_count(&request), 2);
         assert!(std::ptr::eq(
             more.request().expect("it was asked"),
@@ -231,7 +231,7 @@ mod tests {
     fn what_the_region_told_is_not_counted() {
         let told = request();
         let mut more = More::NOTHING;
-        more.ask(&Asked::Told(Arc::clone(&told)));
+        more.ask(Asked::Told(&told));
         assert_eq!(Arc::strong_count(&told), 1);
         let read = more.request().expect("it was asked");
         assert!(std::ptr::eq(read, &*told));
@@ -252,11 +252,11 @@ mod tests {
         for is_asked_first in [true, false] {
             let mut more = More::NOTHING;
             if is_asked_first {
-                more.ask(&Asked::Shared(Arc::clone(&request)));
+                more.ask(Asked::Shared(&request));
                 more.set_child(Some(child(1)));
             } else {
                 more.set_child(Some(child(1)));
-                more.ask(&Asked::Shared(Arc::clone(&request)));
+                more.ask(Asked::Shared(&request));
             }
             assert_eq!(Arc::strong_count(&request), 1, "the box has its own");
             assert_eq!(more.child(), Some(child(1)));
@@ -272,7 +272,7 @@ mod tests {
     fn a_request_that_is_changed_leaves_the_shared_one_as_it_was() {
         let request = request();
         let mut more = More::NOTHING;
-        more.ask(&Asked::Shared(Arc::clone(&request)));
+        more.ask(Asked::Shared(&request));
         assert!(more.cancel_mut().is_some());
         assert!(more.extra().is_some());
         assert_eq!(Arc::strong_count(&request), 1);

@@ -10,7 +10,7 @@ use asupersync_core::{
     PanicPayload, Severity,
 };
 
-use crate::cancel::{self, Asked};
+use crate::cancel::{self, Request};
 use crate::cell::{Cell, CellVtable, start};
 use crate::current;
 use crate::ended::Ended;
@@ -131,8 +131,8 @@ where
     if let Some(budget) = own_budget {
         begin_budget(&node, budget, &tail.budget);
     }
-    if let Some(asked) = &born_cancelled {
-        cancel::request_inherited(&node, asked);
+    if let Some(request) = &born_cancelled {
+        cancel::request_inherited(&node, request);
     }
     waker::enqueue(&node, Queue::Plain, Lane::Ready);
     node
@@ -193,7 +193,7 @@ fn record_spawn(node: &NodeRef, (site, line): (&'static str, u32), name: Option<
 /// Links a task into its region; false if the region admits no work any more.
 ///
 /// The cancellation that the task is born with, if there is one, goes into `asked`.
-fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool, asked: &mut Option<Asked>) -> bool {
+fn admit(region: &NodeRef, node: &NodeRef, cleanup: bool, asked: &mut Option<Request>) -> bool {
     let mut inner = region.lock();
     let contents = inner.contents();
     let admitted = match contents.phase {

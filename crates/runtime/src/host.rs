@@ -21,6 +21,7 @@ use crate::local;
 use crate::monitor::Monitor;
 use crate::queued::Queued;
 use crate::signal::Signals;
+use crate::ticks;
 use crate::timers::Timers;
 
 /// What hears of reports.
@@ -154,6 +155,10 @@ impl Host for RuntimeHost {
 
     fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    fn moment(&self) -> Option<u64> {
+        Some(ticks::moment(self.clock))
     }
 
     fn wall_now(&self) -> SystemTime {

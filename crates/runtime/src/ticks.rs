@@ -16,6 +16,8 @@
 //! # Deliberately absent
 //! Any other judgment of the counter than the system's: that it runs evenly, goes on in sleep and is the same on all processors was tested when the system chose it.
 
+use std::sync::OnceLock;
+
 use asupersync_core::Time;
 
 use crate::clock::Clock;
@@ -29,7 +31,7 @@ pub(crate) struct Ticks {
 
 impl Ticks {
     pub(crate) fn new(clock: Clock) -> Self {
-        let start = counter::is_trusted().then(|| look(clock));
+        let start = is_counter_trusted().then(|| look(clock));
         Self { clock, start }
     }
 
@@ -62,6 +64,20 @@ impl Ticks {
             None => stamp,
         }
     }
+}
+
+/// A count that goes on with time, to tell whether two moments are close; of the processor's counter or else of nanoseconds.
+#[inline]
+pub(crate) fn moment(clock: Clock) -> u64 {
+    match is_counter_trusted() {
+        true => counter::count(),
+        false => clock.now().as_nanos(),
+    }
+}
+
+fn is_counter_trusted() -> bool {
+    static IS_TRUSTED: OnceLock<bool> = OnceLock::new();
+    *IS_TRUSTED.get_or_init(counter::is_trusted)
 }
 
 /// The count and the time of one moment.

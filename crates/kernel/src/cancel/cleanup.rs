@@ -7,7 +7,7 @@ use asupersync_core::{CancelKind, CancelReason, CancelStage, Time};
 
 use super::request::{Asked, Request};
 use super::tell::tell_children;
-use super::{accept, notify, request, step};
+use super::{Answer, accept, notify, request, step};
 use crate::event::Event;
 use crate::mutation::{Mutation, is_on};
 use crate::node::{Locked, NodeRef};
@@ -192,7 +192,7 @@ pub(crate) fn begin_cleanup(node: &NodeRef, reason: &CancelReason) {
     node.mask.fetch_add(1, Ordering::SeqCst);
     let now = node.host().now();
     let asked = Request::at(reason.clone(), node.depth(), now);
-    if accept(node, &Asked::Once(asked)).is_some() {
+    if !matches!(accept(node, Asked::Once(&asked)), Answer::Unchanged) {
         node.record_structure(|| Event::CancelRequested {
             subject: node.subject(),
             kind: reason.kind(),

@@ -83,26 +83,28 @@ impl Cleanup {
 }
 
 /// A request on its way to one node, or to many.
-#[derive(Clone)]
-pub(crate) enum Asked {
-    Once(Request),
-    Shared(Arc<Request>),
+#[derive(Clone, Copy)]
+pub(crate) enum Asked<'a> {
+    Once(&'a Request),
+    Shared(&'a Arc<Request>),
     /// On its way to what lives in a region, which keeps it; so nobody there counts it.
-    Told(Arc<Request>),
+    Told(&'a Arc<Request>),
 }
 
-impl Asked {
-    pub(crate) fn into_shared(self) -> Arc<Request> {
+impl Asked<'_> {
+    /// The request, for whoever keeps it.
+    pub(crate) fn to_shared(self) -> Arc<Request> {
         match self {
-            Self::Once(request) => Arc::new(request),
-            Self::Shared(request) | Self::Told(request) => request,
+            Self::Once(request) => Arc::new(request.clone()),
+            Self::Shared(request) | Self::Told(request) => Arc::clone(request),
         }
     }
 }
 
-impl Deref for Asked {
+impl Deref for Asked<'_> {
     type Target = Request;
 
+    #[inline]
     fn deref(&self) -> &Request {
         match self {
             Self::Once(request) => request,

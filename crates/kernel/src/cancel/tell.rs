@@ -1,9 +1,11 @@
 //! A request's way from a node to what lives in it, parents before children.
 
+use std::sync::Arc;
+
 use asupersync_core::{CancelKind, CancelReason, Time};
 
 use super::request::{Asked, Cleanup, Request};
-use super::{Step, notify, request_one};
+use super::{Answer, Step, notify, request_one};
 use crate::mutation::{Mutation, is_on};
 use crate::node::{Header, NodeRef};
 use crate::waker::Woken;
@@ -17,7 +19,22 @@ pub(super) struct Children {
 /// Who is asked the same, the oldest last.
 pub(super) struct Group {
     nodes: Vec<NodeRef>,
-    asked: Asked,
+    asked: Kept,
+}
+
+/// What they are asked, and whether their region keeps it for them.
+enum Kept {
+    Here(Request),
+    ByRegion(Arc<Request>),
+}
+
+impl Kept {
+    const fn asked(&self) -> Asked<'_> {
+        match self {
+            Self::Here(request) => Asked::Once(request),
+            Self::ByRegion(request) => Asked::Told(request),
+        }
+    }
 }
 
 /// Requests cancellation of a group and of everything below, parents before children; `above` is held meanwhile.
@@ -29,13 +46,18 @@ pub(super) fn tell(group: Group, above: &NodeRef, now: Time) {
             groups.pop();
             continue;
         };
-        let step = request_one(&node, &group.asked);
+        let answer = request_one(&node, group.asked.asked());
         if group.nodes.is_empty() {
             // A chain of regions may be long.
             groups.pop();
         }
-        let Some(Step { wakers, children }) = step else {
-            continue;
+        let Step { wakers, children } = match answer {
+            Answer::Unchanged => continue,
+            Answer::Alone => {
+                woken.wake(node);
+                continue;
+            }
+            Answer::Further(step) => step,
         };
         groups.extend(children.map(|children| inherit(&node, children, now)));
         if node.is_task() && wakers.is_empty() {
@@ -69,9 +91,9 @@ impl Group {
             nodes.pop();
         }
         let asked = if node.is_region() {
-            Asked::Told(node.lock().contents().tell(request))
+            Kept::ByRegion(node.lock().contents().tell(request))
         } else {
-            Asked::Once(request)
+            Kept::Here(request)
         };
         Self { nodes, asked }
     }

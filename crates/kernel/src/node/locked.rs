@@ -67,9 +67,9 @@ impl Locked<'_> {
     }
 
     /// Notes the first request, taken to be handed on.
-    pub(crate) fn ask(&mut self, asked: &Asked) {
+    pub(crate) fn ask(&mut self, asked: Asked<'_>) {
         match self.own_contents_mut() {
-            Some(contents) => contents.cancel = Some(CancelState::new(Request::clone(asked))),
+            Some(contents) => contents.cancel = Some(CancelState::new(Request::clone(&asked))),
             None => self.more.ask(asked),
         }
     }
@@ -130,7 +130,9 @@ impl Locked<'_> {
     /// Unlinks `child` from this node's list.
     pub(crate) fn unlink(&mut self, child: &Header) {
         // SAFETY: `child` is linked in this list, whose lock is held.
-        let Links { previous, next } = std::mem::take(unsafe { &mut *child.links.get() });
+        let links = unsafe { &mut *child.links.get() };
+        // One by one, since a neighbour has just written one of them.
+        let (previous, next) = (links.previous.take(), links.next.take());
         match previous {
             Some(previous) => {
                 // SAFETY: a linked node is alive, and its links are guarded by the lock that is held.
