@@ -32,7 +32,9 @@ pub struct Worker<T: Entry> {
     yielded: RefCell<VecDeque<T>>,
     /// A lone worker's cancel lane for what it pushes itself, without the lock that nobody else would take.
     cancelled: RefCell<VecDeque<T>>,
-    /// Whether that lane was served last, and not the one that others push into.
+    /// Whether there is something in it.
+    has_cancelled: Cell<bool>,
+    /// Whether it was served last, and not the lane that others push into.
     served_own: Cell<bool>,
     streaks: Streaks,
     /// Room for what a steal takes along, kept for its capacity.
@@ -104,6 +106,7 @@ impl<T: Entry> Worker<T> {
             hears_events: Cell::new(false),
             yielded: RefCell::new(VecDeque::new()),
             cancelled: RefCell::new(VecDeque::new()),
+            has_cancelled: Cell::new(false),
             served_own: Cell::new(false),
             streaks: Streaks::default(),
             moving: RefCell::new(Vec::new()),
@@ -191,6 +194,7 @@ impl<T: Entry> Worker<T> {
     pub fn push_cancel(&self, entry: T) -> Option<usize> {
         if self.ring.is_alone() {
             self.cancelled.borrow_mut().push_back(entry);
+            self.has_cancelled.set(true);
             return None;
         }
         let has_company = self.lanes.push_cancel(entry, false);
@@ -201,7 +205,9 @@ impl<T: Entry> Worker<T> {
     #[must_use = "the worker sleeps until it is woken"]
     pub fn push_cancelled(&self, entries: impl IntoIterator<Item = T>) -> Option<usize> {
         if self.ring.is_alone() {
-            self.cancelled.borrow_mut().extend(entries);
+            let mut cancelled = self.cancelled.borrow_mut();
+            cancelled.extend(entries);
+            self.has_cancelled.set(!cancelled.is_empty());
             return None;
         }
         let are_several = self.lanes.push_cancelled(entries);
@@ -234,7 +240,7 @@ impl<T: Entry> Worker<T> {
     #[inline]
     pub fn next(&self) -> Option<(LaneKind, T)> {
         let waiting = self.lanes.hints();
-        if waiting.has_urgent() || self.has_cancelled() {
+        if waiting.has_urgent() || self.has_cancelled.get() {
             return self.next_of_all();
         }
         self.streaks.cancel.set(0);
@@ -250,7 +256,7 @@ impl<T: Entry> Worker<T> {
         let limits = &self.shared.config;
         let streaks = &self.streaks;
         let waiting = self.lanes.hints();
-        let cancel = waiting.has_cancel() || self.has_cancelled();
+        let cancel = waiting.has_cancel() || self.has_cancelled.get();
         let timed = waiting.has_timed();
         let advice = self.advice.get();
         let cancel_streak_limit = match advice {
@@ -410,6 +416,7 @@ impl<T: Entry> Worker<T> {
         let mut entries: Vec<T> = self.slot.take().into_iter().collect();
         entries.extend(self.yielded.borrow_mut().drain(..));
         entries.extend(self.cancelled.borrow_mut().drain(..));
+        self.has_cancelled.set(false);
         while let Some(entry) = self.ring.take_newest() {
             entries.push(entry);
         }
@@ -439,18 +446,16 @@ impl<T: Entry> Worker<T> {
 
     /// The oldest of the cancel lane; a lone worker's own and those of others take turns.
     fn take_cancelled(&self) -> Option<T> {
-        let has_both = self.has_cancelled() && self.lanes.hints().has_cancel();
-        let is_own = self.has_cancelled() && !(has_both && self.served_own.get());
+        let has_both = self.has_cancelled.get() && self.lanes.hints().has_cancel();
+        let is_own = self.has_cancelled.get() && !(has_both && self.served_own.get());
         self.served_own.set(is_own);
         if is_own {
-            return self.cancelled.borrow_mut().pop_front();
+            let mut cancelled = self.cancelled.borrow_mut();
+            let entry = cancelled.pop_front();
+            self.has_cancelled.set(!cancelled.is_empty());
+            return entry;
         }
         self.lanes.pop_cancel()
-    }
-
-    #[inline]
-    fn has_cancelled(&self) -> bool {
-        !self.cancelled.borrow().is_empty()
     }
 
     fn dispatch_timed(&self) -> Option<(LaneKind, T)> {
@@ -564,7 +569,7 @@ impl<T: Entry> Worker<T> {
 
     /// Whether there is something in the worker's own queues, which it never sleeps beside.
     fn has_own_work(&self) -> bool {
-        let has_local = !self.yielded.borrow().is_empty() || self.has_cancelled();
+        let has_local = !self.yielded.borrow().is_empty() || self.has_cancelled.get();
         self.ring.len() > 0 || has_local || !self.lanes.is_empty()
     }
 }
