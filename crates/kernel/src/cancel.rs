@@ -223,8 +223,8 @@ pub(crate) fn enclosing_task(node: &Header) -> Option<&Header> {
     Some(node)
 }
 
-/// Requests of one kind by one asker within so many of the host's counts are one, so that cancelling many tasks one by one allocates no more than for one; at most 50 µs.
-const SHARED_FOR: u64 = 50_000;
+/// Requests of one kind by one asker within so many of the host's counts are one, so that cancelling many tasks one by one allocates no more than for one; 100 µs at most.
+const SHARED_FOR: u64 = 100_000;
 
 /// What was asked last on this thread.
 struct Last {
@@ -290,10 +290,14 @@ pub(crate) fn observe(node: &Header, shield: Depth) -> Option<CancelReason> {
 
 #[cold]
 fn observe_at(node: &Header, stage: CancelStage, shield: Depth) -> Option<CancelReason> {
-    let inner = node.lock();
-    let request = inner.request()?;
-    let is_held = stage == CancelStage::Requested && shield.max(node.shield()) >= request.depth;
-    (!is_held).then(|| request.reason.clone().at_stage(stage))
+    let look = |request: &Request| {
+        let is_held = stage == CancelStage::Requested && shield.max(node.shield()) >= request.depth;
+        (!is_held).then(|| request.reason.clone().at_stage(stage))
+    };
+    match node.request_alone() {
+        Some(request) => look(request),
+        None => look(node.lock().request()?),
+    }
 }
 
 /// The standing request, masked or not.

@@ -9,10 +9,13 @@
 //! - The word is null for nothing; otherwise its two lowest bits say what it points to, and are clear in every pointer, since all of that is aligned.
 //! - A request and a box are owned; a child is not, and neither is what the region told: its memory outlives the task's, and it lets go of nothing that it told.
 //! - A request that stands alone was handed on to what lives in the node, and has no timer.
+//!   It is never changed, and lives as long as the node: so whoever holds the node may read it without the lock.
 //! - Child and request are a task's; an inline node has room for its own.
+//! - The word is written under the node's lock.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::cancel::{Asked, CancelState, Request};
 use crate::extra::Extra;
@@ -20,7 +23,7 @@ use crate::node::Header;
 
 /// What a node has beside its future and its places in lists.
 pub(crate) struct More {
-    word: *mut (),
+    word: AtomicPtr<()>,
 }
 
 /// What the word stands for.
@@ -43,27 +46,76 @@ const _: () = assert!(align_of::<Request>() > TAG);
 const _: () = assert!(align_of::<Extra>() > TAG);
 
 impl More {
-    pub(crate) const NOTHING: Self = Self {
-        word: std::ptr::null_mut(),
-    };
+    pub(crate) const fn nothing() -> Self {
+        Self {
+            word: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
 
+    /// The request that stands alone, without the lock.
+    #[inline]
+    pub(crate) fn request_alone(&self) -> Option<&Request> {
+        // Acquire: the request was written before the word.
+        let word = self.word.load(Ordering::Acquire);
+        match kind(word) {
+            // SAFETY: a request of these kinds is not changed, and is let go of when the node is, or after it.
+            Kind::Request | Kind::Told => Some(unsafe { &*pointer::<Request>(word) }),
+            Kind::Nothing | Kind::Child | Kind::Extra => None,
+        }
+    }
+
+    /// All of it, for whoever holds the node's lock.
+    ///
+    /// # Safety
+    /// The caller holds the lock, and asks for it once.
+    #[inline]
+    pub(crate) const unsafe fn locked(&self) -> LockedMore<'_> {
+        LockedMore(self)
+    }
+
+    #[cold]
+    fn free(&mut self) {
+        let word = *self.word.get_mut();
+        match kind(word) {
+            Kind::Nothing | Kind::Child | Kind::Told => {}
+            // SAFETY: the word owns one count of the `Arc`, and nobody uses it again.
+            Kind::Request => drop(unsafe { Arc::from_raw(pointer::<Request>(word)) }),
+            // SAFETY: the word owns the box, and nobody uses it again.
+            Kind::Extra => drop(unsafe { Box::from_raw(pointer::<Extra>(word)) }),
+        }
+    }
+}
+
+impl Drop for More {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.word.get_mut().is_null() {
+            self.free();
+        }
+    }
+}
+
+/// [`More`] under the node's lock.
+pub(crate) struct LockedMore<'a>(&'a More);
+
+impl LockedMore<'_> {
     pub(crate) fn is_nothing(&self) -> bool {
-        self.word.is_null()
+        self.word().is_null()
     }
 
     /// A task's youngest child.
     pub(crate) fn child(&self) -> Option<NonNull<Header>> {
         match self.kind() {
             Kind::Nothing | Kind::Request | Kind::Told => None,
-            Kind::Child => NonNull::new(self.pointer()),
+            Kind::Child => NonNull::new(pointer(self.word())),
             Kind::Extra => self.extra()?.first_child,
         }
     }
 
     pub(crate) fn set_child(&mut self, child: Option<NonNull<Header>>) {
         match (self.kind(), child) {
-            (Kind::Nothing | Kind::Child, None) => self.word = std::ptr::null_mut(),
-            (Kind::Nothing | Kind::Child, Some(child)) => self.word = tagged(child.as_ptr(), CHILD),
+            (Kind::Nothing | Kind::Child, None) => self.set(std::ptr::null_mut()),
+            (Kind::Nothing | Kind::Child, Some(child)) => self.set(tagged(child.as_ptr(), CHILD)),
             (Kind::Request | Kind::Told, None) => {}
             (Kind::Request | Kind::Told, Some(_)) | (Kind::Extra, _) => {
                 self.extra_or_new().first_child = child
@@ -75,8 +127,7 @@ impl More {
     pub(crate) fn request(&self) -> Option<&Request> {
         match self.kind() {
             Kind::Nothing | Kind::Child => None,
-            // SAFETY: a word of these kinds is the pointer of a request, which the word's own `Arc` keeps, or the task's region.
-            Kind::Request | Kind::Told => Some(unsafe { &*self.pointer::<Request>() }),
+            Kind::Request | Kind::Told => self.0.request_alone(),
             Kind::Extra => Some(&self.extra()?.cancel.as_ref()?.request),
         }
     }
@@ -88,13 +139,13 @@ impl More {
             self.extra_or_new().cancel = Some(CancelState::new(Request::clone(&asked)));
             return;
         }
-        self.word = match asked {
+        self.set(match asked {
             Asked::Told(request) => tagged(Arc::as_ptr(request).cast_mut(), TOLD),
             Asked::Once(_) | Asked::Shared(_) => {
                 let request = Arc::into_raw(asked.to_shared());
                 tagged(request.cast_mut(), REQUEST)
             }
-        };
+        });
     }
 
     /// The standing request, to be changed.
@@ -111,67 +162,63 @@ impl More {
     }
 
     pub(crate) fn extra(&self) -> Option<&Extra> {
-        // SAFETY: a word of this kind is the pointer of a box that it owns.
-        (self.kind() == Kind::Extra).then(|| unsafe { &*self.pointer::<Extra>() })
+        // SAFETY: a word of this kind is the pointer of a box that it owns, read and changed under the lock only.
+        (self.kind() == Kind::Extra).then(|| unsafe { &*pointer::<Extra>(self.word()) })
     }
 
     pub(crate) fn extra_mut(&mut self) -> Option<&mut Extra> {
         // SAFETY: as in `extra`, and the borrow is exclusive.
-        (self.kind() == Kind::Extra).then(|| unsafe { &mut *self.pointer::<Extra>() })
+        (self.kind() == Kind::Extra).then(|| unsafe { &mut *pointer::<Extra>(self.word()) })
     }
 
     /// The box; what stood alone before goes into it.
     pub(crate) fn extra_or_new(&mut self) -> &mut Extra {
-        if self.kind() != Kind::Extra {
+        let old = self.word();
+        if kind(old) != Kind::Extra {
+            let alone = (kind(old) == Kind::Request).then(|| {
+                // SAFETY: the word owned one count of the `Arc`, and is written over below.
+                unsafe { Arc::from_raw(pointer::<Request>(old)) }
+            });
             let extra = Box::new(Extra {
                 first_child: self.child(),
                 cancel: self.request().cloned().map(CancelState::new),
+                _alone: alone,
                 ..Extra::default()
             });
-            // The old word is dropped, and with it the request that it owned.
-            *self = Self {
-                word: Box::into_raw(extra).cast(),
-            };
+            self.set(Box::into_raw(extra).cast());
         }
         // SAFETY: as in `extra_mut`; the word is a box's now.
-        unsafe { &mut *self.pointer::<Extra>() }
+        unsafe { &mut *pointer::<Extra>(self.word()) }
     }
 
     fn kind(&self) -> Kind {
-        if self.word.is_null() {
-            return Kind::Nothing;
-        }
-        match self.word.addr() & TAG {
-            CHILD => Kind::Child,
-            REQUEST => Kind::Request,
-            TOLD => Kind::Told,
-            _ => Kind::Extra,
-        }
+        kind(self.word())
     }
 
-    fn pointer<T>(&self) -> *mut T {
-        self.word.map_addr(|word| word & !TAG).cast()
+    fn word(&self) -> *mut () {
+        self.0.word.load(Ordering::Relaxed)
     }
 
-    #[cold]
-    fn free(&mut self) {
-        match self.kind() {
-            Kind::Nothing | Kind::Child | Kind::Told => {}
-            // SAFETY: the word owns one count of the `Arc`, and nobody uses it again.
-            Kind::Request => drop(unsafe { Arc::from_raw(self.pointer::<Request>()) }),
-            // SAFETY: the word owns the box, and nobody uses it again.
-            Kind::Extra => drop(unsafe { Box::from_raw(self.pointer::<Extra>()) }),
-        }
+    fn set(&mut self, word: *mut ()) {
+        // Release: what it points to is read without the lock.
+        self.0.word.store(word, Ordering::Release);
     }
 }
 
-impl Drop for More {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.is_nothing() {
-            self.free();
-        }
+fn kind(word: *mut ()) -> Kind {
+    if word.is_null() {
+        return Kind::Nothing;
     }
+    match word.addr() & TAG {
+        CHILD => Kind::Child,
+        REQUEST => Kind::Request,
+        TOLD => Kind::Told,
+        _ => Kind::Extra,
+    }
+}
+
+fn pointer<T>(word: *mut ()) -> *mut T {
+    word.map_addr(|word| word & !TAG).cast()
 }
 
 fn tagged<T>(pointer: *mut T, tag: usize) -> *mut () {
@@ -186,10 +233,18 @@ mod tests {
 
     use super::*;
 
-    fn request() -> Arc<Request> {
+    fn reason() -> CancelReason {
         let at = Time::ZERO + Duration::from_secs(1);
-        let reason = CancelReason::new(CancelKind::User, Origin::default(), at);
-        Arc::new(Request::new(reason, 3))
+        CancelReason::new(CancelKind::User, Origin::default(), at)
+    }
+
+    fn request() -> Arc<Request> {
+        Arc::new(Request::new(reason(), 3))
+    }
+
+    fn locked(more: &More) -> LockedMore<'_> {
+        // SAFETY: no other thread knows it, and no test asks twice.
+        unsafe { more.locked() }
     }
 
     /// A pointer that is aligned and never followed.
@@ -200,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_child_stands_alone_and_goes_again() {
-        let mut more = More::NOTHING;
+        let node = More::nothing();
+        let mut more = locked(&node);
         for number in [1, 2] {
             more.set_child(Some(child(number)));
             assert_eq!(more.child(), Some(child(number)));
@@ -213,7 +269,8 @@ mod tests {
     #[test]
     fn a_request_stands_alone_and_is_shared() {
         let request = request();
-        let mut more = More::NOTHING;
+        let node = More::nothing();
+        let mut more = locked(&node);
         more.ask(Asked::Shared(&request));
         assert_eq!(Arc::strong_count(&request), 2);
         assert!(std::ptr::eq(
@@ -223,14 +280,15 @@ mod tests {
         assert!(more.extra().is_none() && more.child().is_none());
         more.set_child(None);
         assert!(more.request().is_some(), "no child is no change");
-        drop(more);
+        drop(node);
         assert_eq!(Arc::strong_count(&request), 1);
     }
 
     #[test]
     fn what_the_region_told_is_not_counted() {
         let told = request();
-        let mut more = More::NOTHING;
+        let node = More::nothing();
+        let mut more = locked(&node);
         more.ask(Asked::Told(&told));
         assert_eq!(Arc::strong_count(&told), 1);
         let read = more.request().expect("it was asked");
@@ -250,7 +308,8 @@ mod tests {
     fn what_stood_alone_is_in_the_box() {
         let request = request();
         for is_asked_first in [true, false] {
-            let mut more = More::NOTHING;
+            let node = More::nothing();
+            let mut more = locked(&node);
             if is_asked_first {
                 more.ask(Asked::Shared(&request));
                 more.set_child(Some(child(1)));
@@ -258,7 +317,8 @@ mod tests {
                 more.set_child(Some(child(1)));
                 more.ask(Asked::Shared(&request));
             }
-            assert_eq!(Arc::strong_count(&request), 1, "the box has its own");
+            let kept = if is_asked_first { 2 } else { 1 };
+            assert_eq!(Arc::strong_count(&request), kept, "the box has its own");
             assert_eq!(more.child(), Some(child(1)));
             assert_eq!(more.request().map(Request::depth), Some(3));
             let state = more.cancel_mut().expect("it was asked");
@@ -271,10 +331,20 @@ mod tests {
     #[test]
     fn a_request_that_is_changed_leaves_the_shared_one_as_it_was() {
         let request = request();
-        let mut more = More::NOTHING;
+        let node = More::nothing();
+        let mut more = locked(&node);
         more.ask(Asked::Shared(&request));
-        assert!(more.cancel_mut().is_some());
-        assert!(more.extra().is_some());
+        let read = node.request_alone().expect("it stands alone");
+        let state = more.cancel_mut().expect("it was asked");
+        state.request = Request::new(reason(), 4);
+        assert!(more.extra().is_some() && node.request_alone().is_none());
+        assert_eq!(more.request().map(Request::depth), Some(4));
+        assert!(
+            std::ptr::eq(read, &*request),
+            "it is still there to be read"
+        );
+        assert_eq!(read.depth(), 3);
+        drop(node);
         assert_eq!(Arc::strong_count(&request), 1);
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - A node is linked in its parent's list of children from its birth to its end, so a request that walks the tree finds it.
-//! - `links` are guarded by the parent's lock, everything in [`Inner`] and [`Contents`] by the node's own; no two locks are held at once.
+//! - `links` are guarded by the parent's lock, [`More`] and [`Contents`] by the node's own; no two locks are held at once.
 //! - A node's memory lives as long as a reference to it; a child holds one to its parent.
 //! - No code of the program (wakers, destructors, policies) runs under a lock.
 
@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use asupersync_core::{Budget, CancelStage, Origin, Policy, RegionId, TaskId, Time};
 
 use crate::account::Account;
+use crate::cancel::Request;
 use crate::event::{Event, Subject};
 use crate::host::{Host, WorkerId};
 use crate::joiner::Joiner;
@@ -76,7 +77,8 @@ pub(crate) struct Header {
     links: UnsafeCell<Links>,
     /// Who waits for a task's end.
     pub(crate) joiner: Joiner,
-    inner: Mutex<Inner>,
+    lock: Mutex<()>,
+    more: More,
     pub(crate) obligations: Account,
     pub(crate) state: State,
     pub(crate) vtable: &'static Vtable,
@@ -100,11 +102,6 @@ pub(crate) type Depth = u16;
 struct Links {
     previous: Option<NonNull<Header>>,
     next: Option<NonNull<Header>>,
-}
-
-/// What every node's lock guards.
-pub(crate) struct Inner {
-    pub(crate) more: More,
 }
 
 /// The allocation of a region body, fiber or finalizer.
@@ -198,9 +195,8 @@ impl Header {
         Self {
             links: UnsafeCell::new(Links::default()),
             joiner: Joiner::nobody(),
-            inner: Mutex::new(Inner {
-                more: More::NOTHING,
-            }),
+            lock: Mutex::new(()),
+            more: More::nothing(),
             obligations: Account::new(),
             state: init.state,
             vtable: init.vtable,
@@ -223,8 +219,20 @@ impl Header {
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         // No code of the program runs under this lock, so a poisoned one guards a sound state.
-        let guard = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { node: self, guard }
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: the lock is held by `guard`, which goes with it.
+        let more = unsafe { self.more.locked() };
+        Locked {
+            node: self,
+            more,
+            _guard: guard,
+        }
+    }
+
+    /// A task's standing request, without its lock; nothing where more stands with it.
+    #[inline]
+    pub(crate) fn request_alone(&self) -> Option<&Request> {
+        self.more.request_alone()
     }
 
     pub(crate) const fn is_task(&self) -> bool {

@@ -1,19 +1,20 @@
 //! What is read and changed under a node's lock: its children, and what was asked of it.
 
-use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::MutexGuard;
 
 use asupersync_core::Budget;
 
-use super::{Contents, Header, Inner, Links, NodeRef};
+use super::{Contents, Header, Links, NodeRef};
 use crate::cancel::{Asked, CancelState, Request};
+use crate::more::LockedMore;
 use crate::node::Phase;
 
 /// A node's lock while it is held.
 pub(crate) struct Locked<'a> {
     pub(super) node: &'a Header,
-    pub(super) guard: MutexGuard<'a, Inner>,
+    pub(crate) more: LockedMore<'a>,
+    pub(super) _guard: MutexGuard<'a, ()>,
 }
 
 impl Locked<'_> {
@@ -170,19 +171,5 @@ impl Locked<'_> {
             cursor = unsafe { (*links).next };
         }
         children
-    }
-}
-
-impl Deref for Locked<'_> {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        &self.guard
-    }
-}
-
-impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut Inner {
-        &mut self.guard
     }
 }
