@@ -175,7 +175,6 @@ fn holds_back(node: &Header, depth: Depth) -> bool {
 
 /// What to wake and whom to tell, for a node whose cancellation has just changed.
 fn step(node: &NodeRef, inner: &mut Locked<'_>, holds: bool) -> Step {
-    let nodes = if holds { Vec::new() } else { inner.children() };
     let extra = inner.more.extra().into_iter();
     let mut wakers: Vec<Waker> = extra
         .flat_map(|extra| extra.wakers.iter().cloned())
@@ -185,14 +184,11 @@ fn step(node: &NodeRef, inner: &mut Locked<'_>, holds: bool) -> Step {
         let around = || node.task_above().cloned().map(waker::task_waker);
         wakers.extend(waiter.or_else(around));
     }
+    let mut children = None;
     if !holds {
         inner.set_handed_on(true);
+        children = Children::of(inner);
     }
-    let request = inner.request();
-    let children = request
-        .filter(|_| !nodes.is_empty())
-        .cloned()
-        .map(|request| Children { nodes, request });
     Step { wakers, children }
 }
 

@@ -1,24 +1,45 @@
 //! A request's way from a node to what lives in it, parents before children.
 
 use std::sync::Arc;
+use std::vec;
 
 use asupersync_core::{CancelKind, CancelReason, Time};
 
 use super::request::{Asked, Cleanup, Request};
 use super::{Answer, Step, notify, request_one};
 use crate::mutation::{Mutation, is_on};
-use crate::node::{Header, NodeRef};
+use crate::node::{Header, Locked, NodeRef};
 use crate::waker::Woken;
 
-/// Who must be told, the oldest last, and what stands at their parent; reasons are shared between threads, so one is counted only where it is needed.
+/// So many children are looked at before the first of them is told: many do not fit in the caches, and would be fetched twice.
+const TOLD_AT_ONCE: usize = 64;
+
+/// Who must be told, the oldest first, and what stands at their parent; reasons are shared between threads, so one is counted only where it is needed.
 pub(super) struct Children {
-    pub(super) nodes: Vec<NodeRef>,
-    pub(super) request: Request,
+    nodes: Vec<NodeRef>,
+    /// The first of those that are not among them.
+    rest: Option<NodeRef>,
+    request: Request,
 }
 
-/// Who is asked the same, the oldest last.
+impl Children {
+    /// All that lives in `inner`'s node, if anything does.
+    pub(super) fn of(inner: &Locked<'_>) -> Option<Self> {
+        let (nodes, rest) = inner.children_from(None, TOLD_AT_ONCE);
+        let request = inner.request().filter(|_| !nodes.is_empty())?.clone();
+        Some(Self {
+            nodes,
+            rest,
+            request,
+        })
+    }
+}
+
+/// Who is asked the same, the oldest first.
 pub(super) struct Group {
-    nodes: Vec<NodeRef>,
+    nodes: vec::IntoIter<NodeRef>,
+    /// Their parent and the first of those that are not among them.
+    rest: Option<(NodeRef, NodeRef)>,
     asked: Kept,
 }
 
@@ -42,12 +63,12 @@ pub(super) fn tell(group: Group, above: &NodeRef, now: Time) {
     let mut woken = Woken::of(above);
     let mut groups = vec![group];
     while let Some(group) = groups.last_mut() {
-        let Some(node) = group.nodes.pop() else {
+        let Some(node) = group.next() else {
             groups.pop();
             continue;
         };
         let answer = request_one(&node, group.asked.asked());
-        if group.nodes.is_empty() {
+        if group.is_at_end() {
             // A chain of regions may be long.
             groups.pop();
         }
@@ -69,24 +90,24 @@ pub(super) fn tell(group: Group, above: &NodeRef, now: Time) {
 }
 
 /// What the children of a node are asked, for its own request.
-pub(super) fn inherit(node: &Header, children: Children, now: Time) -> Group {
-    let Children { nodes, request } = children;
-    let reason = inherited(node, &request.reason, now);
+pub(super) fn inherit(node: &NodeRef, children: Children, now: Time) -> Group {
+    let standing = &children.request;
+    let reason = inherited(node, &standing.reason, now);
     let own = Cleanup::of(reason.kind(), now);
-    Group::new(
-        node,
-        nodes,
-        Request {
-            reason,
-            depth: request.depth,
-            cleanup: own.meet(request.cleanup),
-        },
-    )
+    let request = Request {
+        reason,
+        depth: standing.depth,
+        cleanup: own.meet(standing.cleanup),
+    };
+    Group::new(node, children, request)
 }
 
 impl Group {
     /// All that lives in `node`.
-    fn new(node: &Header, mut nodes: Vec<NodeRef>, request: Request) -> Self {
+    fn new(node: &NodeRef, children: Children, request: Request) -> Self {
+        let Children {
+            mut nodes, rest, ..
+        } = children;
         if is_on(Mutation::ChildIsNotAsked) {
             nodes.pop();
         }
@@ -95,7 +116,26 @@ impl Group {
         } else {
             Kept::Here(request)
         };
-        Self { nodes, asked }
+        Self {
+            nodes: nodes.into_iter(),
+            rest: rest.map(|next| (node.clone(), next)),
+            asked,
+        }
+    }
+
+    fn next(&mut self) -> Option<NodeRef> {
+        if self.nodes.as_slice().is_empty()
+            && let Some((above, next)) = self.rest.take()
+        {
+            let (nodes, rest) = above.lock().children_from(Some(&next), TOLD_AT_ONCE);
+            self.nodes = nodes.into_iter();
+            self.rest = rest.map(|next| (above, next));
+        }
+        self.nodes.next()
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.nodes.as_slice().is_empty() && self.rest.is_none()
     }
 }
 
@@ -110,14 +150,11 @@ pub(super) fn inherited(node: &Header, reason: &CancelReason, now: Time) -> Canc
 
 /// Hands a request that was kept back on to what lives in the node.
 pub(super) fn tell_children(node: &NodeRef, step: Step, now: Time) {
-    let Some(Children { nodes, request }) = step.children else {
+    let Some(children) = step.children else {
         return;
     };
-    let reason = inherited(node, &request.reason, now);
+    let reason = inherited(node, &children.request.reason, now);
     let at = reason.at();
-    tell(
-        Group::new(node, nodes, Request::new(reason, request.depth)),
-        node,
-        at,
-    );
+    let request = Request::new(reason, children.request.depth);
+    tell(Group::new(node, children, request), node, at);
 }

@@ -9,7 +9,10 @@ use crate::cancel::{CancelState, Request};
 
 /// What an inline node's lock guards beside what every node's does.
 pub(crate) struct Contents {
+    /// The youngest.
     pub(super) first_child: Option<NonNull<Header>>,
+    /// The oldest.
+    pub(super) last_child: Option<NonNull<Header>>,
     pub(super) cancel: Option<CancelState>,
     /// What a region asked of all that lives in it; nothing of that goes before the region's memory, since tasks point to it.
     told: Vec<Arc<Request>>,
@@ -27,6 +30,7 @@ impl Contents {
     pub(super) const fn new() -> Self {
         Self {
             first_child: None,
+            last_child: None,
             cancel: None,
             told: Vec::new(),
             live: 0,

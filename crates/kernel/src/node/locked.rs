@@ -125,6 +125,15 @@ impl Locked<'_> {
             let links = unsafe { next.as_ref() }.links.get();
             // SAFETY: as above; no other reference to these links exists under the lock.
             unsafe { (*links).previous = Some(child.0) };
+        } else {
+            self.set_last_child(Some(child.0));
+        }
+    }
+
+    /// An inline node knows its oldest child too; a task hardly ever has a second one.
+    fn set_last_child(&mut self, child: Option<NonNull<Header>>) {
+        if let Some(contents) = self.own_contents_mut() {
+            contents.last_child = child;
         }
     }
 
@@ -155,7 +164,54 @@ impl Locked<'_> {
             let links = unsafe { next.as_ref() }.links.get();
             // SAFETY: as above.
             unsafe { (*links).previous = previous };
+        } else {
+            self.set_last_child(previous);
         }
+    }
+
+    /// References to so many children, the oldest first, from the given one on; and to the task after them.
+    ///
+    /// More if no task follows, since only a task stays in one list until its end; and all there are, if the given one has ended.
+    pub(crate) fn children_from(
+        &self,
+        first: Option<&NodeRef>,
+        limit: usize,
+    ) -> (Vec<NodeRef>, Option<NodeRef>) {
+        let Some(last_child) = self.own_contents().map(|contents| contents.last_child) else {
+            let mut children = self.children();
+            children.reverse();
+            return (children, None);
+        };
+        let (mut cursor, limit) = match first {
+            None => (last_child, limit),
+            Some(first) if self.is_linked(first) => (Some(first.0), limit),
+            Some(_) => (last_child, usize::MAX),
+        };
+        let mut children = Vec::new();
+        while let Some(node) = cursor {
+            // SAFETY: a linked node is alive while the parent's lock is held, as `self` shows.
+            let child = unsafe { NodeRef::from_borrowed(node) };
+            if children.len() >= limit && child.is_task() {
+                return (children, Some(child));
+            }
+            children.push(child);
+            // SAFETY: links are guarded by that lock.
+            let links = unsafe { node.as_ref() }.links.get();
+            // SAFETY: as above.
+            cursor = unsafe { (*links).previous };
+        }
+        (children, None)
+    }
+
+    /// Whether `child`, a task that was linked in this node's list, still is.
+    fn is_linked(&self, child: &NodeRef) -> bool {
+        debug_assert!(
+            child.is_task(),
+            "others may stand in another list meanwhile"
+        );
+        // SAFETY: a task is linked in no other list, and this one's links are guarded by the lock that `self` holds.
+        let Links { previous, next } = unsafe { &*child.links.get() };
+        previous.is_some() || next.is_some() || self.first_child() == Some(child.0)
     }
 
     /// References to all children, the oldest last.

@@ -19,4 +19,5 @@ mod signals;
 mod stress;
 mod support;
 mod timers;
+mod told;
 mod wakes;
