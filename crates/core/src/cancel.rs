@@ -97,7 +97,10 @@ impl fmt::Display for CancelKind {
 }
 
 /// How far the cancellation had to go before the work ended.
+///
+/// It is as wide as a word, so that nothing beside it in a reason is padding: an outcome is moved by words, and a load waits for each narrower store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[repr(usize)]
 pub enum CancelStage {
     /// The work ended by itself within its cleanup budget.
     #[default]
