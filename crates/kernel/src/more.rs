@@ -52,6 +52,12 @@ impl More {
         }
     }
 
+    /// Whether there is nothing, as of this moment.
+    #[inline]
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.word.load(Ordering::Relaxed).is_null()
+    }
+
     /// The request that stands alone, without the lock.
     #[inline]
     pub(crate) fn request_alone(&self) -> Option<&Request> {
@@ -100,7 +106,7 @@ pub(crate) struct LockedMore<'a>(&'a More);
 
 impl LockedMore<'_> {
     pub(crate) fn is_nothing(&self) -> bool {
-        self.word().is_null()
+        self.0.is_nothing()
     }
 
     /// A task's youngest child.

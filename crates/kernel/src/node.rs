@@ -229,6 +229,18 @@ impl Header {
         }
     }
 
+    /// What lives in an inline node, without its lock; nothing where the node has more than that.
+    ///
+    /// # Safety
+    /// Nobody else has a reference to the node, or can come to have one meanwhile.
+    #[inline]
+    #[expect(clippy::mut_from_ref, reason = "the caller answers for being alone")]
+    pub(crate) unsafe fn contents_alone(&self) -> Option<&mut Contents> {
+        let inline = self.inline().filter(|_| self.more.is_nothing())?;
+        // SAFETY: by the caller's promise nobody else is there to use them.
+        Some(unsafe { &mut *inline.contents.get() })
+    }
+
     /// A task's standing request, without its lock; nothing where more stands with it.
     #[inline]
     pub(crate) fn request_alone(&self) -> Option<&Request> {

@@ -24,7 +24,7 @@ use crate::fiber::FiberNode;
 use crate::inline::{self, Inline};
 use crate::leave;
 use crate::mutation::{Mutation, is_on};
-use crate::node::{Kind, NodeInit, NodeRef, Phase, RegionTail};
+use crate::node::{Contents, Kind, NodeInit, NodeRef, Phase, RegionTail};
 use crate::obligation;
 use crate::state::State;
 use crate::task::{self, SpawnInit, Vtable};
@@ -124,23 +124,35 @@ impl OpenRegion {
 
     /// Goes through the whole protocol at once if there is nothing to wait for, to run or to tell.
     pub(crate) fn try_close_empty(&mut self, body: Severity) -> bool {
-        if !self.node.obligations.is_clear() {
+        if !self.node.obligations.is_clear() || !self.leave_if_empty() {
             return false;
         }
-        {
-            let mut inner = self.node.lock();
-            let is_plain = inner.more.is_nothing() && inner.request().is_none();
-            let contents = inner.contents();
-            if contents.live != 0 || contents.child_cancelled || !is_plain {
-                return false;
-            }
-            contents.phase = Phase::Closed;
-        }
-        inline::unlink(self.under(), &self.node);
         self.closed = true;
         if self.node.nature.records_structure() {
             self.record_close(body);
         }
+        true
+    }
+
+    /// Closes an empty region and takes it out of its surroundings; false if it is not empty.
+    fn leave_if_empty(&self) -> bool {
+        let mut around = self.under().lock();
+        if self.node.state.has_one_reference() {
+            // SAFETY: nobody else has a reference, and the list from which one could be had is locked.
+            let is_closed =
+                unsafe { self.node.contents_alone() }.is_some_and(Contents::close_if_empty);
+            if is_closed {
+                around.unlink(&self.node);
+            }
+            return is_closed;
+        }
+        drop(around);
+        let mut inner = self.node.lock();
+        if !inner.more.is_nothing() || !inner.contents().close_if_empty() {
+            return false;
+        }
+        drop(inner);
+        inline::unlink(self.under(), &self.node);
         true
     }
 

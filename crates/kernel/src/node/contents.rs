@@ -41,6 +41,16 @@ impl Contents {
         }
     }
 
+    /// Closes a region in which nothing lives, and that was asked nothing; whether it is one.
+    #[inline]
+    pub(crate) const fn close_if_empty(&mut self) -> bool {
+        let is_empty = self.live == 0 && self.cancel.is_none() && !self.child_cancelled;
+        if is_empty {
+            self.phase = Phase::Closed;
+        }
+        is_empty
+    }
+
     /// Keeps what a region asks of all that lives in it.
     ///
     /// The problem: a count for each of many tasks that are cancelled together is a line of the cache that all workers want at once, and costs more than the rest.

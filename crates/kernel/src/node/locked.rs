@@ -24,12 +24,14 @@ impl Locked<'_> {
             .expect("only inline nodes are asked for their contents")
     }
 
+    #[inline]
     fn own_contents(&self) -> Option<&Contents> {
         let inline = self.node.inline()?;
         // SAFETY: the contents are guarded by the lock that `self` holds, and borrowed from it.
         Some(unsafe { &*inline.contents.get() })
     }
 
+    #[inline]
     fn own_contents_mut(&mut self) -> Option<&mut Contents> {
         let inline = self.node.inline()?;
         // SAFETY: the contents are guarded by the lock that `self` holds, and borrowed from it exclusively.
@@ -101,17 +103,23 @@ impl Locked<'_> {
         }
     }
 
-    fn set_first_child(&mut self, child: Option<NonNull<Header>>) {
-        match self.own_contents_mut() {
-            Some(contents) => contents.first_child = child,
-            None => self.more.set_child(child),
-        }
-    }
-
     /// Links `child` at the front of this node's list.
+    #[inline]
     pub(crate) fn link(&mut self, child: &NodeRef) {
-        let next = self.first_child();
-        self.set_first_child(Some(child.0));
+        let next = match self.own_contents_mut() {
+            Some(contents) => {
+                let next = contents.first_child.replace(child.0);
+                if next.is_none() {
+                    contents.last_child = Some(child.0);
+                }
+                next
+            }
+            None => {
+                let next = self.more.child();
+                self.more.set_child(Some(child.0));
+                next
+            }
+        };
         // SAFETY: `child` is alive and not linked, so its links are the caller's; they are guarded by
         // the parent's lock, which `self` holds.
         unsafe {
@@ -125,47 +133,43 @@ impl Locked<'_> {
             let links = unsafe { next.as_ref() }.links.get();
             // SAFETY: as above; no other reference to these links exists under the lock.
             unsafe { (*links).previous = Some(child.0) };
-        } else {
-            self.set_last_child(Some(child.0));
-        }
-    }
-
-    /// An inline node knows its oldest child too; a task hardly ever has a second one.
-    fn set_last_child(&mut self, child: Option<NonNull<Header>>) {
-        if let Some(contents) = self.own_contents_mut() {
-            contents.last_child = child;
         }
     }
 
     /// Unlinks `child` from this node's list.
+    #[inline]
     pub(crate) fn unlink(&mut self, child: &Header) {
         // SAFETY: `child` is linked in this list, whose lock is held.
         let links = unsafe { &mut *child.links.get() };
         // One by one, since a neighbour has just written one of them.
         let (previous, next) = (links.previous.take(), links.next.take());
-        match previous {
-            Some(previous) => {
-                // SAFETY: a linked node is alive, and its links are guarded by the lock that is held.
-                let links = unsafe { previous.as_ref() }.links.get();
-                // SAFETY: as above.
-                unsafe { (*links).next = next };
-            }
-            None => {
-                let first = self.first_child();
-                debug_assert!(
-                    first.is_some_and(|first| std::ptr::eq(first.as_ptr(), child)),
-                    "a child is taken out of the list in which it stands"
-                );
-                self.set_first_child(next);
-            }
+        debug_assert!(
+            previous.is_some() || self.first_child() == Some(NonNull::from(child)),
+            "a child is taken out of the list in which it stands"
+        );
+        if let Some(previous) = previous {
+            // SAFETY: a linked node is alive, and its links are guarded by the lock that is held.
+            let links = unsafe { previous.as_ref() }.links.get();
+            // SAFETY: as above.
+            unsafe { (*links).next = next };
         }
         if let Some(next) = next {
             // SAFETY: as above.
             let links = unsafe { next.as_ref() }.links.get();
             // SAFETY: as above.
             unsafe { (*links).previous = previous };
-        } else {
-            self.set_last_child(previous);
+        }
+        match self.own_contents_mut() {
+            Some(contents) => {
+                if previous.is_none() {
+                    contents.first_child = next;
+                }
+                if next.is_none() {
+                    contents.last_child = previous;
+                }
+            }
+            None if previous.is_none() => self.more.set_child(next),
+            None => {}
         }
     }
 
