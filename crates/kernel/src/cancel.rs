@@ -33,7 +33,7 @@ use crate::waker;
 use self::tell::{Children, inherit, inherited, tell, tell_children};
 
 pub(crate) use self::cleanup::{
-    arm_cleanup, arm_deadline, begin_cleanup, charge_poll, disarm, on_alarm,
+    arm_cleanup, arm_deadline, begin_cleanup, begin_poll, charge_poll, disarm, on_alarm,
 };
 pub(crate) use self::request::{Asked, CancelState, Request};
 pub use self::wait::CancelWait;

@@ -86,7 +86,7 @@ impl<N: Borrow<NodeRef>, Fut: Future<Output: IntoOutcome>> Future for Inline<N, 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.parts();
         let node = this.node;
-        cancel::charge_poll(node);
+        let polls = cancel::begin_poll(node);
         let rank = node.marks.rank();
         // Changed in place, since each move of an outcome waits for what was stored just before.
         let mut polled = Poll::Pending;
@@ -97,6 +97,7 @@ impl<N: Borrow<NodeRef>, Fut: Future<Output: IntoOutcome>> Future for Inline<N, 
             poll_future(node, this.future.as_mut(), task, &mut polled);
         }
         if polled.is_pending() {
+            cancel::charge_poll(node, polls);
             this.know_waker(task.waker());
             // A request that came during the poll found the old waker, or none.
             if node.marks.rank() != rank {

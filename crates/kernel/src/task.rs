@@ -375,7 +375,7 @@ fn run(node: &NodeRef, queue: Queue, ended: &mut Ended) {
     node.record(|| Event::TaskPolled {
         task: node.task_id(),
     });
-    cancel::charge_poll(node);
+    let polls = cancel::begin_poll(node);
     if node.marks.is_pressed()
         && let Some(severity) = begin_pressed(node)
     {
@@ -385,6 +385,7 @@ fn run(node: &NodeRef, queue: Queue, ended: &mut Ended) {
     if let Poll::Ready(severity) = polled {
         return finish(node, severity, Some(ended));
     }
+    cancel::charge_poll(node, polls);
     let queue = match node.marks.is_pressed() {
         true => suspend_pressed(node),
         false => Queue::Plain,

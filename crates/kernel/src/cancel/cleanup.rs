@@ -18,27 +18,40 @@ const GRACE_POLLS: u32 = 16;
 /// See [`GRACE_POLLS`].
 const GRACE_TIME: Duration = Duration::from_secs(1);
 
-/// Charges one poll to the node, before the poll.
+/// Polls that are left to a node, while one of them is under way.
+#[must_use = "a poll that does not end the node is charged"]
+pub(crate) struct PollsLeft(u32);
+
+impl PollsLeft {
+    /// The poll that begins is not charged.
+    const UNCOUNTED: Self = Self(u32::MAX);
+}
+
+/// Sees to it before a poll that the node has one left; the poll is [charged](charge_poll) after it, unless it ends the node.
 ///
 /// The count is the node's poll quota, then what is left of its cleanup, then of its grace.
 /// A node whose quota is spent is cancelled; one whose cleanup is spent goes to the next stage.
 #[inline]
-pub(crate) fn charge_poll(node: &NodeRef) {
+pub(crate) fn begin_poll(node: &NodeRef) -> PollsLeft {
     let left = node.polls_left.load(Ordering::Relaxed);
-    match left {
-        u32::MAX => {}
-        _ if is_on(Mutation::PollsAreFree) => {}
-        0 => spent(node),
-        _ => {
-            // A request that comes meanwhile sets the count anew; this poll is then on the house.
-            let _ = node.polls_left.compare_exchange(
-                left,
-                left - 1,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
-        }
+    if left == 0 && !is_on(Mutation::PollsAreFree) {
+        spent(node);
+        return PollsLeft::UNCOUNTED;
     }
+    PollsLeft(left)
+}
+
+/// Charges a poll to the node.
+#[inline]
+pub(crate) fn charge_poll(node: &NodeRef, before: PollsLeft) {
+    let PollsLeft(left) = before;
+    if left == u32::MAX || is_on(Mutation::PollsAreFree) {
+        return;
+    }
+    // A request that came meanwhile has set the count anew; this poll is then on the house.
+    let _ = node
+        .polls_left
+        .compare_exchange(left, left - 1, Ordering::Relaxed, Ordering::Relaxed);
 }
 
 #[cold]
