@@ -17,12 +17,12 @@ mod request;
 mod tell;
 mod wait;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use asupersync_core::{CancelKind, CancelReason, CancelStage};
+use asupersync_core::{CancelKind, CancelReason, CancelStage, Origin};
 
 use crate::current;
 use crate::event::Event;
@@ -64,18 +64,29 @@ pub(crate) fn request(node: &NodeRef, reason: CancelReason) {
 ///
 /// The asker is the context being polled, or else the node.
 pub(crate) fn request_now(node: &NodeRef, kind: CancelKind) {
-    let moment = node.host().moment();
-    let mut last = last_or_new(node, kind, moment);
-    let depth = node.depth();
-    // Only tasks keep a pointer to what they are asked.
-    if node.is_task() {
-        ask(node, Asked::Shared(last.request(depth)));
-    } else {
-        ask(node, Asked::Once(&Request::new(last.reason.clone(), depth)));
-    }
-    if moment.is_some() {
-        LAST.with(|place| place.set(Some(last)));
-    }
+    let origin = current::with(|node, _| node.origin()).unwrap_or_else(|| node.origin());
+    let new = || CancelReason::new(kind, origin, node.host().now());
+    let Some(moment) = node.host().moment() else {
+        return request(node, new());
+    };
+    LAST.with(|last| {
+        // Borrowed already, if a waker that a request has called makes another.
+        let Ok(mut last) = last.try_borrow_mut() else {
+            return request(node, new());
+        };
+        last.take_if(|last| !last.is(kind, origin, moment));
+        let last = last.get_or_insert_with(|| Last {
+            moment,
+            reason: new(),
+            request: None,
+        });
+        // Only tasks keep a pointer to what they are asked.
+        if node.is_task() {
+            ask(node, Asked::Shared(last.request(node.depth())));
+        } else {
+            request(node, last.reason.clone());
+        }
+    });
 }
 
 /// Requests cancellation of `node` because one above it was asked.
@@ -232,34 +243,23 @@ struct Last {
 }
 
 impl Last {
+    /// Whether it is what somebody asks for now.
+    fn is(&self, kind: CancelKind, origin: Origin, moment: u64) -> bool {
+        moment.wrapping_sub(self.moment) < SHARED_FOR
+            && self.reason.kind() == kind
+            && self.reason.origin() == origin
+    }
+
     /// What a task of this depth is asked.
     fn request(&mut self, depth: Depth) -> &Arc<Request> {
-        let known = self.request.take().filter(|known| known.depth == depth);
+        self.request.take_if(|last| last.depth != depth);
         let new = || Arc::new(Request::new(self.reason.clone(), depth));
-        self.request.insert(known.unwrap_or_else(new))
+        self.request.get_or_insert_with(new)
     }
 }
 
 thread_local! {
-    static LAST: Cell<Option<Last>> = const { Cell::new(None) };
-}
-
-/// What was asked last, if this is the same, or else something new.
-fn last_or_new(node: &Header, kind: CancelKind, moment: Option<u64>) -> Last {
-    let origin = current::with(|node, _| node.origin()).unwrap_or_else(|| node.origin());
-    if let Some(moment) = moment
-        && let Some(last) = LAST.with(Cell::take)
-        && moment.wrapping_sub(last.moment) < SHARED_FOR
-        && last.reason.kind() == kind
-        && last.reason.origin() == origin
-    {
-        return last;
-    }
-    Last {
-        moment: moment.unwrap_or_default(),
-        reason: CancelReason::new(kind, origin, node.host().now()),
-        request: None,
-    }
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
 }
 
 /// The cancellation that a new child of `inner`'s node is born with.
