@@ -176,6 +176,7 @@ impl Locked<'_> {
     /// References to so many children, the oldest first, from the given one on; and to the task after them.
     ///
     /// More if no task follows, since only a task stays in one list until its end; and all there are, if the given one has ended.
+    /// Those that have ended and still stand there are left out.
     pub(crate) fn children_from(
         &self,
         first: Option<&NodeRef>,
@@ -191,20 +192,25 @@ impl Locked<'_> {
             Some(first) if self.is_linked(first) => (Some(first.0), limit),
             Some(_) => (last_child, usize::MAX),
         };
-        let mut children = Vec::new();
+        let mut nodes = Vec::new();
+        let mut rest = None;
         while let Some(node) = cursor {
             // SAFETY: a linked node is alive while the parent's lock is held, as `self` shows.
-            let child = unsafe { NodeRef::from_borrowed(node) };
-            if children.len() >= limit && child.is_task() {
-                return (children, Some(child));
+            let header = unsafe { node.as_ref() };
+            if nodes.len() >= limit && header.is_task() {
+                rest = cursor;
+                break;
             }
-            children.push(child);
+            // Looked at before any is counted: an exchange would keep the memory of the next from coming meanwhile.
+            if !header.state.is_complete() {
+                nodes.push(node);
+            }
             // SAFETY: links are guarded by that lock.
-            let links = unsafe { node.as_ref() }.links.get();
-            // SAFETY: as above.
-            cursor = unsafe { (*links).previous };
+            cursor = unsafe { (*header.links.get()).previous };
         }
-        (children, None)
+        // SAFETY: as above.
+        let count = |node| unsafe { NodeRef::from_borrowed(node) };
+        (nodes.into_iter().map(count).collect(), rest.map(count))
     }
 
     /// Whether `child`, a task that was linked in this node's list, still is.
