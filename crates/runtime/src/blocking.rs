@@ -2,13 +2,26 @@
 //!
 //! # Invariants
 //! - A thread is started only if a job waits and every thread is busy.
+//! - An idle thread sleeps, or one of them watches the queue for a moment; a job that it will see wakes nobody.
 //! - A thread that has been idle for the keep-alive time ends, down to the minimum.
 //! - A job that panics does not take its thread with it, and a thread that cannot be started leaves the job in the queue for the others; with no thread at all the job runs where it was submitted.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use asupersync_core::Time;
+
+use crate::clock::Clock;
+use crate::spin::{Answers, looks_again};
+
+/// For so long a thread watches the queue at most; a processor that slept may take as long to bring the next job.
+const WATCH: Duration = Duration::from_micros(80);
+
+/// So many looks between two at the clock.
+const LOOKS: u32 = 32;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -40,6 +53,8 @@ pub(crate) struct BlockingPool {
 struct Shared {
     config: BlockingConfig,
     state: Mutex<State>,
+    /// Whether there are jobs, as far as it can be told without the lock.
+    has_jobs: AtomicBool,
     job_or_end: Condvar,
     thread_ended: Condvar,
 }
@@ -49,6 +64,8 @@ struct State {
     jobs: VecDeque<Job>,
     threads: usize,
     idle: usize,
+    /// Whether one of those that are idle watches the queue.
+    is_watched: bool,
     closed: bool,
     started: u64,
     failed_starts: u64,
@@ -60,6 +77,7 @@ impl BlockingPool {
             shared: Arc::new(Shared {
                 config,
                 state: Mutex::new(State::default()),
+                has_jobs: AtomicBool::new(false),
                 job_or_end: Condvar::new(),
                 thread_ended: Condvar::new(),
             }),
@@ -69,10 +87,14 @@ impl BlockingPool {
     pub(crate) fn run(&self, job: Job) {
         let mut state = self.shared.lock();
         state.jobs.push_back(job);
+        self.shared.has_jobs.store(true, Ordering::Relaxed);
         let waiting = state.jobs.len();
         if state.idle >= waiting {
+            let is_seen = state.is_watched && waiting == 1;
             drop(state);
-            self.shared.job_or_end.notify_one();
+            if !is_seen {
+                self.shared.job_or_end.notify_one();
+            }
             return;
         }
         if state.threads >= self.shared.config.threads_max {
@@ -131,9 +153,12 @@ impl Shared {
     }
 
     fn work(&self) {
+        let mut answers = Answers::UNKNOWN;
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
+                self.has_jobs
+                    .store(!state.jobs.is_empty(), Ordering::Relaxed);
                 drop(state);
                 run_contained(job);
                 state = self.lock();
@@ -143,6 +168,18 @@ impl Shared {
                 break;
             }
             state.idle += 1;
+            if !state.is_watched && answers.are_worth_a_spin() {
+                state.is_watched = true;
+                drop(state);
+                self.watch();
+                state = self.lock();
+                state.is_watched = false;
+                answers.note(!state.jobs.is_empty());
+                if !state.jobs.is_empty() {
+                    state.idle -= 1;
+                    continue;
+                }
+            }
             let (next, waited) = self
                 .job_or_end
                 .wait_timeout(state, self.config.keep_alive)
@@ -157,6 +194,13 @@ impl Shared {
         state.threads -= 1;
         drop(state);
         self.thread_ended.notify_all();
+    }
+
+    /// Returns when there are jobs, or have been none for a while.
+    fn watch(&self) {
+        let clock = Clock::new();
+        let has_jobs = || self.has_jobs.load(Ordering::Relaxed);
+        while !looks_again(LOOKS, has_jobs) && clock.now() < Time::ZERO + WATCH {}
     }
 }
 
@@ -199,6 +243,44 @@ mod tests {
             }
         }
         assert_eq!(pool.threads(), (1, 1));
+        pool.close(Duration::from_secs(5));
+        assert_eq!(pool.threads().0, 0);
+    }
+
+    #[test]
+    fn a_job_that_comes_as_a_watch_ends_is_run() {
+        let pool = pool(1, 60_000);
+        for round in 0..2_000_u32 {
+            let (done, wait) = mpsc::channel();
+            pool.run(Box::new(move || done.send(()).unwrap()));
+            let answer = wait.recv_timeout(Duration::from_secs(20));
+            assert_eq!(answer, Ok(()), "round {round}");
+            if round > 64 {
+                // By now it is watched; the next comes at any time from at once to after the end of the watch.
+                let clock = Clock::new();
+                let pause = WATCH * (round % 120) / 100;
+                looks_again(u32::MAX, || clock.now() >= Time::ZERO + pause);
+            }
+        }
+        assert_eq!(pool.threads(), (1, 1));
+    }
+
+    #[test]
+    fn a_watched_queue_needs_no_further_thread() {
+        let pool = pool(8, 60_000);
+        let mut state = pool.shared.lock();
+        state.threads = 1;
+        state.idle = 1;
+        state.is_watched = true;
+        drop(state);
+        pool.run(Box::new(|| {}));
+        assert!(pool.shared.has_jobs.load(Ordering::Relaxed));
+        assert_eq!(pool.shared.lock().jobs.len(), 1);
+        assert_eq!(pool.threads(), (1, 0), "none was started");
+        // The second is not for whoever watches.
+        pool.run(Box::new(|| {}));
+        assert_eq!(pool.threads().0, 2);
+        pool.shared.lock().threads -= 1;
         pool.close(Duration::from_secs(5));
         assert_eq!(pool.threads().0, 0);
     }

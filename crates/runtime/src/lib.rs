@@ -21,6 +21,7 @@ mod monitor;
 mod queued;
 mod runtime;
 mod signal;
+mod spin;
 mod ticks;
 mod timers;
 mod worker;

@@ -19,6 +19,7 @@ use asupersync_sched::Parker;
 use crate::host::RuntimeHost;
 use crate::local::Local;
 use crate::queued::Queued;
+use crate::spin::{Answers, looks_again};
 
 /// After so many dispatches a worker looks at its timers and at the reactor.
 const MAINTENANCE_INTERVAL: u32 = 61;
@@ -305,71 +306,5 @@ impl Loop {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         metrics[self.local.worker.index()] = self.local.worker.counters();
-    }
-}
-
-/// Looks so many times; whether `comes` held.
-fn looks_again(looks: u32, comes: impl Fn() -> bool) -> bool {
-    (0..looks).any(|_| {
-        std::hint::spin_loop();
-        comes()
-    })
-}
-
-/// Whether other threads answer while a worker spins: what is learnt by trying, less often each time in vain.
-struct Answers {
-    /// How many sleeps go without a spin after the last one in vain.
-    pause: u8,
-    /// How many of them are left.
-    left: u8,
-}
-
-impl Answers {
-    /// The first few sleeps are not worth a try: a program that hardly ever sleeps gains nothing.
-    const UNKNOWN: Self = Self { pause: 7, left: 7 };
-
-    const fn are_worth_a_spin(&mut self) -> bool {
-        if self.left > 0 {
-            self.left -= 1;
-            return false;
-        }
-        true
-    }
-
-    const fn note(&mut self, came: bool) {
-        // 0, 1, 3, and so on up to 255.
-        self.pause = if came { 0 } else { self.pause << 1 | 1 };
-        self.left = self.pause;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spins(answers: &mut Answers, sleeps: u32, comes: bool) -> u32 {
-        (0..sleeps)
-            .filter(|_| {
-                let spins = answers.are_worth_a_spin();
-                if spins {
-                    answers.note(comes);
-                }
-                spins
-            })
-            .count() as u32
-    }
-
-    #[test]
-    fn a_worker_spins_for_answers_that_come_and_hardly_ever_for_those_that_do_not() {
-        let mut answers = Answers::UNKNOWN;
-        assert_eq!(spins(&mut answers, 1_000, true), 1_000 - 7);
-        assert_eq!(spins(&mut answers, 10_000, false), 46);
-        let until_next = (0..256).find(|_| spins(&mut answers, 1, true) == 1);
-        assert!(until_next.is_some());
-        assert_eq!(
-            spins(&mut answers, 1_000, true),
-            1_000,
-            "one that came is enough"
-        );
     }
 }
