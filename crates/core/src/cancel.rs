@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::{Budget, RegionId, TaskId, Time};
 
-/// How many causes a reason keeps; a longer chain is cut before its root and says so.
+/// How many causes a reason keeps; a longer chain is cut between the nearest and the root, and says so.
 pub const CAUSES_MAX: usize = 8;
 
 /// The kinds of cancellation, from the mildest to the most severe.
@@ -203,13 +203,17 @@ impl CancelReason {
 
     /// The same reason, caused by `cause`.
     ///
-    /// The chain keeps [`CAUSES_MAX`] causes, the nearest and the root; whether some between were cut is told by [`is_truncated`](Self::is_truncated).
+    /// The chain keeps [`CAUSES_MAX`] causes, the nearest and those that are next to the root; whether some between were cut is told by [`is_truncated`](Self::is_truncated).
     #[must_use]
     pub fn with_cause(mut self, cause: Self) -> Self {
-        let (cause, truncated) = cause.cut_to(CAUSES_MAX - 1);
+        let cause = if cause.shared.depth < CAUSES_MAX {
+            cause
+        } else {
+            cause.without_nearest()
+        };
         let shared = Arc::make_mut(&mut self.shared);
         shared.depth = cause.shared.depth + 1;
-        shared.truncated = truncated;
+        shared.truncated = cause.shared.truncated;
         shared.cause = Some(cause);
         self
     }
@@ -300,6 +304,9 @@ impl CancelReason {
     }
 
     fn strength(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.shared, &other.shared) {
+            return Ordering::Equal;
+        }
         let (mine, theirs) = (&*self.shared, &*other.shared);
         mine.kind
             .severity()
@@ -309,27 +316,18 @@ impl CancelReason {
             .then_with(|| theirs.cmp(mine))
     }
 
-    fn cut_to(self, depth_max: usize) -> (Self, bool) {
-        if self.shared.depth <= depth_max {
-            let truncated = self.shared.truncated;
-            return (self, truncated);
-        }
+    /// The same reason with one cause less: the nearest.
+    ///
+    /// Those behind it stay as they are, so that all that lives deep below one cause shares them; and the root says why all of this is: whoever asked for it knows its own request by it.
+    fn without_nearest(self) -> Self {
         let mut shared = Shared::clone(&self.shared);
-        // The root says why all of this is: whoever asked for it knows its own request by it.
-        shared.cause = match shared.cause {
-            Some(cause) if depth_max > 1 => Some(cause.cut_to(depth_max - 1).0),
-            Some(cause) => Some(cause.root_cause().clone()),
-            None => None,
-        };
-        shared.depth = depth_max;
+        shared.cause = shared.cause.and_then(|nearest| nearest.cause().cloned());
+        shared.depth -= 1;
         shared.truncated = true;
-        (
-            Self {
-                shared: Arc::new(shared),
-                stage: self.stage,
-            },
-            true,
-        )
+        Self {
+            shared: Arc::new(shared),
+            stage: self.stage,
+        }
     }
 }
 
@@ -558,7 +556,7 @@ mod tests {
             assert_eq!(reason.root_cause(), &root);
             let nearest = reason.cause().expect("it was given one");
             let is_nearest = nearest.at() == Time::from_nanos(n - 1);
-            assert!(is_nearest, "the nearest are kept too");
+            assert!(is_nearest, "the nearest is kept too");
         }
     }
 
