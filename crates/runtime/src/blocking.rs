@@ -12,8 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use asupersync_core::Time;
+
 use crate::clock::Clock;
-use crate::spin::{Answers, watch};
+use crate::spin::{Answers, looks_again};
+
+/// For so long a thread watches the queue at most; a processor that slept may take as long to bring the next job.
+const WATCH: Duration = Duration::from_micros(80);
+
+/// So many looks between two at the clock.
+const LOOKS: u32 = 32;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -163,7 +171,7 @@ impl Shared {
             if !state.is_watched && answers.are_worth_a_spin() {
                 state.is_watched = true;
                 drop(state);
-                watch(Clock::new(), || self.has_jobs.load(Ordering::Relaxed));
+                self.watch();
                 state = self.lock();
                 state.is_watched = false;
                 answers.note(!state.jobs.is_empty());
@@ -187,6 +195,13 @@ impl Shared {
         drop(state);
         self.thread_ended.notify_all();
     }
+
+    /// Returns when there are jobs, or have been none for a while.
+    fn watch(&self) {
+        let clock = Clock::new();
+        let has_jobs = || self.has_jobs.load(Ordering::Relaxed);
+        while !looks_again(LOOKS, has_jobs) && clock.now() < Time::ZERO + WATCH {}
+    }
 }
 
 fn start_thread(shared: &Arc<Shared>) -> bool {
@@ -205,8 +220,6 @@ fn run_contained(job: Job) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spin::{WATCH, looks_again};
-    use asupersync_core::Time;
     use std::sync::mpsc;
 
     fn pool(threads_max: usize, keep_alive_ms: u64) -> BlockingPool {

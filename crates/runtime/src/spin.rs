@@ -3,29 +3,6 @@
 //! The problem: a thread that sleeps is woken by a system call, and by a processor that may have to be started; where two threads answer one another at once that is nearly all of the time.
 //! A look in vain costs too, so how often one is taken goes by how often another thread has answered before.
 
-use std::time::Duration;
-
-use crate::clock::Clock;
-
-/// How long a thread watches for an answer at most; a processor that slept may take as long to bring it.
-pub(crate) const WATCH: Duration = Duration::from_micros(80);
-
-/// So many looks between two at the clock.
-const LOOKS: u32 = 32;
-
-/// Looks for as long as an answer may take; whether `comes` held.
-pub(crate) fn watch(clock: Clock, comes: impl Fn() -> bool) -> bool {
-    let end = clock.now() + WATCH;
-    loop {
-        if looks_again(LOOKS, &comes) {
-            return true;
-        }
-        if clock.now() >= end {
-            return false;
-        }
-    }
-}
-
 /// Looks so many times; whether `comes` held.
 pub(crate) fn looks_again(looks: u32, comes: impl Fn() -> bool) -> bool {
     (0..looks).any(|_| {

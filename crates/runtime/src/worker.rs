@@ -19,13 +19,16 @@ use asupersync_sched::Parker;
 use crate::host::RuntimeHost;
 use crate::local::Local;
 use crate::queued::Queued;
-use crate::spin::{Answers, looks_again, watch};
+use crate::spin::{Answers, looks_again};
 
 /// After so many dispatches a worker looks at its timers and at the reactor.
 const MAINTENANCE_INTERVAL: u32 = 61;
 
 /// How often a searcher looks again before it sleeps; a sleep and a wake cost more than all of them.
 const SPINS: u32 = 24;
+
+/// How often the last worker awake looks again before it sleeps, for what another thread may answer meanwhile.
+const LONG_SPINS: u32 = 512;
 
 /// After the operating system refused to poll the reactor.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
@@ -194,9 +197,7 @@ impl Loop {
             return worker.is_searching() && looks_again(SPINS, || worker.sees_work() || stop());
         }
         // The others sleep and push nothing, so the looks need not go round them.
-        let came = watch(self.host.clock, || {
-            worker.sees_work_from_outside() || stop()
-        });
+        let came = looks_again(LONG_SPINS, || worker.sees_work_from_outside() || stop());
         self.answers.note(worker.sees_work_from_outside());
         came
     }
