@@ -33,7 +33,7 @@ use crate::state::State;
 use crate::task::{InlineVtable, Vtable};
 
 pub(crate) use self::contents::Contents;
-pub(crate) use self::locked::Locked;
+pub(crate) use self::locked::{Locked, Place};
 pub(crate) use self::nature::{Kind, Nature};
 
 /// Where a region stands in its life.
@@ -290,6 +290,11 @@ impl Header {
 
     pub(crate) fn set_index(&self, index: u32) {
         self.index.store(index, Ordering::Relaxed);
+    }
+
+    /// Whether this task came before the one with the given number; there are fewer at a time than half of all numbers.
+    fn is_older_than(&self, index: u32) -> bool {
+        self.index.load(Ordering::Relaxed).wrapping_sub(index) > u32::MAX / 2
     }
 
     /// The cancellation's stage, if one was requested.

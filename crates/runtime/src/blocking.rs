@@ -174,11 +174,10 @@ impl Shared {
                 self.watch();
                 state = self.lock();
                 state.is_watched = false;
+                state.idle -= 1;
                 answers.note(!state.jobs.is_empty());
-                if !state.jobs.is_empty() {
-                    state.idle -= 1;
-                    continue;
-                }
+                // Whatever came meanwhile has woken nobody, also the end.
+                continue;
             }
             let (next, waited) = self
                 .job_or_end
@@ -263,6 +262,20 @@ mod tests {
             }
         }
         assert_eq!(pool.threads(), (1, 1));
+    }
+
+    #[test]
+    fn a_thread_that_watches_as_the_pool_is_closed_ends() {
+        for _ in 0..100 {
+            let pool = pool(1, 60_000);
+            for _ in 0..12 {
+                let (done, wait) = mpsc::channel();
+                pool.run(Box::new(move || done.send(()).unwrap()));
+                wait.recv().unwrap();
+            }
+            pool.close(Duration::from_secs(20));
+            assert_eq!(pool.threads().0, 0);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use asupersync_core::{CancelKind, CancelReason, Time};
 use super::request::{Asked, Cleanup, Request};
 use super::{Answer, Step, notify, request_one};
 use crate::mutation::{Mutation, is_on};
-use crate::node::{Header, Locked, NodeRef};
+use crate::node::{Header, Locked, NodeRef, Place};
 use crate::waker::Woken;
 
 /// So many children are looked at before the first of them is told: many do not fit in the caches, and would be fetched twice.
@@ -17,8 +17,8 @@ const TOLD_AT_ONCE: usize = 64;
 /// Who must be told, the oldest first, and what stands at their parent; reasons are shared between threads, so one is counted only where it is needed.
 pub(super) struct Children {
     nodes: Vec<NodeRef>,
-    /// The first of those that are not among them.
-    rest: Option<NodeRef>,
+    /// Where those stand that are not among them.
+    rest: Option<Place>,
     request: Request,
 }
 
@@ -38,8 +38,8 @@ impl Children {
 /// Who is asked the same, the oldest first.
 pub(super) struct Group {
     nodes: vec::IntoIter<NodeRef>,
-    /// Their parent and the first of those that are not among them.
-    rest: Option<(NodeRef, NodeRef)>,
+    /// Their parent, and where those stand that are not among them.
+    rest: Option<(NodeRef, Place)>,
     asked: Kept,
 }
 
@@ -118,18 +118,18 @@ impl Group {
         };
         Self {
             nodes: nodes.into_iter(),
-            rest: rest.map(|next| (node.clone(), next)),
+            rest: rest.map(|place| (node.clone(), place)),
             asked,
         }
     }
 
     fn next(&mut self) -> Option<NodeRef> {
         if self.nodes.as_slice().is_empty()
-            && let Some((above, next)) = self.rest.take()
+            && let Some((above, place)) = self.rest.take()
         {
-            let (nodes, rest) = above.lock().children_from(Some(&next), TOLD_AT_ONCE);
+            let (nodes, rest) = above.lock().children_from(Some(&place), TOLD_AT_ONCE);
             self.nodes = nodes.into_iter();
-            self.rest = rest.map(|next| (above, next));
+            self.rest = rest.map(|place| (above, place));
         }
         self.nodes.next()
     }

@@ -17,6 +17,14 @@ pub(crate) struct Locked<'a> {
     pub(super) _guard: MutexGuard<'a, ()>,
 }
 
+/// How far a walk over a region's children has come.
+pub(crate) struct Place {
+    /// The task whose turn is next.
+    next: NodeRef,
+    /// What the region's next task would have been called when the walk began.
+    until: u32,
+}
+
 impl Locked<'_> {
     /// What lives in this node, which is no task.
     pub(crate) fn contents(&mut self) -> &mut Contents {
@@ -173,33 +181,39 @@ impl Locked<'_> {
         }
     }
 
-    /// References to so many children, the oldest first, from the given one on; and to the task after them.
+    /// References to so many children, the oldest first, from the given place on; and where the walk goes on.
     ///
-    /// More if no task follows, since only a task stays in one list until its end; and all there are, if the given one has ended.
-    /// Those that have ended and still stand there are left out.
+    /// More if no task follows, since only a task stays in one list until its end; and all there are, if the one at the place has ended.
+    /// Those that have ended and still stand there are left out, and what came after the walk began.
     pub(crate) fn children_from(
         &self,
-        first: Option<&NodeRef>,
+        place: Option<&Place>,
         limit: usize,
-    ) -> (Vec<NodeRef>, Option<NodeRef>) {
-        let Some(last_child) = self.own_contents().map(|contents| contents.last_child) else {
+    ) -> (Vec<NodeRef>, Option<Place>) {
+        let Some(contents) = self.own_contents() else {
             let mut children = self.children();
             children.reverse();
             return (children, None);
         };
-        let (mut cursor, limit) = match first {
-            None => (last_child, limit),
-            Some(first) if self.is_linked(first) => (Some(first.0), limit),
-            Some(_) => (last_child, usize::MAX),
+        let until = place.map_or(contents.next_index, |place| place.until);
+        let (mut cursor, limit) = match place {
+            None => (contents.last_child, limit),
+            Some(Place { next, .. }) if self.is_linked(next) => (Some(next.0), limit),
+            Some(_) => (contents.last_child, usize::MAX),
         };
         let mut nodes = Vec::new();
         let mut rest = None;
         while let Some(node) = cursor {
             // SAFETY: a linked node is alive while the parent's lock is held, as `self` shows.
             let header = unsafe { node.as_ref() };
-            if nodes.len() >= limit && header.is_task() {
-                rest = cursor;
-                break;
+            if header.is_task() {
+                if !header.is_older_than(until) {
+                    break;
+                }
+                if nodes.len() >= limit {
+                    rest = Some(node);
+                    break;
+                }
             }
             // Looked at before any is counted: an exchange would keep the memory of the next from coming meanwhile.
             if !header.state.is_complete() {
@@ -210,7 +224,11 @@ impl Locked<'_> {
         }
         // SAFETY: as above.
         let count = |node| unsafe { NodeRef::from_borrowed(node) };
-        (nodes.into_iter().map(count).collect(), rest.map(count))
+        let rest = rest.map(|next| Place {
+            next: count(next),
+            until,
+        });
+        (nodes.into_iter().map(count).collect(), rest)
     }
 
     /// Whether `child`, a task that was linked in this node's list, still is.

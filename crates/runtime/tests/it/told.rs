@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -100,6 +100,47 @@ fn a_request_reaches_the_rest_of_a_long_list_also_if_the_next_in_it_ends_meanwhi
         );
         assert_eq!(gate.gone.load(Ordering::SeqCst), ENDING - 1);
         assert_eq!(heard.load(Ordering::SeqCst), MEDDLER + TOLD);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_request_is_made_while_the_region_goes_on_spawning() {
+    let mut runtime = runtime(2);
+    run_on(&mut runtime, async |cx: Cx| {
+        let made = Arc::new(AtomicBool::new(false));
+        let is_made = Arc::clone(&made);
+        let spawned = cx
+            .region(async |scope| {
+                let task = scope.spawn(async move |cx: Cx| {
+                    let mut spawned = 0_u32;
+                    let _ = cx
+                        .region(async |inner| {
+                            while !is_made.load(Ordering::SeqCst) {
+                                inner.spawn(async |cx: Cx| {
+                                    cx.sleep(FOREVER).await?;
+                                    End::Ok(())
+                                });
+                                spawned += 1;
+                            }
+                            End::Ok(())
+                        })
+                        .await;
+                    End::Ok(spawned)
+                });
+                // The task keeps its worker, which may be that of this body.
+                let asked = scope.cx().blocking(move || {
+                    block(Duration::from_millis(5));
+                    task.cancel();
+                    made.store(true, Ordering::SeqCst);
+                    task
+                });
+                let task = asked.await.expect("the job does not panic");
+                Ok::<_, AppError>(task.join(scope.cx()).await.into_result()?)
+            })
+            .await
+            .into_result()?;
+        assert!(spawned > 64, "{spawned} tasks are told at once");
         Ok(())
     });
 }
