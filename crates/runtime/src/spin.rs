@@ -11,7 +11,7 @@ pub(crate) fn looks_again(looks: u32, comes: impl Fn() -> bool) -> bool {
     })
 }
 
-/// Whether other threads answer while a worker spins: what is learnt by trying, less often each time in vain.
+/// Whether other threads answer while one looks again: what is learnt by trying, less often each time in vain.
 pub(crate) struct Answers {
     /// How many sleeps go without a spin after the last one in vain.
     pause: u8,

@@ -1,4 +1,5 @@
 //! The clock of the flight recorder: the processor's counter, where the system itself keeps time by it.
+//! The kernel looks at it too, to tell whether two moments are close: [`moment`].
 //!
 //! # How
 //! An event is stamped with the counter as it is, and a stamp becomes a time when the record is read.

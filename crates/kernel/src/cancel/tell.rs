@@ -40,7 +40,7 @@ pub(super) struct Group {
     nodes: vec::IntoIter<NodeRef>,
     /// Their parent, and where those stand that are not among them.
     rest: Option<(NodeRef, Place)>,
-    asked: Kept,
+    kept: Kept,
 }
 
 /// What they are asked, and whether their region keeps it for them.
@@ -67,7 +67,7 @@ pub(super) fn tell(group: Group, above: &NodeRef, now: Time) {
             groups.pop();
             continue;
         };
-        let answer = request_one(&node, group.asked.asked());
+        let answer = request_one(&node, group.kept.asked());
         if group.is_at_end() {
             // A chain of regions may be long.
             groups.pop();
@@ -111,7 +111,7 @@ impl Group {
         if is_on(Mutation::ChildIsNotAsked) {
             nodes.pop();
         }
-        let asked = if node.is_region() {
+        let kept = if node.is_region() {
             Kept::ByRegion(node.lock().contents().tell(request))
         } else {
             Kept::Here(request)
@@ -119,7 +119,7 @@ impl Group {
         Self {
             nodes: nodes.into_iter(),
             rest: rest.map(|place| (node.clone(), place)),
-            asked,
+            kept,
         }
     }
 

@@ -422,3 +422,29 @@ fn who_waits_on_a_node_that_stands_still_is_not_starved() {
     });
     is_ok(&report);
 }
+
+#[test]
+fn a_reason_is_of_its_own_run_whatever_an_earlier_one_on_the_thread_has_asked() {
+    let asked_at = |pause: Duration| {
+        let lab = LabRuntime::new(LabConfig::default().seed(1));
+        let report = lab.run(async move |cx: Cx| {
+            cx.region(async |scope: Scope<'_, Cancelled>| {
+                let task = scope.spawn(async |cx: Cx| cx.sleep(SECOND).await);
+                scope.cx().sleep(pause).await?;
+                task.cancel();
+                let now = scope.cx().now();
+                let end = task.join(scope.cx()).await;
+                let asked = end.cancel_reason().map(|reason| reason.at());
+                Ok::<_, Cancelled>((asked, now))
+            })
+            .await
+        });
+        is_ok(&report);
+        report.outcome.ok().expect("it ends well")
+    };
+    // The first moment is close before the second.
+    for micros in [10, 30] {
+        let (asked, now) = asked_at(Duration::from_micros(micros));
+        assert_eq!(asked, Some(now));
+    }
+}
