@@ -1,5 +1,6 @@
 //! Poll quota, cost quota and deadline are enforced by the runtime, meet along the tree, and show in the reason.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
 use asupersync_conformance::on_both_hosts;
@@ -73,6 +74,38 @@ fn a_poll_quota_stops_code_that_never_asks() {
             })
             .await;
         assert_eq!(end, Outcome::Ok(()));
+    });
+}
+
+#[test]
+fn a_poll_quota_stops_the_body_of_a_region_too() {
+    on_both_hosts(async |cx| {
+        let polls = AtomicU32::new(0);
+        let budget = Budget::new().with_poll_quota(25);
+        let end = cx
+            .region_with(RegionOptions::new().budget(budget), async |_| {
+                let mut left = 1_000_u32;
+                std::future::poll_fn(|task| {
+                    polls.fetch_add(1, Ordering::Relaxed);
+                    left -= 1;
+                    if left == 0 {
+                        return Poll::Ready(());
+                    }
+                    task.waker().wake_by_ref();
+                    Poll::Pending
+                })
+                .await;
+                End::Ok(())
+            })
+            .await;
+        let reason = reason_of(end);
+        assert_eq!(reason.kind(), CancelKind::PollQuota);
+        assert!(reason.escalated(), "it had to be dropped where it stood");
+        // The quota, the cleanup of this kind, and the grace.
+        let kind = CancelKind::PollQuota;
+        let cleanup = kind.cleanup_budget(Time::ZERO).poll_quota;
+        let polls = polls.load(Ordering::Relaxed);
+        assert!((25..=25 + cleanup + 32).contains(&polls), "{polls}");
     });
 }
 
