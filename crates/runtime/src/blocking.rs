@@ -15,7 +15,7 @@ use std::time::Duration;
 use asupersync_core::Time;
 
 use crate::clock::Clock;
-use crate::spin::{Answers, looks_again};
+use crate::spin::{Answer, Answers, looks_again};
 
 /// For so long a thread watches the queue at most; a processor that slept may take as long to bring the next job.
 const WATCH: Duration = Duration::from_micros(80);
@@ -175,7 +175,10 @@ impl Shared {
                 state = self.lock();
                 state.is_watched = false;
                 state.idle -= 1;
-                answers.note(!state.jobs.is_empty());
+                answers.note(match state.jobs.is_empty() {
+                    true => Answer::None,
+                    false => Answer::InTime,
+                });
                 // Whatever came meanwhile has woken nobody, also the end.
                 continue;
             }

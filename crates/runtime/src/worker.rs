@@ -19,7 +19,7 @@ use asupersync_sched::Parker;
 use crate::host::RuntimeHost;
 use crate::local::Local;
 use crate::queued::Queued;
-use crate::spin::{Answers, looks_again};
+use crate::spin::{Answer, Answers, looks_again};
 
 /// After so many dispatches a worker looks at its timers and at the reactor.
 const MAINTENANCE_INTERVAL: u32 = 61;
@@ -27,8 +27,11 @@ const MAINTENANCE_INTERVAL: u32 = 61;
 /// How often a searcher looks again before it sleeps; a sleep and a wake cost more than all of them.
 const SPINS: u32 = 24;
 
-/// How often the last worker awake looks again before it sleeps, for what another thread may answer meanwhile.
+/// How often the last worker awake looks again for what another thread may answer meanwhile, before it does anything else.
 const LONG_SPINS: u32 = 512;
+
+/// For so long it watches at most; a thread that slept may take as long to answer.
+const WATCH: Duration = Duration::from_micros(80);
 
 /// After the operating system refused to poll the reactor.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
@@ -196,10 +199,35 @@ impl Loop {
         if !worker.is_last_awake() || !self.answers.are_worth_a_spin() {
             return worker.is_searching() && looks_again(SPINS, || worker.sees_work() || stop());
         }
-        // The others sleep and push nothing, so the looks need not go round them.
-        let came = looks_again(LONG_SPINS, || worker.sees_work_from_outside() || stop());
-        self.answers.note(worker.sees_work_from_outside());
-        came
+        let answer = self.watch(stop);
+        self.answers.note(answer);
+        self.local.worker.has_own_work() || self.local.worker.sees_work_from_outside() || stop()
+    }
+
+    /// Watches for what comes from outside; the others sleep and push nothing, so the looks need not go round them.
+    fn watch(&self, stop: &impl Fn() -> bool) -> Answer {
+        let worker = &self.local.worker;
+        let ends = || stop() || self.parker.has_permit();
+        let looks = || looks_again(LONG_SPINS, || worker.sees_work_from_outside() || ends());
+        let came = |answer| match worker.sees_work_from_outside() {
+            true => answer,
+            false => Answer::None,
+        };
+        if looks() || !self.answers.may_be_late() {
+            return came(Answer::InTime);
+        }
+        let clock = self.host.clock;
+        let watched = clock.now() + WATCH;
+        let deadline = self.host.timers.next_deadline(worker.index());
+        let until = deadline.map_or(watched, |deadline| deadline.min(watched));
+        while clock.now() < until {
+            // Nobody else may be listening.
+            self.poll_reactor(Duration::ZERO);
+            if worker.has_own_work() || looks() {
+                break;
+            }
+        }
+        came(Answer::Late)
     }
 
     /// Sleeps; whether that was in the reactor, on behalf of all workers.

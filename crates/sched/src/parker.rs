@@ -60,6 +60,12 @@ impl Parker {
         }
     }
 
+    /// Whether the next park would not sleep.
+    #[must_use]
+    pub fn has_permit(&self) -> bool {
+        self.inner.state.load(Ordering::Relaxed) == PERMIT
+    }
+
     /// Sleeps until there is a permit, or for `timeout`; consumes the permit.
     pub fn park(&self, timeout: Option<Duration>) {
         let inner = &*self.inner;

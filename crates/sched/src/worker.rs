@@ -367,6 +367,16 @@ impl<T: Entry> Worker<T> {
         !self.shared.injector.is_empty() || !self.lanes.is_empty()
     }
 
+    /// Whether there is something in the worker's own queues, which it never sleeps beside.
+    #[must_use]
+    pub fn has_own_work(&self) -> bool {
+        let in_slot = self.slot.take();
+        let has_local =
+            in_slot.is_some() || !self.yielded.borrow().is_empty() || self.has_cancelled.get();
+        self.slot.set(in_slot);
+        self.ring.len() > 0 || has_local || !self.lanes.is_empty()
+    }
+
     /// Whether there is work for this worker anywhere.
     #[must_use]
     pub fn sees_work(&self) -> bool {
@@ -565,12 +575,6 @@ impl<T: Entry> Worker<T> {
             return None;
         }
         self.shared.idle.claim_any()
-    }
-
-    /// Whether there is something in the worker's own queues, which it never sleeps beside.
-    fn has_own_work(&self) -> bool {
-        let has_local = !self.yielded.borrow().is_empty() || self.has_cancelled.get();
-        self.ring.len() > 0 || has_local || !self.lanes.is_empty()
     }
 }
 

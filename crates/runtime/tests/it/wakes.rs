@@ -1,12 +1,15 @@
 //! No wake is lost, wherever it comes from.
 
 use std::future::poll_fn;
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use asupersync_io::ReadExt;
 use asupersync_kernel::Cx;
+use asupersync_net::TcpStream;
 use asupersync_sync::{Notify, oneshot};
 
 use crate::support::{End, block, run_on, runtime};
@@ -31,6 +34,48 @@ fn a_foreign_thread_wakes_a_parked_task_every_time() {
                         let (tx, mut rx) = oneshot::channel();
                         ask.send(tx).unwrap();
                         assert_eq!(rx.recv(&cx).await.unwrap(), round);
+                    }
+                    End::Ok(())
+                });
+                End::Ok(())
+            })
+            .await
+            .flatten()
+        });
+        foreign.join().unwrap();
+    }
+}
+
+/// The last worker awake watches for what other threads do, and there may be nobody else to hear the system.
+#[test]
+fn an_event_that_comes_while_a_worker_watches_is_heard() {
+    const ROUNDS: u32 = 2000;
+    for workers in [1, 2, 4] {
+        let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = peer.local_addr().unwrap();
+        let (ask, asked) = mpsc::channel::<oneshot::Sender<()>>();
+        let foreign = std::thread::Builder::new()
+            .spawn(move || {
+                let (mut stream, _) = peer.accept().unwrap();
+                for (reply, round) in asked.into_iter().zip(0..) {
+                    // Which is what makes a watch worth it.
+                    reply.send(()).unwrap();
+                    for _ in 0..round % 100 * 50 {
+                        std::hint::spin_loop();
+                    }
+                    stream.write_all(&[7]).unwrap();
+                }
+            })
+            .unwrap();
+        run_on(&mut runtime(workers), async move |cx| {
+            cx.region(async |scope| {
+                scope.spawn(async move |cx: Cx| {
+                    let mut stream = TcpStream::connect(&cx, address).await.unwrap();
+                    for _ in 0..ROUNDS {
+                        let (tx, mut rx) = oneshot::channel();
+                        ask.send(tx).unwrap();
+                        rx.recv(&cx).await.unwrap();
+                        assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
                     }
                     End::Ok(())
                 });

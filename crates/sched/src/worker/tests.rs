@@ -340,6 +340,20 @@ fn a_push_wakes_one_sleeper_and_no_other_until_that_has_searched() {
 }
 
 #[test]
+fn a_worker_does_not_sleep_beside_what_it_would_run_next() {
+    for workers in [several(1), several(2)] {
+        let worker = &workers[0];
+        assert_eq!(worker.push_woken(Box::new(1)), None);
+        assert!(worker.has_own_work() && !worker.announce_sleep());
+        assert!(worker.next().is_some());
+        assert!(!worker.has_own_work() && worker.announce_sleep());
+        worker.wake_up();
+        worker.push_yielded(Box::new(2));
+        assert!(worker.has_own_work() && !worker.announce_sleep());
+    }
+}
+
+#[test]
 fn a_search_that_leaves_nothing_wakes_nobody() {
     let workers = several(3);
     assert!(workers[1].announce_sleep());
