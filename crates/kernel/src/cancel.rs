@@ -40,8 +40,16 @@ pub use self::wait::CancelWait;
 
 /// What a node does after its lock is released.
 struct Step {
-    wakers: Vec<Waker>,
+    waiting: Waiting,
     children: Option<Children>,
+}
+
+/// Who waits in a node.
+#[derive(Default)]
+struct Waiting {
+    /// Whoever polls the node, which is no task.
+    around: Option<Waker>,
+    leaves: Vec<Waker>,
 }
 
 /// What a request came to at one node.
@@ -96,12 +104,12 @@ pub(crate) fn request_inherited(node: &NodeRef, request: &Request) {
 
 /// Requests cancellation of `node` and of everything in it.
 fn ask(node: &NodeRef, asked: Asked<'_>) {
-    let Step { wakers, children } = match request_one(node, asked) {
+    let Step { waiting, children } = match request_one(node, asked) {
         Answer::Unchanged => return,
         Answer::Alone => return wake_task(node),
         Answer::Further(step) => step,
     };
-    notify(node, wakers);
+    notify(node, waiting);
     if let Some(children) = children {
         let now = asked.reason.at();
         tell(inherit(node, children, now), node, now);
@@ -187,31 +195,34 @@ fn holds_back(node: &Header, depth: Depth) -> bool {
 /// What to wake and whom to tell, for a node whose cancellation has just changed.
 fn step(node: &NodeRef, inner: &mut Locked<'_>, holds: bool) -> Step {
     let extra = inner.more.extra().into_iter();
-    let mut wakers: Vec<Waker> = extra
-        .flat_map(|extra| extra.wakers.iter().cloned())
-        .collect();
+    let mut waiting = Waiting {
+        around: None,
+        leaves: extra
+            .flat_map(|extra| extra.wakers.iter().cloned())
+            .collect(),
+    };
     if !node.is_task() {
         let waiter = inner.contents().waiter.clone();
         let around = || node.task_above().cloned().map(waker::task_waker);
-        wakers.extend(waiter.or_else(around));
+        waiting.around = waiter.or_else(around);
     }
     let mut children = None;
     if !holds {
         inner.set_handed_on(true);
         children = Children::of(inner);
     }
-    Step { wakers, children }
+    Step { waiting, children }
 }
 
 /// Wakes a node and its leaves, outside its lock.
-fn notify(node: &NodeRef, wakers: Vec<Waker>) {
+fn notify(node: &NodeRef, waiting: Waiting) {
     if node.is_task() {
         wake_task(node);
     } else if let Some(task) = node.parent().and_then(|parent| enclosing_task(parent)) {
         task.marks.set_urgent();
     }
-    for leaf in wakers {
-        waker::wake_contained(leaf);
+    for waker in waiting.leaves.into_iter().chain(waiting.around) {
+        waker::wake_contained(waker);
     }
 }
 
@@ -307,14 +318,14 @@ pub(crate) fn reason(node: &Header) -> Option<CancelReason> {
 /// Hands a request that was kept back on to what lives in the node: its body has ended, so no mask of it is left.
 pub(crate) fn release_held(node: &NodeRef) {
     let now = node.host().now();
-    let step = {
+    let Step { children, .. } = {
         let mut inner = node.lock();
         if inner.is_handed_on() {
             return;
         }
         step(node, &mut inner, false)
     };
-    tell_children(node, step, now);
+    tell_children(node, children, now);
 }
 
 /// Ends a mask; a request that it kept back now goes to what lives in the node.

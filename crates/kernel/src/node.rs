@@ -12,6 +12,7 @@
 mod contents;
 mod locked;
 mod nature;
+mod nodes;
 mod reference;
 
 use std::cell::UnsafeCell;
@@ -35,6 +36,7 @@ use crate::task::{InlineVtable, Vtable};
 pub(crate) use self::contents::Contents;
 pub(crate) use self::locked::{Locked, Place};
 pub(crate) use self::nature::{Kind, Nature};
+pub(crate) use self::nodes::Nodes;
 pub(crate) use self::reference::{NodeRef, release_all};
 
 /// Where a region stands in its life.

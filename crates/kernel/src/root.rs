@@ -126,21 +126,20 @@ impl Program {
     #[must_use]
     pub fn unfinished(&self) -> Vec<Unfinished> {
         let mut found = Vec::new();
-        let mut work = self.region.lock().children();
+        let mut work: Vec<_> = self.region.lock().children().collect();
         while let Some(node) = work.pop() {
             if node.state.is_complete() {
                 // It has ended, and is on its way out of its region.
                 continue;
             }
-            let (children, name, owed) = {
+            let (name, owed) = {
                 let inner = node.lock();
-                let children = inner.children();
+                work.extend(inner.children());
                 let extra = inner.more.extra();
                 let name = extra.and_then(|extra| extra.name.as_ref().map(Name::to_string));
                 let owed = extra.map_or_else(Vec::new, obligation::owed);
-                (children, name, owed)
+                (name, owed)
             };
-            work.extend(children);
             found.push(Unfinished {
                 subject: node.subject(),
                 name,

@@ -7,7 +7,7 @@ use asupersync_core::{CancelKind, CancelReason, CancelStage, Time};
 
 use super::request::{Asked, Request};
 use super::tell::tell_children;
-use super::{Answer, accept, notify, request, step};
+use super::{Answer, Step, accept, notify, request, step};
 use crate::event::Event;
 use crate::mutation::{Mutation, is_on};
 use crate::node::{Locked, NodeRef};
@@ -86,7 +86,7 @@ fn escalate(node: &NodeRef, mut inner: Locked<'_>, now: Time) {
     let kept_back = !state.is_handed_on;
     let timer = state.timer.take();
     node.marks.set_stage(stage);
-    let mut step = step(node, &mut inner, false);
+    let Step { waiting, children } = step(node, &mut inner, false);
     drop(inner);
     if let Some(timer) = timer {
         node.host().timer_cancel(timer);
@@ -95,9 +95,9 @@ fn escalate(node: &NodeRef, mut inner: Locked<'_>, now: Time) {
         subject: node.subject(),
         stage,
     });
-    notify(node, std::mem::take(&mut step.wakers));
+    notify(node, waiting);
     if kept_back {
-        tell_children(node, step, now);
+        tell_children(node, children, now);
     }
 }
 

@@ -1,14 +1,13 @@
 //! A request's way from a node to what lives in it, parents before children.
 
 use std::sync::Arc;
-use std::vec;
 
 use asupersync_core::{CancelKind, CancelReason, Time};
 
 use super::request::{Asked, Cleanup, Request};
 use super::{Answer, Step, notify, request_one};
 use crate::mutation::{Mutation, is_on};
-use crate::node::{Header, Locked, NodeRef, Place};
+use crate::node::{Header, Locked, NodeRef, Nodes, Place};
 use crate::waker::Woken;
 
 /// So many children are looked at before the first of them is told: many do not fit in the caches, and would be fetched twice.
@@ -16,7 +15,7 @@ const TOLD_AT_ONCE: usize = 64;
 
 /// Who must be told, the oldest first, and what stands at their parent; reasons are shared between threads, so one is counted only where it is needed.
 pub(super) struct Children {
-    nodes: Vec<NodeRef>,
+    nodes: Nodes,
     /// Where those stand that are not among them.
     rest: Option<Place>,
     request: Request,
@@ -26,7 +25,7 @@ impl Children {
     /// All that lives in `inner`'s node, if anything does.
     pub(super) fn of(inner: &Locked<'_>) -> Option<Self> {
         let (nodes, rest) = inner.children_from(None, TOLD_AT_ONCE);
-        let request = inner.request().filter(|_| !nodes.is_empty())?.clone();
+        let request = inner.request().filter(|_| nodes.len() > 0)?.clone();
         Some(Self {
             nodes,
             rest,
@@ -37,7 +36,7 @@ impl Children {
 
 /// Who is asked the same, the oldest first.
 pub(super) struct Group {
-    nodes: vec::IntoIter<NodeRef>,
+    nodes: Nodes,
     /// Their parent, and where those stand that are not among them.
     rest: Option<(NodeRef, Place)>,
     kept: Kept,
@@ -72,7 +71,7 @@ pub(super) fn tell(group: Group, above: &NodeRef, now: Time) {
             // A chain of regions may be long.
             groups.pop();
         }
-        let Step { wakers, children } = match answer {
+        let Step { waiting, children } = match answer {
             Answer::Unchanged => continue,
             Answer::Alone => {
                 woken.wake(node);
@@ -81,10 +80,10 @@ pub(super) fn tell(group: Group, above: &NodeRef, now: Time) {
             Answer::Further(step) => step,
         };
         groups.extend(children.map(|children| inherit(&node, children, now)));
-        if node.is_task() && wakers.is_empty() {
+        if node.is_task() && waiting.leaves.is_empty() {
             woken.wake(node);
         } else {
-            notify(&node, wakers);
+            notify(&node, waiting);
         }
     }
 }
@@ -109,33 +108,34 @@ impl Group {
             mut nodes, rest, ..
         } = children;
         if is_on(Mutation::ChildIsNotAsked) {
-            nodes.pop();
+            nodes.next_back();
         }
-        let kept = if node.is_region() {
+        let is_for_many = !nodes.is_one() || rest.is_some();
+        let kept = if node.is_region() && is_for_many {
             Kept::ByRegion(node.lock().contents().tell(request))
         } else {
             Kept::Here(request)
         };
         Self {
-            nodes: nodes.into_iter(),
+            nodes,
             rest: rest.map(|place| (node.clone(), place)),
             kept,
         }
     }
 
     fn next(&mut self) -> Option<NodeRef> {
-        if self.nodes.as_slice().is_empty()
+        if self.nodes.len() == 0
             && let Some((above, place)) = self.rest.take()
         {
             let (nodes, rest) = above.lock().children_from(Some(&place), TOLD_AT_ONCE);
-            self.nodes = nodes.into_iter();
+            self.nodes = nodes;
             self.rest = rest.map(|place| (above, place));
         }
         self.nodes.next()
     }
 
     fn is_at_end(&self) -> bool {
-        self.nodes.as_slice().is_empty() && self.rest.is_none()
+        self.nodes.len() == 0 && self.rest.is_none()
     }
 }
 
@@ -149,8 +149,8 @@ pub(super) fn inherited(node: &Header, reason: &CancelReason, now: Time) -> Canc
 }
 
 /// Hands a request that was kept back on to what lives in the node.
-pub(super) fn tell_children(node: &NodeRef, step: Step, now: Time) {
-    let Some(children) = step.children else {
+pub(super) fn tell_children(node: &NodeRef, children: Option<Children>, now: Time) {
+    let Some(children) = children else {
         return;
     };
     let reason = inherited(node, &children.request.reason, now);

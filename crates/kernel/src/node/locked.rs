@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 
 use asupersync_core::Budget;
 
-use super::{Contents, Header, Links, NodeRef};
+use super::{Contents, Header, Links, NodeRef, Nodes};
 use crate::cancel::{Asked, CancelState, Request};
 use crate::more::LockedMore;
 use crate::node::Phase;
@@ -189,11 +189,9 @@ impl Locked<'_> {
         &self,
         place: Option<&Place>,
         limit: usize,
-    ) -> (Vec<NodeRef>, Option<Place>) {
+    ) -> (Nodes, Option<Place>) {
         let Some(contents) = self.own_contents() else {
-            let mut children = self.children();
-            children.reverse();
-            return (children, None);
+            return (self.children_of_task(), None);
         };
         let until = place.map_or(contents.next_index, |place| place.until);
         let (mut cursor, limit) = match place {
@@ -201,7 +199,7 @@ impl Locked<'_> {
             Some(Place { next, .. }) if self.is_linked(next) => (Some(next.0), limit),
             Some(_) => (contents.last_child, usize::MAX),
         };
-        let mut nodes = Vec::new();
+        let (mut first, mut others) = (None, Vec::new());
         let mut rest = None;
         while let Some(node) = cursor {
             // SAFETY: a linked node is alive while the parent's lock is held, as `self` shows.
@@ -210,14 +208,17 @@ impl Locked<'_> {
                 if !header.is_older_than(until) {
                     break;
                 }
-                if nodes.len() >= limit {
+                if others.len() + 1 >= limit {
                     rest = Some(node);
                     break;
                 }
             }
             // Looked at before any is counted: an exchange would keep the memory of the next from coming meanwhile.
             if !header.state.is_complete() {
-                nodes.push(node);
+                match first {
+                    None => first = Some(node),
+                    Some(_) => others.push(node),
+                }
             }
             // SAFETY: links are guarded by that lock.
             cursor = unsafe { (*header.links.get()).previous };
@@ -228,7 +229,18 @@ impl Locked<'_> {
             next: count(next),
             until,
         });
-        (nodes.into_iter().map(count).collect(), rest)
+        let others = others.into_iter().map(count).collect();
+        (Nodes::new(first.map(count), others), rest)
+    }
+
+    /// References to all children of a task, the oldest first.
+    fn children_of_task(&self) -> Nodes {
+        let (mut oldest, mut others) = (None, Vec::new());
+        for child in self.children() {
+            others.extend(oldest.replace(child));
+        }
+        others.reverse();
+        Nodes::new(oldest, others)
     }
 
     /// Whether `child`, a task that was linked in this node's list, still is.
@@ -243,17 +255,15 @@ impl Locked<'_> {
     }
 
     /// References to all children, the oldest last.
-    pub(crate) fn children(&self) -> Vec<NodeRef> {
-        let mut children = Vec::new();
-        let mut cursor = self.first_child();
-        while let Some(node) = cursor {
+    pub(crate) fn children(&self) -> impl Iterator<Item = NodeRef> {
+        let next = |node: &NonNull<Header>| {
             // SAFETY: a linked node is alive while the parent's lock is held, as `self` shows.
-            children.push(unsafe { NodeRef::from_borrowed(node) });
-            // SAFETY: links are guarded by that lock.
             let links = unsafe { node.as_ref() }.links.get();
-            // SAFETY: as above.
-            cursor = unsafe { (*links).next };
-        }
-        children
+            // SAFETY: links are guarded by that lock.
+            unsafe { (*links).next }
+        };
+        // SAFETY: as above.
+        let count = |node| unsafe { NodeRef::from_borrowed(node) };
+        std::iter::successors(self.first_child(), next).map(count)
     }
 }
