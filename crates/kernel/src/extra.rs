@@ -1,17 +1,14 @@
 //! What few nodes have, kept out of the way of the many that do not.
 
 use std::pin::Pin;
-use std::ptr::NonNull;
-use std::sync::Arc;
 use std::task::Waker;
 
 use asupersync_core::{Budget, Severity};
 
-use crate::cancel::{CancelState, Request};
 use crate::event::Name;
 use crate::host::TimerKey;
 use crate::mutation::{Mutation, is_on};
-use crate::node::{Header, NodeRef};
+use crate::node::NodeRef;
 use crate::obligation::Record;
 
 /// A finalizer that has not run: given the context to run under, it makes its future.
@@ -35,12 +32,8 @@ impl Failed {
 
 /// The rarely needed part of a node.
 #[derive(Default)]
+#[repr(align(8))]
 pub(crate) struct Extra {
-    /// A task's youngest child.
-    pub(crate) first_child: Option<NonNull<Header>>,
-    pub(crate) cancel: Option<CancelState>,
-    /// The request that stood alone before, which may be being read without the lock.
-    pub(crate) _alone: Option<Arc<Request>>,
     /// The node's budget where it differs from its region's.
     pub(crate) budget: Option<Budget>,
     pub(crate) cost_spent: u64,

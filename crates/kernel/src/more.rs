@@ -3,10 +3,11 @@
 //! The problem: a waiting task pays for every field, and a box for each task that opens a region or is cancelled would cost more than it saves.
 //!
 //! # States
-//! nothing → the first child, or the request, or what the region told → a box with the rest; a box stays.
+//! nothing → the first child, or the request, or what the region told, or a box of what is rare → a box of several of them; a box stays.
+//! The last two are boxes of their own, since many tasks have a child when they are cancelled, and few have anything else.
 //!
 //! # Invariants
-//! - The word is null for nothing; otherwise its two lowest bits say what it points to, and are clear in every pointer, since all of that is aligned.
+//! - The three lowest bits of the word say what it points to, and are clear in every pointer, since all of that is aligned; the word is null for nothing.
 //! - A request and a box are owned; a child is not, and neither is what the region told: its memory outlives the task's, and it lets go of nothing that it told.
 //! - A request that stands alone was handed on to what lives in the node, and has no timer.
 //!   It is never changed, and lives as long as the node: so whoever holds the node may read it without the lock.
@@ -34,16 +35,30 @@ enum Kind {
     Request,
     Told,
     Extra,
+    Several,
 }
 
-const TAG: usize = 0b11;
-const CHILD: usize = 0b01;
-const REQUEST: usize = 0b10;
-const TOLD: usize = 0b11;
+const TAG: usize = 0b111;
+const CHILD: usize = 1;
+const REQUEST: usize = 2;
+const TOLD: usize = 3;
+const EXTRA: usize = 4;
+const SEVERAL: usize = 5;
 
 const _: () = assert!(align_of::<Header>() > TAG);
 const _: () = assert!(align_of::<Request>() > TAG);
 const _: () = assert!(align_of::<Extra>() > TAG);
+const _: () = assert!(align_of::<Several>() > TAG);
+
+/// What would stand alone if it were alone.
+#[repr(align(8))]
+struct Several {
+    first_child: Option<NonNull<Header>>,
+    cancel: Option<CancelState>,
+    /// The request that stood alone before, which may be being read without the lock.
+    _alone: Option<Arc<Request>>,
+    extra: Option<Box<Extra>>,
+}
 
 impl More {
     pub(crate) const fn nothing() -> Self {
@@ -66,7 +81,7 @@ impl More {
         match kind(word) {
             // SAFETY: a request of these kinds is not changed, and is let go of when the node is, or after it.
             Kind::Request | Kind::Told => Some(unsafe { &*pointer::<Request>(word) }),
-            Kind::Nothing | Kind::Child | Kind::Extra => None,
+            Kind::Nothing | Kind::Child | Kind::Extra | Kind::Several => None,
         }
     }
 
@@ -88,6 +103,8 @@ impl More {
             Kind::Request => drop(unsafe { Arc::from_raw(pointer::<Request>(word)) }),
             // SAFETY: the word owns the box, and nobody uses it again.
             Kind::Extra => drop(unsafe { Box::from_raw(pointer::<Extra>(word)) }),
+            // SAFETY: as above.
+            Kind::Several => drop(unsafe { Box::from_raw(pointer::<Several>(word)) }),
         }
     }
 }
@@ -112,9 +129,9 @@ impl LockedMore<'_> {
     /// A task's youngest child.
     pub(crate) fn child(&self) -> Option<NonNull<Header>> {
         match self.kind() {
-            Kind::Nothing | Kind::Request | Kind::Told => None,
+            Kind::Nothing | Kind::Request | Kind::Told | Kind::Extra => None,
             Kind::Child => NonNull::new(pointer(self.word())),
-            Kind::Extra => self.extra()?.first_child,
+            Kind::Several => self.several()?.first_child,
         }
     }
 
@@ -122,9 +139,9 @@ impl LockedMore<'_> {
         match (self.kind(), child) {
             (Kind::Nothing | Kind::Child, None) => self.set(std::ptr::null_mut()),
             (Kind::Nothing | Kind::Child, Some(child)) => self.set(tagged(child.as_ptr(), CHILD)),
-            (Kind::Request | Kind::Told, None) => {}
-            (Kind::Request | Kind::Told, Some(_)) | (Kind::Extra, _) => {
-                self.extra_or_new().first_child = child
+            (Kind::Request | Kind::Told | Kind::Extra, None) => {}
+            (Kind::Request | Kind::Told | Kind::Extra, Some(_)) | (Kind::Several, _) => {
+                self.several_or_new().first_child = child
             }
         }
     }
@@ -132,9 +149,9 @@ impl LockedMore<'_> {
     /// The standing request.
     pub(crate) fn request(&self) -> Option<&Request> {
         match self.kind() {
-            Kind::Nothing | Kind::Child => None,
+            Kind::Nothing | Kind::Child | Kind::Extra => None,
             Kind::Request | Kind::Told => self.0.request_alone(),
-            Kind::Extra => Some(&self.extra()?.cancel.as_ref()?.request),
+            Kind::Several => Some(&self.several()?.cancel.as_ref()?.request),
         }
     }
 
@@ -142,7 +159,7 @@ impl LockedMore<'_> {
     pub(crate) fn ask(&mut self, asked: Asked<'_>) {
         debug_assert!(self.request().is_none(), "the first request is noted once");
         if !self.is_nothing() {
-            self.extra_or_new().cancel = Some(CancelState::new(Request::clone(&asked)));
+            self.several_or_new().cancel = Some(CancelState::new(Request::clone(&asked)));
             return;
         }
         self.set(match asked {
@@ -157,44 +174,67 @@ impl LockedMore<'_> {
     /// The standing request, to be changed.
     pub(crate) fn cancel_mut(&mut self) -> Option<&mut CancelState> {
         match self.kind() {
-            Kind::Nothing | Kind::Child => None,
-            Kind::Request | Kind::Told | Kind::Extra => self.extra_or_new().cancel.as_mut(),
+            Kind::Nothing | Kind::Child | Kind::Extra => None,
+            Kind::Request | Kind::Told | Kind::Several => self.several_or_new().cancel.as_mut(),
         }
     }
 
     /// What is kept of the standing request, where that is more than the request.
     pub(crate) fn cancel(&self) -> Option<&CancelState> {
-        self.extra()?.cancel.as_ref()
+        self.several()?.cancel.as_ref()
     }
 
+    /// What is rare, if there is any.
     pub(crate) fn extra(&self) -> Option<&Extra> {
-        // SAFETY: a word of this kind is the pointer of a box that it owns, read and changed under the lock only.
-        (self.kind() == Kind::Extra).then(|| unsafe { &*pointer::<Extra>(self.word()) })
+        match self.kind() {
+            Kind::Nothing | Kind::Child | Kind::Request | Kind::Told => None,
+            // SAFETY: a word of this kind is the pointer of a box that it owns, read and changed under the lock only.
+            Kind::Extra => Some(unsafe { &*pointer::<Extra>(self.word()) }),
+            Kind::Several => self.several()?.extra.as_deref(),
+        }
     }
 
     pub(crate) fn extra_mut(&mut self) -> Option<&mut Extra> {
-        // SAFETY: as in `extra`, and the borrow is exclusive.
-        (self.kind() == Kind::Extra).then(|| unsafe { &mut *pointer::<Extra>(self.word()) })
+        match self.kind() {
+            Kind::Nothing | Kind::Child | Kind::Request | Kind::Told => None,
+            Kind::Extra => Some(self.extra_or_new()),
+            Kind::Several => self.several_or_new().extra.as_deref_mut(),
+        }
     }
 
-    /// The box; what stood alone before goes into it.
     pub(crate) fn extra_or_new(&mut self) -> &mut Extra {
-        let old = self.word();
-        if kind(old) != Kind::Extra {
-            let alone = (kind(old) == Kind::Request).then(|| {
-                // SAFETY: the word owned one count of the `Arc`, and is written over below.
-                unsafe { Arc::from_raw(pointer::<Request>(old)) }
-            });
-            let extra = Box::new(Extra {
+        match self.kind() {
+            Kind::Nothing => self.set(tagged(Box::into_raw(Box::<Extra>::default()), EXTRA)),
+            Kind::Extra => {}
+            Kind::Child | Kind::Request | Kind::Told | Kind::Several => {
+                return self.several_or_new().extra.get_or_insert_default();
+            }
+        }
+        // SAFETY: as in `extra`, and the borrow is exclusive.
+        unsafe { &mut *pointer::<Extra>(self.word()) }
+    }
+
+    fn several(&self) -> Option<&Several> {
+        // SAFETY: as in `extra`.
+        (self.kind() == Kind::Several).then(|| unsafe { &*pointer::<Several>(self.word()) })
+    }
+
+    /// The box of several; what stood alone before goes into it.
+    fn several_or_new(&mut self) -> &mut Several {
+        let (old, kind) = (self.word(), self.kind());
+        if kind != Kind::Several {
+            let several = Box::new(Several {
                 first_child: self.child(),
                 cancel: self.request().cloned().map(CancelState::new),
-                _alone: alone,
-                ..Extra::default()
+                // SAFETY: the word owned one count of the `Arc`, and is written over below.
+                _alone: (kind == Kind::Request).then(|| unsafe { Arc::from_raw(pointer(old)) }),
+                // SAFETY: the word owned the box, and is written over below.
+                extra: (kind == Kind::Extra).then(|| unsafe { Box::from_raw(pointer(old)) }),
             });
-            self.set(Box::into_raw(extra).cast());
+            self.set(tagged(Box::into_raw(several), SEVERAL));
         }
-        // SAFETY: as in `extra_mut`; the word is a box's now.
-        unsafe { &mut *pointer::<Extra>(self.word()) }
+        // SAFETY: as in `extra_or_new`.
+        unsafe { &mut *pointer::<Several>(self.word()) }
     }
 
     fn kind(&self) -> Kind {
@@ -212,14 +252,13 @@ impl LockedMore<'_> {
 }
 
 fn kind(word: *mut ()) -> Kind {
-    if word.is_null() {
-        return Kind::Nothing;
-    }
     match word.addr() & TAG {
         CHILD => Kind::Child,
         REQUEST => Kind::Request,
         TOLD => Kind::Told,
-        _ => Kind::Extra,
+        EXTRA => Kind::Extra,
+        SEVERAL => Kind::Several,
+        _ => Kind::Nothing,
     }
 }
 
@@ -331,7 +370,45 @@ mod tests {
             assert!(state.is_handed_on);
             more.set_child(None);
             assert!(more.child().is_none() && more.request().is_some());
+            assert!(more.extra().is_none() && more.extra_mut().is_none());
         }
+    }
+
+    #[test]
+    fn what_is_rare_goes_with_what_stood_alone() {
+        let request = request();
+        let asks: [fn(&mut LockedMore<'_>, &Arc<Request>); 4] = [
+            |_, _| {},
+            |more, request| more.ask(Asked::Shared(request)),
+            |more, request| more.ask(Asked::Told(request)),
+            |more, _| more.set_child(Some(child(1))),
+        ];
+        for is_rare_first in [true, false] {
+            for ask in asks {
+                let node = More::nothing();
+                let mut more = locked(&node);
+                if is_rare_first {
+                    more.extra_or_new().cost_spent = 7;
+                    ask(&mut more, &request);
+                } else {
+                    ask(&mut more, &request);
+                    more.extra_or_new().cost_spent = 7;
+                }
+                let (asked, with_child) = (more.request().is_some(), more.child().is_some());
+                more.set_child(None);
+                assert_eq!(more.extra().map(|extra| extra.cost_spent), Some(7));
+                let extra = more.extra_mut().expect("it stays");
+                extra.cost_spent += 1;
+                assert_eq!(more.extra_or_new().cost_spent, 8);
+                assert_eq!(more.request().is_some(), asked);
+                assert_eq!(more.cancel_mut().is_some(), asked);
+                assert!(!asked || !with_child);
+                more.set_child(Some(child(2)));
+                assert_eq!(more.child(), Some(child(2)));
+                assert_eq!(more.extra().map(|extra| extra.cost_spent), Some(8));
+            }
+        }
+        assert_eq!(Arc::strong_count(&request), 1);
     }
 
     #[test]
@@ -343,7 +420,7 @@ mod tests {
         let read = node.request_alone().expect("it stands alone");
         let state = more.cancel_mut().expect("it was asked");
         state.request = Request::new(reason(), 4);
-        assert!(more.extra().is_some() && node.request_alone().is_none());
+        assert!(more.cancel().is_some() && node.request_alone().is_none());
         assert_eq!(more.request().map(Request::depth), Some(4));
         assert!(
             std::ptr::eq(read, &*request),

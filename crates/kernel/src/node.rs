@@ -75,7 +75,7 @@ const NO_HOME: u16 = u16::MAX;
 /// The part that all nodes share; a task's future or an inline node's own part follows it in the same allocation.
 ///
 /// What a wake and a poll read stands last, beside the future: a task that nobody has looked at for long is in no cache, and each of its lines is a trip to memory.
-#[repr(C)]
+#[repr(C, align(8))]
 pub(crate) struct Header {
     links: UnsafeCell<Links>,
     /// Who waits for a task's end.

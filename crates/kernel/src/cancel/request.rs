@@ -10,6 +10,7 @@ use crate::node::Depth;
 
 /// What is asked of a node; one for all that are asked the same.
 #[derive(Clone)]
+#[repr(align(8))]
 pub(crate) struct Request {
     pub(super) reason: CancelReason,
     /// The deepest node that was asked; only a mask or shield that is as deep keeps that back.
