@@ -138,26 +138,42 @@ fn accept(node: &NodeRef, asked: Asked<'_>) -> Answer {
     if node.state.is_complete() || inner.is_closed() {
         return Answer::Unchanged;
     }
+    if node.is_task() && inner.more.is_nothing() {
+        return accept_alone(node, &mut inner, asked);
+    }
     let is_first = inner.request().is_none();
-    let has_nothing = node.is_task() && inner.more.is_nothing();
     if is_first {
         inner.ask(asked);
-        node.polls_left
-            .store(asked.cleanup.polls, Ordering::Relaxed);
-        node.marks.set_stage(CancelStage::Requested);
+        publish(node, &asked);
     } else if !strengthen(node, &mut inner, &asked) {
         return Answer::Unchanged;
     }
     // After the stage is published: an unmasking that misses it is seen here, and the other way round.
     let depth = inner.request().map_or(asked.depth, Request::depth);
     let holds = holds_back(node, depth);
-    if has_nothing && !holds {
-        return Answer::Alone;
-    }
     if is_first && holds {
         inner.set_handed_on(false);
     }
     Answer::Further(step(node, &mut inner, holds))
+}
+
+/// Records the first request at a task in which nothing lives and nothing waits.
+fn accept_alone(node: &NodeRef, inner: &mut Locked<'_>, asked: Asked<'_>) -> Answer {
+    inner.more.ask(asked);
+    publish(node, &asked);
+    // As above.
+    if !holds_back(node, asked.depth) {
+        return Answer::Alone;
+    }
+    inner.set_handed_on(false);
+    Answer::Further(step(node, inner, true))
+}
+
+/// Makes the first request seen by those who look without the lock.
+fn publish(node: &Header, asked: &Request) {
+    node.polls_left
+        .store(asked.cleanup.polls, Ordering::Relaxed);
+    node.marks.set_stage(CancelStage::Requested);
 }
 
 /// Adds a request to the one that stands; whether that changes anything.
