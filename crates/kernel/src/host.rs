@@ -30,9 +30,9 @@ pub enum Lane {
     Yielded,
 }
 
-/// A worker of a host; pinned tasks stay on theirs.
+/// A worker of a host, of which there are at most 255; pinned tasks stay on theirs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct WorkerId(pub u16);
+pub struct WorkerId(pub u8);
 
 /// Names a timer of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -18,10 +18,11 @@ mod reference;
 use std::cell::UnsafeCell;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use asupersync_core::{Budget, CancelStage, Origin, Policy, RegionId, TaskId, Time};
+use parking_lot::Mutex;
 
 use crate::account::Account;
 use crate::cancel::Request;
@@ -70,7 +71,7 @@ impl Phase {
 }
 
 /// Marks a task that any worker may poll.
-const NO_HOME: u16 = u16::MAX;
+const NO_HOME: u8 = u8::MAX;
 
 /// The part that all nodes share; a task's future or an inline node's own part follows it in the same allocation.
 ///
@@ -80,7 +81,6 @@ pub(crate) struct Header {
     links: UnsafeCell<Links>,
     /// Who waits for a task's end.
     pub(crate) joiner: Joiner,
-    lock: Mutex<()>,
     more: More,
     pub(crate) obligations: Account,
     pub(crate) state: State,
@@ -89,14 +89,15 @@ pub(crate) struct Header {
     pub(crate) mask: AtomicU32,
     pub(crate) polls_left: AtomicU32,
     index: AtomicU32,
-    home: u16,
+    home: u8,
     pub(crate) nature: Nature,
     pub(crate) marks: Marks,
+    lock: Mutex<()>,
 }
 
 // A task that waits costs little more than its header and its future.
 #[cfg(all(not(loom), target_pointer_width = "64"))]
-const _: () = assert!(size_of::<Header>() <= 88, "each task pays for its header");
+const _: () = assert!(size_of::<Header>() <= 80, "each task pays for its header");
 
 /// A node's distance from the root, which has 1; 0 stands for no node.
 pub(crate) type Depth = u16;
@@ -198,7 +199,6 @@ impl Header {
         Self {
             links: UnsafeCell::new(Links::default()),
             joiner: Joiner::nobody(),
-            lock: Mutex::new(()),
             more: More::nothing(),
             obligations: Account::new(),
             state: init.state,
@@ -210,6 +210,7 @@ impl Header {
             home: init.home.map_or(NO_HOME, |worker| worker.0),
             nature: init.nature,
             marks: Marks::new(),
+            lock: Mutex::new(()),
         }
     }
 
@@ -221,8 +222,7 @@ impl Header {
 
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
-        // No code of the program runs under this lock, so a poisoned one guards a sound state.
-        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.lock.lock();
         // SAFETY: the lock is held by `guard`, which goes with it.
         let more = unsafe { self.more.locked() };
         Locked {

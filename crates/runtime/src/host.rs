@@ -189,7 +189,7 @@ impl Host for RuntimeHost {
         local::with(self, |local| {
             let index = local?.worker.index();
             Some(WorkerId(
-                u16::try_from(index).expect("a scheduler has at most 64 workers"),
+                u8::try_from(index).expect("a scheduler has at most 64 workers"),
             ))
         })
     }

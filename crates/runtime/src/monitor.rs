@@ -190,7 +190,7 @@ impl Monitor {
                 // Neither changes while the count stands still.
                 let region = RegionId::new(polls.region.load(Ordering::Relaxed));
                 let task = TaskId::new(region, polls.index.load(Ordering::Relaxed));
-                let worker = u16::try_from(index).expect("a scheduler has at most 64 workers");
+                let worker = u8::try_from(index).expect("a scheduler has at most 64 workers");
                 found.push(Report::NeverYields {
                     task,
                     name: self.person(task).0,

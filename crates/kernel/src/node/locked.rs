@@ -1,9 +1,9 @@
 //! What is read and changed under a node's lock: its children, and what was asked of it.
 
 use std::ptr::NonNull;
-use std::sync::MutexGuard;
 
 use asupersync_core::Budget;
+use parking_lot::MutexGuard;
 
 use super::{Contents, Header, Links, NodeRef, Nodes};
 use crate::cancel::{Asked, CancelState, Request};
