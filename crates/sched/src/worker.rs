@@ -397,6 +397,8 @@ impl<T: Entry> Worker<T> {
             if !self.ring.is_alone() && !self.searching.replace(true) {
                 idle.begin_owed_search();
             }
+        } else {
+            self.ring.give_room_back();
         }
         !work
     }

@@ -7,7 +7,7 @@ struct Number(usize);
 // SAFETY: the word is the number.
 unsafe impl Entry for Number {
     fn into_word(self) -> *mut () {
-        std::ptr::without_provenance_mut(self.0)
+        ptr::without_provenance_mut(self.0)
     }
 
     unsafe fn from_word(word: *mut ()) -> Self {
@@ -83,6 +83,29 @@ fn loom_a_ring_that_goes_round_and_grows_loses_nothing_to_a_thief() {
             .into_iter()
             .collect();
         push(&owner, 3);
+        push(&owner, 4);
+        taken.extend(take_all(&owner));
+        taken.extend(stealing.join().unwrap());
+        assert_each_once(taken, 4);
+    });
+}
+
+/// A table is let go, and another made in its place, beside a thief that may still look at it.
+#[test]
+fn loom_no_table_is_let_go_while_a_thief_looks_at_it() {
+    loom::model(|| {
+        let (owner, thief) = shared();
+        for number in 1..=3 {
+            push(&owner, number);
+        }
+        let stealing = thread::spawn(move || {
+            let mut taken = Vec::new();
+            let first = thief.steal(|entry| taken.push(entry.0));
+            taken.extend(first.map(|entry| entry.0));
+            taken
+        });
+        let mut taken = take_all(&owner);
+        owner.give_room_back();
         push(&owner, 4);
         taken.extend(take_all(&owner));
         taken.extend(stealing.join().unwrap());

@@ -48,6 +48,50 @@ fn the_last_table_gives_back_what_it_has_no_room_for() {
     assert_eq!(all.len() as u64, room);
 }
 
+/// How many tables there are.
+fn tables<T: Entry>(owner: &Owner<T>) -> usize {
+    let tables = owner.ring.tables.iter();
+    tables
+        .filter(|table| !table.load(Ordering::Relaxed).is_null())
+        .count()
+}
+
+#[test]
+fn an_empty_ring_gives_back_what_a_burst_has_taken() {
+    let (owner, thief) = shared();
+    for _ in 0..3 {
+        let many = 20 * FIRST as u64;
+        fill(&owner, 0..many);
+        assert_eq!(tables(&owner), 6);
+        owner.give_room_back();
+        assert_eq!(tables(&owner), 6, "it is not empty");
+        assert_eq!(thief.steal(|_| ()), Some(Box::new(0)));
+        while owner.take_newest().is_some() {}
+        let visit = Visit::of(&owner.ring);
+        owner.give_room_back();
+        assert_eq!(tables(&owner), 6, "a thief looks at them");
+        fill(&owner, 0..many);
+        assert_eq!(visit.take_oldest(), Some(Box::new(0)));
+        drop(visit);
+        while owner.take_oldest().is_some() {}
+        owner.give_room_back();
+        assert_eq!(tables(&owner), KEPT + 1);
+        fill(&owner, 0..2);
+        assert_eq!(owner.take_newest(), Some(Box::new(1)));
+        assert_eq!(thief.steal(|_| ()), Some(Box::new(0)));
+        assert_eq!(owner.take_newest(), None);
+    }
+}
+
+#[test]
+fn a_ring_that_was_never_large_keeps_what_it_has() {
+    let owner = alone();
+    fill(&owner, 0..3 * FIRST as u64);
+    while owner.take_newest().is_some() {}
+    owner.give_room_back();
+    assert_eq!(tables(&owner), KEPT + 1);
+}
+
 #[test]
 fn what_is_left_is_dropped_with_the_owner() {
     let counted = Arc::new(());
@@ -84,6 +128,10 @@ fn each_entry_is_taken_once() {
             if number % 3 == 0 {
                 taken.extend(owner.take_newest().map(|entry| *entry));
             }
+            if number % 4_000 == 0 {
+                taken.extend(std::iter::from_fn(|| owner.take_newest()).map(|entry| *entry));
+                owner.give_room_back();
+            }
         }
         taken.extend(std::iter::from_fn(|| owner.take_newest()).map(|entry| *entry));
         done.store(true, Ordering::Release);
@@ -104,11 +152,12 @@ proptest! {
         steps in proptest::collection::vec((0..4_u8, 1..200_usize), 1..40),
     ) {
         let (owner, thief) = shared();
-        owner.ring.old.0.store(start, Ordering::Relaxed);
+        owner.ring.old.0.number.store(start, Ordering::Relaxed);
         owner.ring.young.0.store(start, Ordering::Relaxed);
         owner.old_seen.set(start);
         let mut model = VecDeque::new();
         for (step, count) in steps {
+            owner.give_room_back();
             for number in 0..count as u64 {
                 match step {
                     0 | 1 => {
