@@ -45,7 +45,6 @@ struct Step {
 }
 
 /// Who waits in a node.
-#[derive(Default)]
 struct Waiting {
     /// Whoever polls the node, which is no task.
     around: Option<Waker>,
@@ -211,17 +210,14 @@ fn holds_back(node: &Header, depth: Depth) -> bool {
 /// What to wake and whom to tell, for a node whose cancellation has just changed.
 fn step(node: &NodeRef, inner: &mut Locked<'_>, holds: bool) -> Step {
     let extra = inner.more.extra().into_iter();
-    let mut waiting = Waiting {
-        around: None,
-        leaves: extra
-            .flat_map(|extra| extra.wakers.iter().cloned())
-            .collect(),
-    };
+    let leaves = extra.flat_map(|extra| extra.wakers.iter().cloned());
+    let leaves = leaves.collect();
+    let mut around = None;
     if !node.is_task() {
         let waiter = inner.contents().waiter.clone();
-        let around = || node.task_above().cloned().map(waker::task_waker);
-        waiting.around = waiter.or_else(around);
+        around = waiter.or_else(|| node.task_above().cloned().map(waker::task_waker));
     }
+    let waiting = Waiting { around, leaves };
     let mut children = None;
     if !holds {
         inner.set_handed_on(true);

@@ -202,6 +202,7 @@ impl LockedMore<'_> {
         }
     }
 
+    /// What is rare, made if there is none.
     pub(crate) fn extra_or_new(&mut self) -> &mut Extra {
         match self.kind() {
             Kind::Nothing => self.set(tagged(Box::into_raw(Box::<Extra>::default()), EXTRA)),
