@@ -193,6 +193,16 @@ pub(crate) struct NodeInit {
     pub(crate) home: Option<WorkerId>,
 }
 
+/// The byte that stands for a task's home.
+///
+/// One that stood for none would let other workers poll what may not leave its own.
+fn home_of(home: Option<WorkerId>) -> u8 {
+    home.map_or(NO_HOME, |worker| {
+        assert!(worker.0 != NO_HOME, "a host has at most 255 workers");
+        worker.0
+    })
+}
+
 impl Header {
     #[inline]
     pub(crate) fn new(init: NodeInit) -> Self {
@@ -207,7 +217,7 @@ impl Header {
             mask: AtomicU32::new(0),
             polls_left: AtomicU32::new(init.poll_quota),
             index: AtomicU32::new(0),
-            home: init.home.map_or(NO_HOME, |worker| worker.0),
+            home: home_of(init.home),
             nature: init.nature,
             marks: Marks::new(),
             lock: Mutex::new(()),
@@ -222,6 +232,7 @@ impl Header {
 
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
+        // No code of the program runs under this lock, so what it guards is sound also after a panic.
         let guard = self.lock.lock();
         // SAFETY: the lock is held by `guard`, which goes with it.
         let more = unsafe { self.more.locked() };
@@ -452,4 +463,21 @@ impl Vtable {
     pub(crate) const REGION: &'static Self = InlineVtable::<RegionNode>::VTABLE;
     /// The table of fibers and finalizers.
     pub(crate) const FIBER: &'static Self = InlineVtable::<InlineNode>::VTABLE;
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_kept_apart_from_none() {
+        assert_eq!(home_of(None), NO_HOME);
+        assert_eq!(home_of(Some(WorkerId(254))), 254);
+    }
+
+    #[test]
+    #[should_panic(expected = "at most 255 workers")]
+    fn a_home_that_would_be_none_is_refused() {
+        home_of(Some(WorkerId(NO_HOME)));
+    }
 }

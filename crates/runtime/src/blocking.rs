@@ -15,10 +15,7 @@ use std::time::Duration;
 use asupersync_core::Time;
 
 use crate::clock::Clock;
-use crate::spin::{Answer, Answers, looks_again};
-
-/// For so long a thread watches the queue at most; a processor that slept may take as long to bring the next job.
-const WATCH: Duration = Duration::from_micros(80);
+use crate::spin::{Answer, Answers, WATCH, looks_again};
 
 /// So many looks between two at the clock.
 const LOOKS: u32 = 32;

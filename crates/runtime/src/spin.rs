@@ -3,6 +3,11 @@
 //! The problem: a thread that sleeps is woken by a system call, and by a processor that may have to be started; where two threads answer one another at once that is nearly all of the time.
 //! A look in vain costs too, so how often one is taken goes by how often another thread has answered before.
 
+use std::time::Duration;
+
+/// For so long one watches at most; a thread or a processor that slept may take as long to answer.
+pub(crate) const WATCH: Duration = Duration::from_micros(80);
+
 /// Looks so many times; whether `comes` held.
 pub(crate) fn looks_again(looks: u32, comes: impl Fn() -> bool) -> bool {
     (0..looks).any(|_| {

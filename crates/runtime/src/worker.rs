@@ -19,7 +19,7 @@ use asupersync_sched::Parker;
 use crate::host::RuntimeHost;
 use crate::local::Local;
 use crate::queued::Queued;
-use crate::spin::{Answer, Answers, looks_again};
+use crate::spin::{Answer, Answers, WATCH, looks_again};
 
 /// After so many dispatches a worker looks at its timers and at the reactor.
 const MAINTENANCE_INTERVAL: u32 = 61;
@@ -29,9 +29,6 @@ const SPINS: u32 = 24;
 
 /// How often the last worker awake looks again for what another thread may answer meanwhile, before it does anything else.
 const LONG_SPINS: u32 = 512;
-
-/// For so long it watches at most; a thread that slept may take as long to answer.
-const WATCH: Duration = Duration::from_micros(80);
 
 /// After the operating system refused to poll the reactor.
 const REFUSED_PAUSE: Duration = Duration::from_millis(5);
@@ -201,7 +198,7 @@ impl Loop {
         }
         let answer = self.watch(stop);
         self.answers.note(answer);
-        self.local.worker.has_own_work() || self.local.worker.sees_work_from_outside() || stop()
+        worker.has_own_work() || worker.sees_work_from_outside() || stop()
     }
 
     /// Watches for what comes from outside; the others sleep and push nothing, so the looks need not go round them.

@@ -287,6 +287,14 @@ impl<T: Entry> Owner<T> {
         unsafe { self.ring.take_oldest() }
     }
 
+    /// How many tables there are.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> usize {
+        let tables = self.ring.tables.iter();
+        let made = tables.filter(|table| !table.load(Ordering::Relaxed).is_null());
+        made.count()
+    }
+
     /// Gives the memory of large tables back, if the ring is empty and no thief looks at them.
     pub(crate) fn give_room_back(&self) {
         let ring = &*self.ring;

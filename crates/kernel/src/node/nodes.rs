@@ -5,7 +5,6 @@ use std::vec;
 use super::NodeRef;
 
 /// References to some nodes, to be taken one after another; one alone takes no memory of its own.
-#[derive(Default)]
 pub(crate) struct Nodes {
     first: Option<NodeRef>,
     others: vec::IntoIter<NodeRef>,

@@ -48,34 +48,26 @@ fn the_last_table_gives_back_what_it_has_no_room_for() {
     assert_eq!(all.len() as u64, room);
 }
 
-/// How many tables there are.
-fn tables<T: Entry>(owner: &Owner<T>) -> usize {
-    let tables = owner.ring.tables.iter();
-    tables
-        .filter(|table| !table.load(Ordering::Relaxed).is_null())
-        .count()
-}
-
 #[test]
 fn an_empty_ring_gives_back_what_a_burst_has_taken() {
     let (owner, thief) = shared();
     for _ in 0..3 {
         let many = 20 * FIRST as u64;
         fill(&owner, 0..many);
-        assert_eq!(tables(&owner), 6);
+        assert_eq!(owner.tables(), 6);
         owner.give_room_back();
-        assert_eq!(tables(&owner), 6, "it is not empty");
+        assert_eq!(owner.tables(), 6, "it is not empty");
         assert_eq!(thief.steal(|_| ()), Some(Box::new(0)));
         while owner.take_newest().is_some() {}
         let visit = Visit::of(&owner.ring);
         owner.give_room_back();
-        assert_eq!(tables(&owner), 6, "a thief looks at them");
+        assert_eq!(owner.tables(), 6, "a thief looks at them");
         fill(&owner, 0..many);
         assert_eq!(visit.take_oldest(), Some(Box::new(0)));
         drop(visit);
         while owner.take_oldest().is_some() {}
         owner.give_room_back();
-        assert_eq!(tables(&owner), KEPT + 1);
+        assert_eq!(owner.tables(), KEPT + 1);
         fill(&owner, 0..2);
         assert_eq!(owner.take_newest(), Some(Box::new(1)));
         assert_eq!(thief.steal(|_| ()), Some(Box::new(0)));
@@ -89,7 +81,7 @@ fn a_ring_that_was_never_large_keeps_what_it_has() {
     fill(&owner, 0..3 * FIRST as u64);
     while owner.take_newest().is_some() {}
     owner.give_room_back();
-    assert_eq!(tables(&owner), KEPT + 1);
+    assert_eq!(owner.tables(), KEPT + 1);
 }
 
 #[test]

@@ -354,6 +354,25 @@ fn a_worker_does_not_sleep_beside_what_it_would_run_next() {
 }
 
 #[test]
+fn a_worker_that_goes_to_sleep_gives_back_what_a_burst_has_taken() {
+    for workers in [several(1), several(2)] {
+        let worker = &workers[0];
+        let small = worker.ring.tables();
+        for number in 0..5_000 {
+            let _ = worker.push(Box::new(number));
+        }
+        let large = worker.ring.tables();
+        assert!(!worker.announce_sleep());
+        assert_eq!(worker.ring.tables(), large, "there is work");
+        while worker.next().is_some() {}
+        assert!(worker.announce_sleep());
+        worker.wake_up();
+        assert!((small..large).contains(&worker.ring.tables()));
+        assert!(worker.ring.tables() <= 3, "1,024 places at most");
+    }
+}
+
+#[test]
 fn a_search_that_leaves_nothing_wakes_nobody() {
     let workers = several(3);
     assert!(workers[1].announce_sleep());
