@@ -21,6 +21,7 @@ use asupersync_core::{
     CancelKind, CancelReason, ErrOf, IntoOutcome, OkOf, Outcome, PanicPayload, Severity,
 };
 
+use crate::free_lists;
 use crate::node::{Header, NodeRef};
 use crate::task::Vtable;
 
@@ -304,9 +305,12 @@ unsafe fn dealloc<Fut: Future<Output: IntoOutcome>>(node: NonNull<Header>) -> Op
     } else {
         Ok(())
     };
-    // SAFETY: the last reference is gone, so the allocation is the caller's; its body is nothing.
-    let mut cell = unsafe { Box::from_raw(node.cast::<Cell<Fut>>().as_ptr()) };
-    cell.header.take_parent()
+    let mut node = node;
+    // SAFETY: the last reference is gone.
+    let parent = unsafe { node.as_mut() }.take_parent();
+    // SAFETY: as above, the allocation was made for this type, and its body is nothing.
+    unsafe { free_lists::free(node.cast::<Cell<Fut>>()) };
+    parent
 }
 
 /// Writes the future into its place; a panic while making it is the task's.

@@ -15,6 +15,7 @@ use crate::cell::{Cell, CellVtable, start};
 use crate::current;
 use crate::ended::Ended;
 use crate::event::{Event, Name};
+use crate::free_lists;
 use crate::host::{Lane, WorkerId};
 use crate::leave;
 use crate::mutation::{Mutation, is_on, is_on_by_turns};
@@ -63,13 +64,13 @@ impl<N> InlineVtable<N> {
 }
 
 /// # Safety
-/// `node` is the header at the beginning of a box of `N`, and its last reference is gone.
+/// `node` is the header at the beginning of an `N`, and its last reference is gone.
 unsafe fn dealloc_inline<N>(node: NonNull<Header>) -> Option<NodeRef> {
     let mut node = node;
     // SAFETY: the last reference is gone.
     let parent = unsafe { node.as_mut() }.take_parent();
-    // SAFETY: the allocation was made as a `Box<N>` whose first field is the header.
-    drop(unsafe { Box::from_raw(node.cast::<N>().as_ptr()) });
+    // SAFETY: as above, and the allocation was made for an `N`, whose first field is the header.
+    unsafe { free_lists::free(node.cast::<N>()) };
     parent
 }
 
@@ -99,8 +100,8 @@ where
 {
     let tail = region.region();
     let own_budget = init.budget.map(|own| narrowed(tail, own));
-    let mut cell = Box::new_uninit();
-    cell.write(Cell::<Fut>::new(Header::new(NodeInit {
+    let cell = free_lists::take::<Cell<Fut>>();
+    let header = Header::new(NodeInit {
         // For the scheduler, for the caller, and for the task's own context.
         state: State::new_scheduled(3, Queue::Plain),
         vtable: CellVtable::<Fut, E>::VTABLE,
@@ -108,10 +109,10 @@ where
         nature: region.nature.below(Kind::Task),
         poll_quota: own_budget.as_ref().unwrap_or(&tail.budget).poll_quota,
         home: init.home,
-    })));
-    // SAFETY: it was written above.
-    let cell = unsafe { cell.assume_init() };
-    let raw = NonNull::from(Box::leak(cell)).cast::<Header>();
+    });
+    // SAFETY: the memory was taken for it.
+    unsafe { cell.write(Cell::new(header)) };
+    let raw = cell.cast::<Header>();
     // SAFETY: one of the three references that the state was made with.
     let node = unsafe { NodeRef::from_owned(raw) };
     // SAFETY: another of them.

@@ -13,7 +13,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use asupersync_core::Time;
-use asupersync_kernel::{Ended, Runnable};
+use asupersync_kernel::{Ended, FreeLists, Runnable};
 use asupersync_sched::Parker;
 
 use crate::host::RuntimeHost;
@@ -45,6 +45,8 @@ pub(crate) struct Loop {
     due: Vec<Waker>,
     /// Tasks that have ended and are still counted in their region.
     ended: Ended,
+    /// The memory of nodes that were freed on this thread.
+    memory: FreeLists,
     answers: Answers,
 }
 
@@ -60,6 +62,7 @@ impl Loop {
             until_governed: 0,
             due: Vec::new(),
             ended: Ended::with_room(),
+            memory: FreeLists::hold(),
             answers: Answers::UNKNOWN,
         }
     }
@@ -174,7 +177,7 @@ impl Loop {
 
     fn wait(&mut self, stop: impl Fn() -> bool, wake_by: Option<Time>) {
         self.publish_counters();
-        if self.fire_timers() > 0 || self.spin(&stop) {
+        if self.fire_timers() > 0 || self.spin(&stop) || !self.give_memory_back() {
             return;
         }
         if !self.local.worker.announce_sleep() {
@@ -188,6 +191,16 @@ impl Loop {
         } else {
             self.fire_timers();
         }
+    }
+
+    /// Gives back what a burst has left in memory; false if work came meanwhile.
+    fn give_memory_back(&self) -> bool {
+        while self.memory.give_some_back() {
+            if self.local.worker.sees_work() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Looks again for a while; whether work came meanwhile.

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use super::{Depth, Header, InlineNode, Kind, NodeInit, RegionNode, RegionTail};
+use crate::free_lists;
 use crate::obligation;
 
 /// A counted reference to a node.
@@ -24,14 +25,11 @@ impl NodeRef {
             init.nature.is(Kind::Region),
             "a region's tail belongs to a region"
         );
-        // Written where it stays, since it is large.
-        let mut node = Box::new_uninit();
-        node.write(RegionNode {
-            inline: InlineNode::new(init, shield),
-            tail,
-        });
-        // SAFETY: it was written above.
-        Self::leak(unsafe { node.assume_init() })
+        let node = free_lists::take::<RegionNode>();
+        let inline = InlineNode::new(init, shield);
+        // SAFETY: the memory was taken for it.
+        unsafe { node.write(RegionNode { inline, tail }) };
+        Self::new(node)
     }
 
     /// Makes a fiber's node with one reference; `shield` is the deepest that holds where it is opened.
@@ -40,13 +38,15 @@ impl NodeRef {
             init.nature.is(Kind::Fiber),
             "an inline node that is no region"
         );
-        Self::leak(Box::new(InlineNode::new(init, shield)))
+        let node = free_lists::take::<InlineNode>();
+        // SAFETY: the memory was taken for it.
+        unsafe { node.write(InlineNode::new(init, shield)) };
+        Self::new(node)
     }
 
-    /// `node` begins with a header.
+    /// `node` begins with a header, and has one reference.
     #[inline]
-    fn leak<T>(node: Box<T>) -> Self {
-        let node = NonNull::from(Box::leak(node));
+    fn new<T>(node: NonNull<T>) -> Self {
         // For `Header::allocation`.
         node.expose_provenance();
         Self(node.cast())
