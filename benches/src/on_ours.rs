@@ -77,18 +77,18 @@ pub(crate) use workload;
 pub(crate) async fn join_all(scope: &Scope<'_, Cancelled>, tasks: Vec<Handle<u64>>) -> u64 {
     let mut sum = 0;
     for task in tasks {
-        sum += joined(scope, task).await;
+        sum += value_of(task.join(scope.cx()).await);
     }
     sum
 }
 
 /// Joins a task that ends well.
 pub(crate) async fn joined<T>(scope: &Scope<'_, Cancelled>, task: Handle<T>) -> T {
-    match task.join(scope.cx()).await {
-        Outcome::Ok(value) => value,
-        other => panic!(
-            "the task neither panics nor is cancelled, and not {:?}",
-            other.severity()
-        ),
-    }
+    value_of(task.join(scope.cx()).await)
+}
+
+fn value_of<T>(end: Outcome<T, Cancelled>) -> T {
+    let severity = end.severity();
+    end.ok()
+        .unwrap_or_else(|| panic!("the task neither panics nor is cancelled, and not {severity:?}"))
 }

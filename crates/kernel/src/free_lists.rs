@@ -16,10 +16,12 @@ use std::ptr::{self, NonNull};
 const STEP: usize = 16;
 /// Nodes of more than 1,016 bytes are left to the allocator.
 const CLASSES: usize = 64;
-/// What a thread keeps at most, in bytes: a worker that ends what others spawn would keep all of it.
-const MOST: usize = 16 << 20;
-/// What a thread keeps while it sleeps.
+/// What a thread keeps at most, in bytes: the tasks and regions of a large program's burst.
+const MOST: usize = 64 << 20;
+/// What a thread keeps while it sleeps, and what it keeps unused.
 const LEAST: usize = 64 << 10;
+/// After so many looks, each of which found no less than the one before, what is kept counts as unused.
+const UNUSED_AFTER: u32 = 10_000;
 /// So many blocks are given back at once; a few microseconds.
 const AT_ONCE: usize = 256;
 
@@ -49,6 +51,14 @@ thread_local! {
 }
 
 impl Lists {
+    /// How many bytes are kept.
+    fn kept(&self) -> usize {
+        match self.holders.get() {
+            0 => 0,
+            _ => MOST - self.room.get(),
+        }
+    }
+
     #[inline]
     fn pop(&self, class: usize) -> Option<NonNull<Free>> {
         let list = &self.first[class];
@@ -79,7 +89,7 @@ impl Lists {
     fn give_back(&self, least: usize, limit: usize) -> bool {
         let mut left = limit;
         for class in (0..CLASSES).rev() {
-            while MOST - self.room.get() > least {
+            while self.kept() > least {
                 if left == 0 {
                     return true;
                 }
@@ -97,18 +107,25 @@ impl Lists {
 
 /// While a thread holds one, it keeps the memory of tasks and regions that are freed on it, for those that are made on it.
 ///
-/// At most 16 MiB; a host holds one for each worker, and calls [`give_some_back`](Self::give_some_back) before the worker sleeps.
+/// At most 64 MiB; a host holds one for each worker, calls [`look`](Self::look) now and then while the worker runs, and [`give_some_back`](Self::give_some_back) before it sleeps.
 /// When the last of a thread is dropped, all is given back to the allocator.
 ///
 /// # Examples
 /// ```
 /// let kept = asupersync_kernel::FreeLists::hold();
-/// // Tasks are run here.
+/// for _ in 0..100 {
+///     // Some tasks are run here.
+///     kept.look();
+/// }
 /// while kept.give_some_back() {}
 /// // Here the thread sleeps.
 /// ```
 #[derive(Debug)]
 pub struct FreeLists {
+    /// How many bytes were kept at the last look.
+    seen: Cell<usize>,
+    /// How many looks in a row have found no less than the one before.
+    unused: Cell<u32>,
     /// It stands for the thread's own lists.
     _not_send: PhantomData<*const ()>,
 }
@@ -123,8 +140,27 @@ impl FreeLists {
             }
         });
         Self {
+            seen: Cell::new(0),
+            unused: Cell::new(0),
             _not_send: PhantomData,
         }
+    }
+
+    /// Gives back a part of what has not been used for ten thousand looks.
+    ///
+    /// A worker that ends what others spawn, and never sleeps, would otherwise keep it for ever.
+    pub fn look(&self) {
+        LISTS.with(|lists| {
+            let kept = lists.kept();
+            if kept <= LEAST || kept < self.seen.replace(kept) {
+                self.unused.set(0);
+            } else if self.unused.get() < UNUSED_AFTER {
+                self.unused.set(self.unused.get() + 1);
+            } else {
+                lists.give_back(LEAST, AT_ONCE);
+                self.seen.set(lists.kept());
+            }
+        });
     }
 
     /// Gives back a part of what is kept beyond 64 KiB; false if there is no more of that.
@@ -139,12 +175,12 @@ impl FreeLists {
 impl Drop for FreeLists {
     fn drop(&mut self) {
         LISTS.with(|lists| {
-            let holders = lists.holders.get() - 1;
-            lists.holders.set(holders);
-            if holders == 0 {
+            let others = lists.holders.get() - 1;
+            if others == 0 {
                 lists.give_back(0, usize::MAX);
                 lists.room.set(0);
             }
+            lists.holders.set(others);
         });
     }
 }
@@ -160,6 +196,7 @@ const fn class_of<T>() -> Option<usize> {
 }
 
 /// What a class is allocated with: 8 bytes more than a multiple, which is what glibc has in a block, and a node is a number of words.
+#[inline]
 const fn layout(class: usize) -> Layout {
     match Layout::from_size_align(class * STEP + 8, STEP) {
         Ok(layout) => layout,
@@ -211,10 +248,7 @@ mod tests {
 
     /// How many bytes this thread keeps.
     fn kept() -> usize {
-        LISTS.with(|lists| match lists.holders.get() {
-            0 => 0,
-            _ => MOST - lists.room.get(),
-        })
+        LISTS.with(Lists::kept)
     }
 
     /// As large as so many words, and written all over.
@@ -312,6 +346,25 @@ mod tests {
         assert!((4..8).contains(&calls), "{calls} calls of 256 blocks");
         assert!((LEAST - 1_016..=LEAST).contains(&kept()));
         assert!(!lists.give_some_back());
+    }
+
+    #[test]
+    fn what_lies_unused_for_long_is_given_back_little_by_little() {
+        let lists = FreeLists::hold();
+        free_all(make::<13>(2_000));
+        let all = kept();
+        let look_often = || (0..UNUSED_AFTER).for_each(|_| lists.look());
+        look_often();
+        assert_eq!(kept(), all);
+        let some = make::<13>(1);
+        lists.look();
+        free_all(some);
+        look_often();
+        assert_eq!(kept(), all, "it was used meanwhile");
+        lists.look();
+        assert_eq!(kept(), all - AT_ONCE * 104);
+        look_often();
+        assert!((LEAST - 104..=LEAST).contains(&kept()));
     }
 
     #[test]

@@ -194,6 +194,22 @@ fn a_worker_that_sleeps_keeps_little_of_ended_tasks_and_none_when_it_ends() {
     assert!(after < 100, "{after} allocations are left");
 }
 
+#[test]
+fn a_worker_that_never_sleeps_gives_back_what_it_does_not_use() {
+    run(1, async |cx| {
+        let mut handles = Vec::with_capacity(TASKS as usize);
+        let before = left_here();
+        spawn_and_join(&cx, here, &mut handles).await?;
+        assert!(left_here() - before >= TASKS);
+        for _ in 0..800_000 {
+            cx.yield_now().await?;
+        }
+        let left = left_here() - before;
+        assert!(left <= (64 << 10) / 80, "{left} blocks in 64 KiB");
+        Ok(())
+    });
+}
+
 /// How the last reference to a task goes.
 #[derive(Clone, Copy, Debug)]
 enum Last {
