@@ -87,6 +87,7 @@ pub(crate) async fn joined<T>(scope: &Scope<'_, Cancelled>, task: Handle<T>) -> 
     value_of(task.join(scope.cx()).await)
 }
 
+#[inline]
 fn value_of<T>(end: Outcome<T, Cancelled>) -> T {
     let severity = end.severity();
     end.ok()

@@ -196,6 +196,7 @@ pub(crate) struct NodeInit {
 /// The byte that stands for a task's home.
 ///
 /// One that stood for none would let other workers poll what may not leave its own.
+#[inline]
 fn home_of(home: Option<WorkerId>) -> u8 {
     home.map_or(NO_HOME, |worker| {
         assert!(worker.0 != NO_HOME, "a host has at most 255 workers");

@@ -233,6 +233,7 @@ impl<T> Rx<T> {
         });
     }
 
+    #[inline]
     pub(super) fn poll(&mut self, waker: &Waker) -> Poll<Option<T>> {
         let look = match self.look() {
             Look::Empty => {
