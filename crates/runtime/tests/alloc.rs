@@ -159,21 +159,23 @@ async fn spawn_and_join(cx: &Cx, count: fn() -> u64, handles: &mut Handles) -> R
     Ok(spent)
 }
 
+/// Tasks are an allocation each the first time, and none the second, but for so many that others make.
+async fn allocated_once(cx: &Cx, count: fn() -> u64, others: u64) -> Result<(), Stop> {
+    let mut handles = Vec::with_capacity(TASKS as usize);
+    for tasks in [TASKS, 0] {
+        let spent = spawn_and_join(cx, count, &mut handles).await?;
+        assert!(
+            (tasks..=tasks + others).contains(&spent),
+            "{spent} allocations for {TASKS} tasks"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn a_spawned_task_is_one_allocation_and_none_where_others_have_ended() {
-    run(1, async |cx| {
-        let mut handles = Vec::with_capacity(TASKS as usize);
-        for each in [1, 0] {
-            let tasks = each * TASKS;
-            let spent = spawn_and_join(&cx, here, &mut handles).await?;
-            // The region is one, and the queue grows and shrinks with its length.
-            assert!(
-                (tasks..=tasks + TASKS / 100).contains(&spent),
-                "{spent} allocations for {TASKS} tasks"
-            );
-        }
-        Ok(())
-    });
+    // The region is one, and the queue grows and shrinks with its length.
+    run(1, async |cx| allocated_once(&cx, here, TASKS / 100).await);
 }
 
 #[test]
@@ -371,15 +373,7 @@ fn a_spawned_task_is_as_large_as_its_future_and_ten_words() {
 fn flight_recording_allocates_nothing() {
     let recording = builder(1).flight_recorder(FlightConfig::default());
     run_built(recording, async |cx| {
-        let mut handles = Vec::with_capacity(TASKS as usize);
-        for each in [1, 0] {
-            let tasks = each * TASKS;
-            let spent = spawn_and_join(&cx, here, &mut handles).await?;
-            assert!(
-                (tasks..=tasks + TASKS / 100).contains(&spent),
-                "{spent} allocations for {TASKS} tasks"
-            );
-        }
+        allocated_once(&cx, here, TASKS / 100).await?;
         let semaphore = Semaphore::new(2);
         let before = here();
         for _ in 0..5000 {
@@ -397,19 +391,10 @@ fn flight_recording_allocates_nothing() {
 
 #[test]
 fn a_task_that_other_workers_take_is_one_allocation_too() {
+    // Whoever joins a task frees it, and so keeps its memory for the next.
+    // Other tests of this process start meanwhile, which takes some hundreds.
     run(4, async |cx| {
-        let mut handles = Vec::with_capacity(TASKS as usize);
-        // Whoever joins a task frees it, and so keeps its memory for the next.
-        for each in [1, 0] {
-            let tasks = each * TASKS;
-            let spent = spawn_and_join(&cx, everywhere, &mut handles).await?;
-            // Other tests of this process start meanwhile, which takes some hundreds.
-            assert!(
-                (tasks..=tasks + TASKS / 20).contains(&spent),
-                "{spent} allocations for {TASKS} tasks"
-            );
-        }
-        Ok(())
+        allocated_once(&cx, everywhere, TASKS / 20).await
     });
 }
 
