@@ -20,7 +20,7 @@ const CLASSES: usize = 64;
 const MOST: usize = 64 << 20;
 /// What a thread keeps while it sleeps, and what it keeps unused.
 const LEAST: usize = 64 << 10;
-/// After so many looks, each of which found no less than the one before, what is kept counts as unused.
+/// What has become less in none of so many calls counts as unused.
 const UNUSED_AFTER: u32 = 10_000;
 /// So many blocks are given back at once; a few microseconds.
 const AT_ONCE: usize = 256;
@@ -40,7 +40,7 @@ struct Lists {
 }
 
 thread_local! {
-    // Without a destructor, so that a look is one.
+    // Without a destructor, so that nobody has to ask whether it has run.
     static LISTS: Lists = const {
         Lists {
             first: [const { Cell::new(ptr::null_mut()) }; CLASSES],
@@ -89,7 +89,11 @@ impl Lists {
     fn give_back(&self, least: usize, limit: usize) -> bool {
         let mut left = limit;
         for class in (0..CLASSES).rev() {
-            while self.kept() > least {
+            loop {
+                // Most calls end here, at once.
+                if self.kept() <= least {
+                    return false;
+                }
                 if left == 0 {
                     return true;
                 }
@@ -107,7 +111,7 @@ impl Lists {
 
 /// While a thread holds one, it keeps the memory of tasks and regions that are freed on it, for those that are made on it.
 ///
-/// At most 64 MiB; a host holds one for each worker, calls [`look`](Self::look) now and then while the worker runs, and [`give_some_back`](Self::give_some_back) before it sleeps.
+/// At most 64 MiB; a host holds one for each worker, calls [`give_unused_back`](Self::give_unused_back) now and then while the worker runs, and [`give_some_back`](Self::give_some_back) before it sleeps.
 /// When the last of a thread is dropped, all is given back to the allocator.
 ///
 /// # Examples
@@ -115,16 +119,16 @@ impl Lists {
 /// let kept = asupersync_kernel::FreeLists::hold();
 /// for _ in 0..100 {
 ///     // Some tasks are run here.
-///     kept.look();
+///     kept.give_unused_back();
 /// }
 /// while kept.give_some_back() {}
 /// // Here the thread sleeps.
 /// ```
 #[derive(Debug)]
 pub struct FreeLists {
-    /// How many bytes were kept at the last look.
+    /// How many bytes were kept when it was last asked what is unused.
     seen: Cell<usize>,
-    /// How many looks in a row have found no less than the one before.
+    /// How often in a row there was no less than the time before.
     unused: Cell<u32>,
     /// It stands for the thread's own lists.
     _not_send: PhantomData<*const ()>,
@@ -146,10 +150,10 @@ impl FreeLists {
         }
     }
 
-    /// Gives back a part of what has not been used for ten thousand looks.
+    /// Gives back a part of what is kept beyond 64 KiB, if that has become less since the call before in none of ten thousand calls.
     ///
     /// A worker that ends what others spawn, and never sleeps, would otherwise keep it for ever.
-    pub fn look(&self) {
+    pub fn give_unused_back(&self) {
         LISTS.with(|lists| {
             let kept = lists.kept();
             if kept <= LEAST || kept < self.seen.replace(kept) {
@@ -216,23 +220,34 @@ pub(crate) fn take<T>() -> NonNull<T> {
     }
 }
 
-/// Drops a `T`, and keeps its memory or frees it.
+/// Drops a `T`, and keeps its memory or frees it, also if the drop panics.
 ///
 /// # Safety
 /// The memory came from [`take`] for the same type, a `T` is in it, and the caller gives it up.
 #[inline]
 pub(crate) unsafe fn free<T>(memory: NonNull<T>) {
+    let _memory = Memory(memory);
     // SAFETY: by the caller's promise.
     unsafe { memory.drop_in_place() };
-    let Some(class) = class_of::<T>() else {
-        // SAFETY: by the caller's promise; types without a class are allocated with their own layout.
-        return unsafe { dealloc(memory.as_ptr().cast(), Layout::new::<T>()) };
-    };
-    // SAFETY: by the caller's promise; `take` has it of this class.
-    let is_kept = LISTS.with(|lists| unsafe { lists.push(class, memory.cast()) });
-    if !is_kept {
-        // SAFETY: as above, and it was allocated with this layout, here or on another thread.
-        unsafe { dealloc(memory.as_ptr().cast(), layout(class)) };
+}
+
+/// Memory from [`take`] in which nothing is any more when this is dropped.
+struct Memory<T>(NonNull<T>);
+
+impl<T> Drop for Memory<T> {
+    #[inline]
+    fn drop(&mut self) {
+        let Self(memory) = *self;
+        let Some(class) = class_of::<T>() else {
+            // SAFETY: the caller of `free` gave it up; types without a class are allocated with their own layout.
+            return unsafe { dealloc(memory.as_ptr().cast(), Layout::new::<T>()) };
+        };
+        // SAFETY: as above, and `take` has it of this class.
+        let is_kept = LISTS.with(|lists| unsafe { lists.push(class, memory.cast()) });
+        if !is_kept {
+            // SAFETY: as above, and it was allocated with this layout, here or on another thread.
+            unsafe { dealloc(memory.as_ptr().cast(), layout(class)) };
+        }
     }
 }
 
@@ -353,18 +368,36 @@ mod tests {
         let lists = FreeLists::hold();
         free_all(make::<13>(2_000));
         let all = kept();
-        let look_often = || (0..UNUSED_AFTER).for_each(|_| lists.look());
-        look_often();
+        let ask_often = || (0..UNUSED_AFTER).for_each(|_| lists.give_unused_back());
+        ask_often();
         assert_eq!(kept(), all);
         let some = make::<13>(1);
-        lists.look();
+        lists.give_unused_back();
         free_all(some);
-        look_often();
+        ask_often();
         assert_eq!(kept(), all, "it was used meanwhile");
-        lists.look();
+        lists.give_unused_back();
         assert_eq!(kept(), all - AT_ONCE * 104);
-        look_often();
+        ask_often();
         assert!((LEAST - 104..=LEAST).contains(&kept()));
+    }
+
+    #[test]
+    fn a_drop_that_panics_loses_no_memory() {
+        struct Panics(#[expect(dead_code, reason = "it has a size")] u64);
+        impl Drop for Panics {
+            fn drop(&mut self) {
+                panic!("as it should");
+            }
+        }
+        let _kept = FreeLists::hold();
+        let memory = take::<Panics>();
+        // SAFETY: it has the room.
+        unsafe { memory.write(Panics(1)) };
+        // SAFETY: it came from `take` for this type, and is not used again.
+        let end = std::panic::catch_unwind(|| unsafe { free(memory) });
+        assert!(end.is_err());
+        assert_eq!(kept(), 8);
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl Loop {
         self.poll_reactor(Duration::ZERO);
         self.deliver_signals();
         self.local.worker.end_events();
-        self.memory.look();
+        self.memory.give_unused_back();
     }
 
     /// Looks again for a little while, if that may be worth it, and then sleeps; not if `stop` holds once the sleep is announced.
