@@ -1,6 +1,5 @@
 //! The rows on asupersync.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -121,8 +120,7 @@ pub(crate) fn idle_memory(size: Size) -> Sample {
 /// Waits for the cancellation, counted among those that wait.
 pub(crate) async fn park(waiting: Arc<AtomicU64>) -> End<()> {
     waiting.fetch_add(1, Ordering::Relaxed);
-    let mut cancelled = CancelWait::new();
-    let reason = poll_fn(|task| cancelled.poll(task)).await;
+    let reason = CancelWait::new().await;
     waiting.fetch_sub(1, Ordering::Relaxed);
     Err(reason)
 }

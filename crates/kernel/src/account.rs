@@ -6,89 +6,129 @@
 //! # Invariants
 //! - What is open is the sum of both; either may be negative alone, if one side reserved what the other settled.
 //! - A node is polled by one thread at a time, and what one poll wrote the next one sees; so the poller's count needs no exchange.
+//!   It is a byte whose highest bit says that there is something else to do: the account is closed, or the count has no more room and goes over into the other.
 //! - The account is closed once, by whoever ends the holder; from then on it counts who still has to hear that.
 //! - What is open does not keep its holder alive, since the holder's end is what it waits for; after that the last to hear of it does.
 
-use crate::primitive::{AtomicI32, AtomicU32, Ordering};
+use crate::primitive::{AtomicU8, AtomicU32, Ordering};
 
 /// Set in the count of the others when the holder has ended.
 const CLOSED: u32 = 1 << 31;
 /// What the count of the others is counted from, so that it may fall.
 const ZERO: u32 = 1 << 30;
 
-/// The open obligations of one node.
-pub(crate) struct Account {
-    own: AtomicI32,
-    afar: AtomicU32,
-}
+/// What the poller's count is counted from.
+const OWN_ZERO: u8 = 1 << 6;
+/// Set in what a change of the poller's count would give if that is out of bounds, or closed.
+const OUT_OF_BOUNDS: u8 = 1 << 7;
+/// Stands for the poller's count when the account is closed; a step from it is out of bounds, too.
+const OWN_CLOSED: u8 = OUT_OF_BOUNDS | OWN_ZERO;
 
-impl Account {
+/// What the poller of a node counts.
+pub(crate) struct Own(AtomicU8);
+
+impl Own {
     #[inline]
     pub(crate) fn new() -> Self {
-        Self {
-            own: AtomicI32::new(0),
-            afar: AtomicU32::new(ZERO),
-        }
+        Self(AtomicU8::new(OWN_ZERO))
+    }
+}
+
+/// What everybody else counts.
+pub(crate) struct Afar(AtomicU32);
+
+impl Afar {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self(AtomicU32::new(ZERO))
+    }
+}
+
+/// A node, or whatever else has room for the two counts.
+pub(crate) trait Counts {
+    fn own(&self) -> &Own;
+    fn afar(&self) -> &Afar;
+}
+
+/// The open obligations of one node.
+pub(crate) struct Account<'a, N>(&'a N);
+
+impl<N> Clone for Account<'_, N> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<N> Copy for Account<'_, N> {}
+
+impl<'a, N: Counts> Account<'a, N> {
+    #[inline]
+    pub(crate) const fn of(node: &'a N) -> Self {
+        Self(node)
+    }
+
+    #[inline]
+    fn own(self) -> &'a AtomicU8 {
+        &self.0.own().0
+    }
+
+    #[inline]
+    fn afar(self) -> &'a AtomicU32 {
+        &self.0.afar().0
     }
 
     /// One more; false if the account is closed. `is_poller` says that the caller polls the holder right now.
     #[inline]
-    pub(crate) fn add(&self, is_poller: bool) -> bool {
-        if is_poller && !self.is_closed() {
-            self.change_own(1);
-            return true;
-        }
-        self.change_afar(1)
+    pub(crate) fn add(self, is_poller: bool) -> bool {
+        is_poller && self.add_own() || self.change_afar(1)
     }
 
     /// One less; false if the account is closed.
     #[inline]
-    pub(crate) fn remove(&self, is_poller: bool) -> bool {
-        if is_poller && !self.is_closed() {
-            self.change_own(-1);
-            return true;
-        }
-        self.change_afar(-1)
+    pub(crate) fn remove(self, is_poller: bool) -> bool {
+        is_poller && self.remove_own() || self.change_afar(-1)
     }
 
-    /// One more, for the poller of a holder whose account is open.
+    /// One more, for the poller of the holder; false if the account is closed.
     #[inline]
-    pub(crate) fn add_own(&self) {
-        self.change_own(1);
+    pub(crate) fn add_own(self) -> bool {
+        self.change_own(1)
     }
 
     /// One less, for the poller of the holder; false if the account is closed.
     #[inline]
-    pub(crate) fn remove_own(&self) -> bool {
-        let is_open = !self.is_closed();
-        if is_open {
-            self.change_own(-1);
-        }
-        is_open
+    pub(crate) fn remove_own(self) -> bool {
+        self.change_own(-1)
     }
 
     /// Ends the account; what was open, or nothing if it was closed before.
     ///
     /// If something is open, `keep` is called before anybody can hear of the end.
-    pub(crate) fn close(&self, keep: impl FnOnce()) -> Closing {
+    pub(crate) fn close(self, keep: impl FnOnce()) -> Closing {
         let mut keep = Some(keep);
-        let mut afar = self.afar.load(Ordering::Acquire);
+        let own = self.own().load(Ordering::Relaxed);
+        // Before the exchange, after which the last to hear may free the holder.
+        self.own().store(OWN_CLOSED, Ordering::Relaxed);
+        let mut afar = self.afar().load(Ordering::Acquire);
         loop {
             if afar & CLOSED != 0 {
                 let is_kept = keep.is_none();
                 return Closing { open: 0, is_kept };
             }
-            let open = self.open(afar);
+            let open = open(own, afar);
             if open > 0
                 && let Some(keep) = keep.take()
             {
                 keep();
             }
             let closed = CLOSED | open;
-            match self
-                .afar
-                .compare_exchange_weak(afar, closed, Ordering::AcqRel, Ordering::Acquire)
-            {
+            match self.afar().compare_exchange_weak(
+                afar,
+                closed,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => {
                     let is_kept = keep.is_none();
                     return Closing { open, is_kept };
@@ -100,45 +140,57 @@ impl Account {
 
     /// As [`close`](Self::close), where nothing is open and nobody else can change that.
     #[inline]
-    pub(crate) fn close_alone(&self) {
+    pub(crate) fn close_alone(self) {
         debug_assert!(self.is_clear(), "nothing is open");
-        self.afar.store(CLOSED, Ordering::Release);
+        self.own().store(OWN_CLOSED, Ordering::Relaxed);
+        self.afar().store(CLOSED, Ordering::Release);
     }
 
     /// One of those that were open at the end has heard of it; true for the last.
-    pub(crate) fn heard(&self) -> bool {
-        let before = self.afar.fetch_sub(1, Ordering::AcqRel);
+    pub(crate) fn heard(self) -> bool {
+        let before = self.afar().fetch_sub(1, Ordering::AcqRel);
         before == CLOSED | 1
     }
 
     #[inline]
-    pub(crate) fn is_closed(&self) -> bool {
-        self.afar.load(Ordering::Acquire) & CLOSED != 0
+    pub(crate) fn is_closed(self) -> bool {
+        self.afar().load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// Whether nothing is open; asked by the poller, or by who alone is left.
     #[inline]
-    pub(crate) fn is_clear(&self) -> bool {
-        let afar = self.afar.load(Ordering::Acquire);
-        afar & CLOSED != 0 || self.open(afar) == 0
+    pub(crate) fn is_clear(self) -> bool {
+        let afar = self.afar().load(Ordering::Acquire);
+        afar & CLOSED != 0 || open(self.own().load(Ordering::Relaxed), afar) == 0
     }
 
     #[inline]
-    fn open(&self, afar: u32) -> u32 {
-        let own = self.own.load(Ordering::Relaxed);
-        own.cast_unsigned().wrapping_add(afar).wrapping_sub(ZERO)
+    fn change_own(self, change: i8) -> bool {
+        let own = self.own().load(Ordering::Relaxed);
+        let changed = own.wrapping_add_signed(change);
+        if changed & OUT_OF_BOUNDS != 0 {
+            return self.hand_over(change);
+        }
+        self.own().store(changed, Ordering::Relaxed);
+        true
     }
 
-    #[inline]
-    fn change_own(&self, change: i32) {
-        let own = self.own.load(Ordering::Relaxed);
-        self.own.store(own.wrapping_add(change), Ordering::Relaxed);
+    /// Adds what the poller counted, and what it has no room for, to what the others did; false if the account is closed.
+    #[cold]
+    fn hand_over(self, change: i8) -> bool {
+        if self.is_closed() {
+            return false;
+        }
+        let own = self.own().load(Ordering::Relaxed);
+        self.own().store(OWN_ZERO, Ordering::Relaxed);
+        let counted = i32::from(own) - i32::from(OWN_ZERO);
+        self.change_afar(counted + i32::from(change))
     }
 
-    fn change_afar(&self, change: i32) -> bool {
-        let mut current = self.afar.load(Ordering::Relaxed);
+    fn change_afar(self, change: i32) -> bool {
+        let mut current = self.afar().load(Ordering::Relaxed);
         while current & CLOSED == 0 {
-            match self.afar.compare_exchange_weak(
+            match self.afar().compare_exchange_weak(
                 current,
                 current.wrapping_add_signed(change),
                 Ordering::AcqRel,
@@ -150,6 +202,13 @@ impl Account {
         }
         false
     }
+}
+
+/// What is open, by both counts.
+#[inline]
+fn open(own: u8, afar: u32) -> u32 {
+    let both = afar.wrapping_add(own.into());
+    both.wrapping_sub(ZERO + u32::from(OWN_ZERO))
 }
 
 /// How an account ended.
@@ -164,9 +223,32 @@ pub(crate) struct Closing {
 mod tests {
     use super::*;
 
+    struct Holder(Own, Afar);
+
+    impl Counts for Holder {
+        fn own(&self) -> &Own {
+            &self.0
+        }
+
+        fn afar(&self) -> &Afar {
+            &self.1
+        }
+    }
+
+    impl Holder {
+        fn new() -> Self {
+            Self(Own::new(), Afar::new())
+        }
+
+        fn account(&self) -> Account<'_, Self> {
+            Account::of(self)
+        }
+    }
+
     /// Reserves (`+`) and settles (`-`), as the poller (`o`) or from afar (`a`), and closes.
     fn open_after(steps: &str) -> u32 {
-        let account = Account::new();
+        let holder = Holder::new();
+        let account = holder.account();
         for step in steps.split_whitespace() {
             let is_poller = step.ends_with('o');
             let done = if step.starts_with('+') {
@@ -205,8 +287,37 @@ mod tests {
     }
 
     #[test]
+    fn the_poller_may_hold_more_than_its_own_count_has_room_for() {
+        let holder = Holder::new();
+        let account = holder.account();
+        for _ in 0..1_000 {
+            assert!(account.add(true));
+        }
+        for _ in 0..400 {
+            assert!(account.remove(false));
+        }
+        for _ in 0..600 {
+            assert!(!account.is_clear());
+            assert!(account.remove(true));
+        }
+        assert!(account.is_clear());
+        for is_poller in [true, false] {
+            for _ in 0..500 {
+                assert!(account.remove(!is_poller));
+            }
+            for _ in 0..500 {
+                assert!(account.add(is_poller));
+            }
+            assert!(account.is_clear());
+        }
+        assert!(account.add(true));
+        assert_eq!(account.close(|| ()).open, 1);
+    }
+
+    #[test]
     fn a_closed_account_settles_nothing() {
-        let account = Account::new();
+        let holder = Holder::new();
+        let account = holder.account();
         assert!(account.add(true));
         assert_eq!(account.close(|| ()).open, 1);
         for is_poller in [true, false] {
@@ -227,20 +338,36 @@ mod loom_tests {
 
     /// A holder that is freed when it has ended and nobody has to hear of that any more.
     struct Holder {
-        account: Account,
+        own: Own,
+        afar: Afar,
         references: AtomicU32,
         freed: AtomicU32,
     }
 
+    impl Counts for Holder {
+        fn own(&self) -> &Own {
+            &self.own
+        }
+
+        fn afar(&self) -> &Afar {
+            &self.afar
+        }
+    }
+
     impl Holder {
+        fn account(&self) -> Account<'_, Self> {
+            Account::of(self)
+        }
+
         /// With one reference, and two obligations.
         fn new() -> Arc<Self> {
             let holder = Self {
-                account: Account::new(),
+                own: Own::new(),
+                afar: Afar::new(),
                 references: AtomicU32::new(1),
                 freed: AtomicU32::new(0),
             };
-            assert!(holder.account.add(true) && holder.account.add(true));
+            assert!(holder.account().add(true) && holder.account().add(true));
             Arc::new(holder)
         }
 
@@ -254,7 +381,7 @@ mod loom_tests {
             let keep = || {
                 self.references.fetch_add(1, Ordering::Relaxed);
             };
-            let Closing { open, is_kept } = self.account.close(keep);
+            let Closing { open, is_kept } = self.account().close(keep);
             if open == 0 && is_kept {
                 self.release();
             }
@@ -264,14 +391,14 @@ mod loom_tests {
 
         /// Settles from afar; whether it was in time.
         fn settle(&self) -> bool {
-            let in_time = self.account.remove(false);
+            let in_time = self.account().remove(false);
             if !in_time {
                 assert_eq!(
                     self.freed.load(Ordering::Relaxed),
                     0,
                     "it is kept until then"
                 );
-                if self.account.heard() {
+                if self.account().heard() {
                     self.release();
                 }
             }
@@ -302,14 +429,29 @@ mod loom_tests {
     /// A node as its references are dropped: the only one without an exchange, if nothing is open.
     struct Node {
         state: State,
-        account: Account,
+        own: Own,
+        afar: Afar,
         freed: AtomicU32,
     }
 
+    impl Counts for Node {
+        fn own(&self) -> &Own {
+            &self.own
+        }
+
+        fn afar(&self) -> &Afar {
+            &self.afar
+        }
+    }
+
     impl Node {
+        fn account(&self) -> Account<'_, Self> {
+            Account::of(self)
+        }
+
         fn drop_reference(&self) {
             assert_eq!(self.freed.load(Ordering::Relaxed), 0, "it is alive");
-            let is_sole = self.state.has_one_reference() && self.account.is_clear();
+            let is_sole = self.state.has_one_reference() && self.account().is_clear();
             if is_sole || self.state.release() && !self.keep() {
                 self.freed.fetch_add(1, Ordering::Relaxed);
             }
@@ -317,10 +459,10 @@ mod loom_tests {
 
         /// Whether something open keeps the node, whose last reference was released.
         fn keep(&self) -> bool {
-            if self.account.is_clear() {
+            if self.account().is_clear() {
                 return false;
             }
-            let Closing { open, is_kept } = self.account.close(|| self.state.revive());
+            let Closing { open, is_kept } = self.account().close(|| self.state.revive());
             if open == 0 && is_kept {
                 self.state.release();
             }
@@ -329,7 +471,7 @@ mod loom_tests {
 
         /// Settles from afar, with the reference of an obligation that the host is told of.
         fn settle_told(&self) {
-            if !self.account.remove(false) && self.account.heard() {
+            if !self.account().remove(false) && self.account().heard() {
                 self.drop_reference();
             }
             self.drop_reference();
@@ -338,11 +480,11 @@ mod loom_tests {
 
     /// Ends a node as `settle_leaks` does: by a store, if no context is left; what was open.
     fn end(node: &Node) -> u32 {
-        if node.state.is_known_to_owners_only() && node.account.is_clear() {
-            node.account.close_alone();
+        if node.state.is_known_to_owners_only() && node.account().is_clear() {
+            node.account().close_alone();
             return 0;
         }
-        let Closing { open, is_kept } = node.account.close(|| node.state.retain());
+        let Closing { open, is_kept } = node.account().close(|| node.state.retain());
         if open == 0 && is_kept {
             node.drop_reference();
         }
@@ -355,12 +497,13 @@ mod loom_tests {
             let node = Arc::new(Node {
                 // The context has the second.
                 state: State::new_idle(2),
-                account: Account::new(),
+                own: Own::new(),
+                afar: Afar::new(),
                 freed: AtomicU32::new(0),
             });
             let other = Arc::clone(&node);
             let context = thread::spawn(move || {
-                let is_counted = other.account.add(false);
+                let is_counted = other.account().add(false);
                 other.drop_reference();
                 is_counted
             });
@@ -379,10 +522,11 @@ mod loom_tests {
             let node = Arc::new(Node {
                 // The obligation has the second.
                 state: State::new_idle(2),
-                account: Account::new(),
+                own: Own::new(),
+                afar: Afar::new(),
                 freed: AtomicU32::new(0),
             });
-            assert!(node.account.add(true));
+            assert!(node.account().add(true));
             let other = Arc::clone(&node);
             let settler = thread::spawn(move || other.settle_told());
             node.drop_reference();

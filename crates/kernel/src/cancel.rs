@@ -342,7 +342,7 @@ pub(crate) fn release_held(node: &NodeRef) {
 
 /// Ends a mask; a request that it kept back now goes to what lives in the node.
 pub(crate) fn unmask(node: &NodeRef) {
-    if node.mask.fetch_sub(1, Ordering::SeqCst) > 1 || node.stage().is_none() {
+    if !node.state.unmask() || node.stage().is_none() {
         return;
     }
     let standing = node.lock().request().map(Request::depth);

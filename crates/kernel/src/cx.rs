@@ -3,7 +3,6 @@
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use asupersync_core::{Budget, CancelKind, CancelReason, Cancelled, RegionId, TaskId, Time};
@@ -102,6 +101,9 @@ impl<C> Cx<C> {
     /// Holds cancellation back until the guard is dropped or the cleanup budget is spent.
     ///
     /// Everything that runs under this context is masked, regions opened meanwhile included.
+    ///
+    /// # Panics
+    /// If 8,192 masks of this context hold already.
     #[must_use = "the mask ends when the guard is dropped"]
     pub fn mask(&self) -> MaskGuard {
         MaskGuard::new(self.node.clone())
@@ -307,7 +309,7 @@ impl<C> fmt::Debug for Cx<C> {
         f.debug_struct("Cx")
             .field("subject", &self.node.subject())
             .field("stage", &self.node.stage())
-            .field("mask", &self.node.mask.load(Ordering::Relaxed))
+            .field("mask", &self.node.state.masks())
             .finish()
     }
 }

@@ -96,7 +96,6 @@ impl FiberNode {
             parent: Some(region.clone()),
             nature: region.nature.below(Kind::Fiber),
             poll_quota: effective.poll_quota,
-            home: None,
         };
         let node = NodeRef::new_fiber(init, current::shield());
         {

@@ -1,7 +1,6 @@
 //! Holding cancellation back: a guard for a stretch of code, a future for one operation.
 
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use crate::cancel;
@@ -17,7 +16,7 @@ pub struct MaskGuard {
 
 impl MaskGuard {
     pub(crate) fn new(node: NodeRef) -> Self {
-        node.mask.fetch_add(1, Ordering::SeqCst);
+        node.state.mask();
         node.record(|| Event::Masked {
             subject: node.subject(),
         });

@@ -24,10 +24,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use asupersync_core::{Budget, CancelStage, Origin, Policy, RegionId, TaskId, Time};
 use parking_lot::Mutex;
 
-use crate::account::Account;
+use crate::account::{Account, Afar, Counts, Own};
 use crate::cancel::Request;
 use crate::event::{Event, Subject};
-use crate::host::{Host, WorkerId};
+use crate::host::Host;
 use crate::joiner::Joiner;
 use crate::marks::Marks;
 use crate::more::More;
@@ -70,9 +70,6 @@ impl Phase {
     }
 }
 
-/// Marks a task that any worker may poll.
-const NO_HOME: u8 = u8::MAX;
-
 /// The part that all nodes share; a task's future or an inline node's own part follows it in the same allocation.
 ///
 /// What a wake and a poll read stands last, beside the future: a task that nobody has looked at for long is in no cache, and each of its lines is a trip to memory.
@@ -82,14 +79,13 @@ pub(crate) struct Header {
     /// Who waits for a task's end.
     pub(crate) joiner: Joiner,
     more: More,
-    pub(crate) obligations: Account,
     pub(crate) state: State,
     pub(crate) vtable: &'static Vtable,
     parent: Option<NodeRef>,
-    pub(crate) mask: AtomicU32,
     pub(crate) polls_left: AtomicU32,
     index: AtomicU32,
-    home: u8,
+    afar: Afar,
+    own: Own,
     pub(crate) nature: Nature,
     pub(crate) marks: Marks,
     lock: Mutex<()>,
@@ -97,7 +93,7 @@ pub(crate) struct Header {
 
 // A task that waits costs little more than its header and its future.
 #[cfg(all(not(loom), target_pointer_width = "64"))]
-const _: () = assert!(size_of::<Header>() <= 80, "each task pays for its header");
+const _: () = assert!(size_of::<Header>() <= 72, "each task pays for its header");
 
 /// A node's distance from the root, which has 1; 0 stands for no node.
 pub(crate) type Depth = u16;
@@ -190,18 +186,6 @@ pub(crate) struct NodeInit {
     pub(crate) parent: Option<NodeRef>,
     pub(crate) nature: Nature,
     pub(crate) poll_quota: u32,
-    pub(crate) home: Option<WorkerId>,
-}
-
-/// The byte that stands for a task's home.
-///
-/// One that stood for none would let other workers poll what may not leave its own.
-#[inline]
-fn home_of(home: Option<WorkerId>) -> u8 {
-    home.map_or(NO_HOME, |worker| {
-        assert!(worker.0 != NO_HOME, "a host has at most 255 workers");
-        worker.0
-    })
 }
 
 impl Header {
@@ -211,14 +195,13 @@ impl Header {
             links: UnsafeCell::new(Links::default()),
             joiner: Joiner::nobody(),
             more: More::nothing(),
-            obligations: Account::new(),
             state: init.state,
             vtable: init.vtable,
             parent: init.parent,
-            mask: AtomicU32::new(0),
             polls_left: AtomicU32::new(init.poll_quota),
             index: AtomicU32::new(0),
-            home: home_of(init.home),
+            afar: Afar::new(),
+            own: Own::new(),
             nature: init.nature,
             marks: Marks::new(),
             lock: Mutex::new(()),
@@ -228,7 +211,13 @@ impl Header {
     /// Whether the caller's reference is the only one, and nothing that is open keeps the node.
     #[inline]
     pub(crate) fn is_sole(&self) -> bool {
-        self.state.has_one_reference() && self.obligations.is_clear()
+        self.state.has_one_reference() && self.obligations().is_clear()
+    }
+
+    /// What the node owes.
+    #[inline]
+    pub(crate) const fn obligations(&self) -> Account<'_, Self> {
+        Account::of(self)
     }
 
     #[inline]
@@ -268,10 +257,6 @@ impl Header {
 
     pub(crate) const fn is_region(&self) -> bool {
         self.nature.is(Kind::Region)
-    }
-
-    pub(crate) fn home(&self) -> Option<WorkerId> {
-        (self.home != NO_HOME).then_some(WorkerId(self.home))
     }
 
     /// The budget in force at this node; takes its lock if it has one of its own.
@@ -347,7 +332,7 @@ impl Header {
         let mut deepest = 0;
         loop {
             let Some(inline) = node.inline() else {
-                let masked = node.mask.load(Ordering::SeqCst) > 0;
+                let masked = node.state.masks() > 0;
                 return if masked {
                     deepest.max(node.depth())
                 } else {
@@ -358,7 +343,7 @@ impl Header {
             if inline.depth <= deepest {
                 return deepest;
             }
-            if node.mask.load(Ordering::SeqCst) > 0 {
+            if node.state.masks() > 0 {
                 return inline.depth;
             }
             match node.parent() {
@@ -446,6 +431,18 @@ impl Header {
     }
 }
 
+impl Counts for Header {
+    #[inline]
+    fn own(&self) -> &Own {
+        &self.own
+    }
+
+    #[inline]
+    fn afar(&self) -> &Afar {
+        &self.afar
+    }
+}
+
 impl InlineNode {
     #[inline]
     fn new(init: NodeInit, shield: Depth) -> Self {
@@ -464,21 +461,4 @@ impl Vtable {
     pub(crate) const REGION: &'static Self = InlineVtable::<RegionNode>::VTABLE;
     /// The table of fibers and finalizers.
     pub(crate) const FIBER: &'static Self = InlineVtable::<InlineNode>::VTABLE;
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_home_is_kept_apart_from_none() {
-        assert_eq!(home_of(None), NO_HOME);
-        assert_eq!(home_of(Some(WorkerId(254))), 254);
-    }
-
-    #[test]
-    #[should_panic(expected = "at most 255 workers")]
-    fn a_home_that_would_be_none_is_refused() {
-        home_of(Some(WorkerId(NO_HOME)));
-    }
 }

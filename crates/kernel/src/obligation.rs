@@ -156,7 +156,7 @@ impl Obligation {
         recover: impl FnOnce() -> Option<(Weak<dyn Recover>, u64)>,
     ) -> Self {
         let is_counted = holder
-            .obligations
+            .obligations()
             .add(current::is_polling(holder.as_non_null()));
         let is_plain = is_counted && !is_told_always && !holder.nature.details_obligations();
         let owed = Owed { kind, site };
@@ -217,10 +217,10 @@ impl Obligation {
 
     /// For an obligation that counts, and is not settled.
     #[inline]
-    fn account(&self) -> &Account {
+    fn account(&self) -> Account<'_, Header> {
         // SAFETY: what is open is counted by its holder, and a holder whose count is not zero is not freed.
         let holder = unsafe { self.holder.as_ref() };
-        &holder.obligations
+        holder.obligations()
     }
 
     #[inline]
@@ -445,7 +445,7 @@ const fn keeps_records(config: &KernelConfig) -> bool {
 #[inline]
 pub(crate) fn settle_leaks(node: &NodeRef) -> Option<PanicPayload> {
     if is_out_of_reach(node) && !is_on(Mutation::SettledIsKept) {
-        node.obligations.close_alone();
+        node.obligations().close_alone();
         return None;
     }
     settle_within_reach(node)
@@ -481,7 +481,7 @@ fn settle_kept(node: &NodeRef) {
 
 /// Ends a node's account; what is open then keeps the node until the last has heard of it.
 fn close(node: &NodeRef) -> Closing {
-    node.obligations.close(|| {
+    node.obligations().close(|| {
         let _ = node.clone().into_raw();
     })
 }
@@ -489,7 +489,7 @@ fn close(node: &NodeRef) -> Closing {
 /// Whether the node owes nothing and nobody is left who could make it owe something: that takes a context, which holds a reference.
 #[inline]
 fn is_out_of_reach(node: &NodeRef) -> bool {
-    node.state.is_known_to_owners_only() && node.obligations.is_clear()
+    node.state.is_known_to_owners_only() && node.obligations().is_clear()
 }
 
 /// For a node whose last reference was released: whether something open keeps it.
@@ -499,7 +499,7 @@ fn is_out_of_reach(node: &NodeRef) -> bool {
 pub(crate) fn keep(node: NonNull<Header>) -> bool {
     // SAFETY: the caller has released the last reference and has not freed the node.
     let header = unsafe { node.as_ref() };
-    let Closing { open, is_kept } = header.obligations.close(|| header.state.revive());
+    let Closing { open, is_kept } = header.obligations().close(|| header.state.revive());
     let is_settled = open == 0;
     if is_settled && is_kept {
         header.state.release();

@@ -124,7 +124,7 @@ impl OpenRegion {
 
     /// Goes through the whole protocol at once if there is nothing to wait for, to run or to tell.
     pub(crate) fn try_close_empty(&mut self, body: Severity) -> bool {
-        if !self.node.obligations.is_clear() || !self.leave_if_empty() {
+        if !self.node.obligations().is_clear() || !self.leave_if_empty() {
             return false;
         }
         self.closed = true;
@@ -472,7 +472,6 @@ fn open_node(under: &NodeRef, options: Option<&RegionOptions>) -> NodeRef {
         parent: Some(under.clone()),
         nature: under.nature.below(Kind::Region),
         poll_quota: budget.poll_quota,
-        home: None,
     };
     let shield = current::shield().max(under.shield());
     let tail = RegionTail {

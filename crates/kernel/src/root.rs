@@ -225,7 +225,6 @@ where
         parent: None,
         nature: Nature::of_root(&config),
         poll_quota: options.budget.poll_quota,
-        home: None,
     };
     let region = NodeRef::new_region(init, 0, tail);
     region.lock().contents().waiter = Some(options.waker.clone());

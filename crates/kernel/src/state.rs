@@ -1,7 +1,7 @@
 //! The scheduling state of a task: one word that says who may touch the task, and keeps it alive.
 //!
 //! # States
-//! The low bits are flags, the rest counts references.
+//! The lowest byte are flags; above it stand which worker alone may poll the task (a byte that never changes), how many masks hold cancellation back (14 bits), and how many references there are (34 bits).
 //!
 //! | flag | meaning |
 //! | --- | --- |
@@ -23,6 +23,7 @@
 //!
 //! Wakes during a poll coalesce into one further poll.
 
+use crate::host::WorkerId;
 use crate::primitive::{AtomicU64, Ordering};
 
 const SCHEDULED: u64 = 1;
@@ -33,7 +34,40 @@ const QUEUED_CANCEL: u64 = 1 << 4;
 const WAITER: u64 = 1 << 5;
 const HANDLE: u64 = 1 << 6;
 const TAKEN: u64 = 1 << 7;
-const REF: u64 = 1 << 8;
+const HOME: u64 = 1 << 8;
+const MASK: u64 = 1 << 16;
+/// References stand on top, and low enough that they can be told from the rest by a constant of 32 bits.
+const REF: u64 = 1 << 30;
+
+/// Marks a task that any worker may poll.
+const NO_HOME: u8 = u8::MAX;
+/// No program comes near half of what is counted, so whoever finds that much stops before a count flows over.
+const TOO_MANY_REFS: u64 = 1 << 33;
+/// As [`TOO_MANY_REFS`].
+const TOO_MANY_MASKS: u64 = 1 << 13;
+
+/// How many references `state` counts.
+#[inline]
+const fn refs(state: u64) -> u64 {
+    state / REF
+}
+
+/// How many masks `state` counts.
+#[inline]
+const fn masks(state: u64) -> u64 {
+    state % REF / MASK
+}
+
+/// The byte that stands for a task's home.
+///
+/// One that stood for none would let other workers poll what may not leave its own.
+#[inline]
+fn home_of(home: Option<WorkerId>) -> u8 {
+    home.map_or(NO_HOME, |worker| {
+        assert!(worker.0 != NO_HOME, "a host has at most 255 workers");
+        worker.0
+    })
+}
 
 /// Which kind of queue an entry stands in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,15 +124,52 @@ impl State {
     /// A node that is not scheduled, with `refs` references.
     #[inline]
     pub(crate) fn new_idle(refs: u64) -> Self {
-        Self(AtomicU64::new(refs * REF))
+        Self(AtomicU64::new((refs * REF) | (u64::from(NO_HOME) * HOME)))
     }
 
     /// A task about to be put into a queue of the given kind, with a join handle and `refs` references.
+    ///
+    /// # Panics
+    /// If `home` is worker 255, since a host has at most 255.
     #[inline]
-    pub(crate) fn new_scheduled(refs: u64, queue: Queue) -> Self {
-        Self(AtomicU64::new(
-            (refs * REF) | SCHEDULED | HANDLE | queue.flag(),
-        ))
+    pub(crate) fn new_scheduled(refs: u64, queue: Queue, home: Option<WorkerId>) -> Self {
+        let flags = SCHEDULED | HANDLE | queue.flag();
+        let home = u64::from(home_of(home)) * HOME;
+        Self(AtomicU64::new((refs * REF) | home | flags))
+    }
+
+    /// The worker that alone may poll the task, if it is one.
+    #[inline]
+    pub(crate) fn home(&self) -> Option<WorkerId> {
+        let home = (self.0.load(Ordering::Relaxed) / HOME) as u8;
+        (home != NO_HOME).then_some(WorkerId(home))
+    }
+
+    /// One more mask.
+    ///
+    /// # Panics
+    /// If 8,192 hold already.
+    #[inline]
+    pub(crate) fn mask(&self) {
+        let old = self.0.fetch_add(MASK, Ordering::SeqCst);
+        if masks(old) >= TOO_MANY_MASKS {
+            self.0.fetch_sub(MASK, Ordering::SeqCst);
+            panic!("a context holds at most {TOO_MANY_MASKS} masks at a time");
+        }
+    }
+
+    /// One mask less; true if it was the last.
+    #[inline]
+    pub(crate) fn unmask(&self) -> bool {
+        let old = self.0.fetch_sub(MASK, Ordering::SeqCst);
+        debug_assert!(masks(old) > 0, "a mask ends once");
+        masks(old) == 1
+    }
+
+    /// How many masks hold.
+    #[inline]
+    pub(crate) fn masks(&self) -> u64 {
+        masks(self.0.load(Ordering::SeqCst))
     }
 
     /// Asks for a poll; true if the caller must put an entry into a queue of the given kind.
@@ -123,7 +194,7 @@ impl State {
                 return Wake::Complete;
             }
             debug_assert!(
-                released == 0 || current / REF > 1,
+                released == 0 || refs(current) > 1,
                 "a task that is not complete has its scheduler's reference"
             );
             let mut next = (current | SCHEDULED) - released;
@@ -261,14 +332,14 @@ impl State {
     #[inline]
     pub(crate) fn has_one_reference(&self) -> bool {
         // Acquire: whatever the other owners did happens before what the last one does.
-        self.0.load(Ordering::Acquire) / REF == 1
+        refs(self.0.load(Ordering::Acquire)) == 1
     }
 
     /// Whether nobody refers to the task but the scheduler and the handle.
     #[inline]
     pub(crate) fn is_known_to_owners_only(&self) -> bool {
         let current = self.0.load(Ordering::Acquire);
-        current / REF == 1 + u64::from(current & HANDLE != 0)
+        refs(current) == 1 + u64::from(current & HANDLE != 0)
     }
 
     /// Whether somebody wants the task polled.
@@ -332,17 +403,20 @@ impl State {
         self.0.load(Ordering::Acquire) & HANDLE != 0
     }
 
-    /// Adds a reference.
+    /// Adds a reference; ends the process if there are 8 billion already, since the count must not flow over.
     #[inline]
     pub(crate) fn retain(&self) {
         let old = self.0.fetch_add(REF, Ordering::Relaxed);
-        debug_assert!(old / REF > 0, "a reference is made from a reference");
+        debug_assert!(refs(old) > 0, "a reference is made from a reference");
+        if refs(old) >= TOO_MANY_REFS {
+            std::process::abort();
+        }
     }
 
     /// Makes a reference from none, for whoever has just released the last.
     pub(crate) fn revive(&self) {
         let old = self.0.fetch_add(REF, Ordering::Relaxed);
-        debug_assert!(old / REF == 0, "there is a reference to make one from");
+        debug_assert!(refs(old) == 0, "there is a reference to make one from");
     }
 
     /// Releases so many references of a caller who has one more.
@@ -350,7 +424,7 @@ impl State {
     pub(crate) fn release_beside(&self, count: u64) {
         if count > 0 {
             let old = self.0.fetch_sub(count * REF, Ordering::Release);
-            debug_assert!(old / REF > count, "the caller has one more");
+            debug_assert!(refs(old) > count, "the caller has one more");
         }
     }
 
@@ -358,8 +432,8 @@ impl State {
     #[inline]
     pub(crate) fn release(&self) -> bool {
         let old = self.0.fetch_sub(REF, Ordering::Release);
-        debug_assert!(old / REF > 0, "a reference is released once");
-        if old / REF != 1 {
+        debug_assert!(refs(old) > 0, "a reference is released once");
+        if refs(old) != 1 {
             return false;
         }
         // Acquire: whatever the other owners did happens before the node is freed.
@@ -374,7 +448,7 @@ mod tests {
 
     #[test]
     fn wakes_during_a_poll_coalesce_into_one_entry() {
-        let state = State::new_scheduled(1, Queue::Plain);
+        let state = State::new_scheduled(1, Queue::Plain, None);
         assert_eq!(state.claim(Queue::Plain), Claim::Run);
         assert!(!state.schedule(Queue::Plain));
         assert!(!state.schedule(Queue::Plain));
@@ -386,7 +460,7 @@ mod tests {
     #[test]
     fn a_task_that_woke_itself_is_queued_once_whoever_else_woke_it() {
         for is_woken_by_others in [false, true] {
-            let state = State::new_scheduled(1, Queue::Plain);
+            let state = State::new_scheduled(1, Queue::Plain, None);
             assert_eq!(state.claim(Queue::Plain), Claim::Run);
             if is_woken_by_others {
                 assert!(!state.schedule(Queue::Plain));
@@ -401,7 +475,7 @@ mod tests {
 
     #[test]
     fn a_cancel_request_overtakes_the_ready_lane_and_the_late_entry_is_stale() {
-        let state = State::new_scheduled(1, Queue::Plain);
+        let state = State::new_scheduled(1, Queue::Plain, None);
         assert!(state.schedule(Queue::Cancel));
         assert_eq!(state.claim(Queue::Cancel), Claim::Run);
         let completed = state.complete();
@@ -414,7 +488,7 @@ mod tests {
 
     #[test]
     fn a_seized_task_leaves_its_entries_stale_and_the_last_one_releases() {
-        let state = State::new_scheduled(2, Queue::Plain);
+        let state = State::new_scheduled(2, Queue::Plain, None);
         assert!(state.schedule(Queue::Cancel));
         assert!(state.seize());
         assert!(!state.seize(), "it is being ended");
@@ -425,8 +499,57 @@ mod tests {
     }
 
     #[test]
+    fn counts_and_home_stand_beside_each_other() {
+        let state = State::new_scheduled(1, Queue::Plain, Some(WorkerId(7)));
+        let everything = || (state.home(), state.masks(), state.has_one_reference());
+        let home = Some(WorkerId(7));
+        assert_eq!(everything(), (home, 0, true));
+        state.mask();
+        state.mask();
+        state.retain();
+        assert_eq!(everything(), (home, 2, false));
+        assert_eq!(state.claim(Queue::Plain), Claim::Run);
+        assert!(!state.unmask());
+        assert!(!state.release());
+        assert_eq!(everything(), (home, 1, true));
+        assert!(state.unmask());
+        assert!(!state.suspend(Queue::Plain, false));
+        assert_eq!(everything(), (home, 0, true));
+        assert!(state.release());
+    }
+
+    #[test]
+    fn a_home_is_kept_apart_from_none() {
+        let home = |home| State::new_scheduled(1, Queue::Plain, home).home();
+        assert_eq!(home(None), None);
+        assert_eq!(home(Some(WorkerId(254))), Some(WorkerId(254)));
+        assert_eq!(State::new_idle(1).home(), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "at most 255 workers")]
+    fn a_home_that_would_mean_none_is_refused() {
+        State::new_scheduled(1, Queue::Plain, Some(WorkerId(NO_HOME)));
+    }
+
+    #[test]
+    fn a_mask_too_many_is_refused_and_those_before_it_hold() {
+        let state = State::new_idle(1);
+        for _ in 0..TOO_MANY_MASKS {
+            state.mask();
+        }
+        let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.mask()));
+        let message = refused.unwrap_err().downcast::<String>().unwrap();
+        assert_eq!(*message, "a context holds at most 8192 masks at a time");
+        assert_eq!(state.masks(), TOO_MANY_MASKS);
+        let last = (0..TOO_MANY_MASKS).filter(|_| state.unmask()).count();
+        assert_eq!(last, 1);
+        assert!(state.has_one_reference() && state.home().is_none());
+    }
+
+    #[test]
     fn a_stale_entry_serves_the_next_wake() {
-        let state = State::new_scheduled(1, Queue::Plain);
+        let state = State::new_scheduled(1, Queue::Plain, None);
         assert!(state.schedule(Queue::Cancel));
         assert_eq!(state.claim(Queue::Cancel), Claim::Run);
         assert!(!state.suspend(Queue::Cancel, false));
@@ -591,7 +714,7 @@ mod loom_tests {
     #[test]
     fn loom_a_joiner_that_comes_back_with_another_waker_is_woken_by_the_last() {
         loom::model(|| {
-            let state = State::new_scheduled(2, Queue::Plain);
+            let state = State::new_scheduled(2, Queue::Plain, None);
             let shared = Arc::new((state, loom::sync::atomic::AtomicUsize::new(0)));
             let other = Arc::clone(&shared);
             let completer = thread::spawn(move || {
@@ -623,7 +746,7 @@ mod loom_tests {
     #[test]
     fn loom_a_wake_that_gives_its_reference_up_loses_neither_the_wake_nor_the_node() {
         loom::model(|| {
-            let state = State::new_scheduled(2, Queue::Plain);
+            let state = State::new_scheduled(2, Queue::Plain, None);
             let freed = loom::sync::atomic::AtomicUsize::new(0);
             let shared = Arc::new((state, freed, Mutex::new(0_usize)));
             let release = |shared: &(State, loom::sync::atomic::AtomicUsize, Mutex<usize>)| {

@@ -103,12 +103,11 @@ where
     let cell = free_lists::take::<Cell<Fut>>();
     let header = Header::new(NodeInit {
         // For the scheduler, for the caller, and for the task's own context.
-        state: State::new_scheduled(3, Queue::Plain),
+        state: State::new_scheduled(3, Queue::Plain, init.home),
         vtable: CellVtable::<Fut, E>::VTABLE,
         parent: Some(region.clone()),
         nature: region.nature.below(Kind::Task),
         poll_quota: own_budget.as_ref().unwrap_or(&tail.budget).poll_quota,
-        home: init.home,
     });
     // SAFETY: the memory was taken for it.
     unsafe { cell.write(Cell::new(header)) };
@@ -179,7 +178,7 @@ fn begin_budget(node: &NodeRef, budget: Budget, region: &Budget) {
 fn record_spawn(node: &NodeRef, (site, line): (&'static str, u32), name: Option<Name>) {
     node.record_structure(|| Event::TaskSpawned {
         task: node.task_id(),
-        pinned: node.home().is_some(),
+        pinned: node.state.home().is_some(),
         site: site.into(),
         line,
     });

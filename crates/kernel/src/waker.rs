@@ -94,7 +94,7 @@ impl<'a> Woken<'a> {
         if is_on(Mutation::RequestDoesNotWake) {
             return;
         }
-        if node.home().is_some() || current::is_turn_of(&node) {
+        if node.state.home().is_some() || current::is_turn_of(&node) {
             return schedule(&node);
         }
         let queue = queue_of(&node);
@@ -156,7 +156,7 @@ pub(crate) fn enqueue(node: &NodeRef, queue: Queue, plain: Lane) {
     };
     region
         .host
-        .schedule(Runnable::new(node, queue), lane, node.home());
+        .schedule(Runnable::new(node, queue), lane, node.state.home());
 }
 
 /// The lane of a task with a deadline.

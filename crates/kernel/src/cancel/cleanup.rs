@@ -202,7 +202,7 @@ fn disarm_armed(node: &NodeRef) {
 
 /// Puts a finalizer's node under a cleanup budget without telling it, as if it had been cancelled behind a mask.
 pub(crate) fn begin_cleanup(node: &NodeRef, reason: &CancelReason) {
-    node.mask.fetch_add(1, Ordering::SeqCst);
+    node.state.mask();
     let now = node.host().now();
     let asked = Request::at(reason.clone(), node.depth(), now);
     if !matches!(accept(node, Asked::Once(&asked)), Answer::Unchanged) {

@@ -1,6 +1,7 @@
 //! How a leaf waits for cancellation beside what it waits for.
 
 use std::mem::ManuallyDrop;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use asupersync_core::Cancelled;
@@ -13,6 +14,8 @@ use crate::node::{Depth, NodeRef};
 ///
 /// A leaf future holds one and polls it before and after looking at its resource.
 /// It costs one load while nothing is cancelled and the leaf is polled with its context's own waker; below a combinator with wakers of its own, the leaf's waker is registered with the context until the wait is dropped.
+/// As a future it waits for nothing else.
+///
 /// # Examples
 /// ```
 /// use asupersync_kernel::CancelWait;
@@ -107,6 +110,32 @@ impl CancelWait {
                 .and_then(|extra| extra.wakers.remove(place));
             drop(removed);
         }
+    }
+}
+
+/// Waits until the context being polled must stop.
+///
+/// # Cancel safety
+/// Nothing is lost if it is dropped: whoever waits again is told again.
+///
+/// # Examples
+/// ```
+/// use asupersync_core::{Cancelled, Outcome};
+/// use asupersync_kernel::{CancelWait, Cx};
+///
+/// /// Serves until it is cancelled, and says goodbye.
+/// async fn serve(_cx: Cx) -> Outcome<(), Cancelled> {
+///     let cancelled = CancelWait::new().await;
+///     println!("stopping: {}", cancelled.reason());
+///     Outcome::Ok(())
+/// }
+/// ```
+impl Future for CancelWait {
+    type Output = Cancelled;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Cancelled> {
+        Self::poll(self.get_mut(), task)
     }
 }
 

@@ -145,7 +145,7 @@ unsafe fn release(node: NonNull<Header>) -> Option<NodeRef> {
 unsafe fn free(node: NonNull<Header>) -> Option<NodeRef> {
     // SAFETY: the node has not been freed.
     let header = unsafe { node.as_ref() };
-    if !header.obligations.is_clear() && obligation::keep(node) {
+    if !header.obligations().is_clear() && obligation::keep(node) {
         return None;
     }
     // SAFETY: by the caller's promise, and `dealloc` belongs to the node's allocation.

@@ -4,7 +4,7 @@
 //! Each of the three looks for its answer on its own, and nearly always in vain; so they are answered together, once.
 //!
 //! # Invariants
-//! - The answer holds from the look to the count and no longer, so it is never handed out: what a caller does in between is a closure, which returns to the same poll on the same thread.
+//! - The answer holds while the caller takes and no longer, so it is never handed out: what a caller does meanwhile is a closure, which returns to the same poll on the same thread.
 
 use super::Obligation;
 use crate::current;
@@ -18,7 +18,7 @@ impl Obligation {
     /// It is so if this thread polls `cx` right now, nothing was asked of it, no host listens to operations, and obligations are only counted.
     /// Then `take` need not look for a cancellation, and what it does is no event.
     /// `None` if it is not so, or if `take` says that it took nothing; the caller goes the full way, which does the same and more.
-    /// Cost: four loads, and a load and a store on the holder's own memory.
+    /// Cost: three loads, and a load and a store on the holder's own memory.
     /// # Examples
     /// ```
     /// use asupersync_core::{Cancelled, ObligationKind};
@@ -37,15 +37,21 @@ impl Obligation {
     #[inline]
     pub fn reserve_quietly<C>(cx: &Cx<C>, take: impl FnOnce() -> bool) -> Option<Self> {
         let holder = cx.node();
-        if !is_quiet(holder) || !take() {
+        if !is_quiet(holder) || !holder.obligations().add_own() {
             return None;
         }
-        // `take` has returned into the poll in which it was asked, and a holder ends after its poll.
-        holder.obligations.add_own();
-        Some(Self {
+        let owed = Self {
             holder: holder.as_non_null(),
             detail: Tagged::NOTHING,
-        })
+        };
+        // Counted before, so that it is asked once whether the account is open.
+        if take() {
+            return Some(owed);
+        }
+        let is_counted = owed.account().remove_own();
+        debug_assert!(is_counted, "a holder ends after its poll");
+        std::mem::forget(owed);
+        None
     }
 
     /// Settles as [`commit`](Self::commit) does, if nobody is told of it and this thread polls the holder right now.
@@ -72,5 +78,4 @@ fn is_quiet(holder: &NodeRef) -> bool {
     current::is_polling(holder.as_non_null())
         && !holder.marks.is_cancelled()
         && holder.nature.is_quiet()
-        && !holder.obligations.is_closed()
 }
