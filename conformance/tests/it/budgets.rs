@@ -160,6 +160,34 @@ fn budgets_meet_along_the_tree() {
     });
 }
 
+/// A region that narrows nothing has the terms of the one above, which must then outlive it.
+#[test]
+fn a_context_that_is_kept_has_its_budget_and_its_clock_after_the_regions_above_it_have_closed() {
+    on_both_hosts(async |cx| {
+        let own = Budget::new().with_poll_quota(5_000).with_priority(3);
+        let kept = cx
+            .region_with(RegionOptions::new().budget(own), async |scope| {
+                scope
+                    .cx()
+                    .region(async |inner| End::Ok(inner.cx().clone()))
+                    .await
+                    .flatten()
+            })
+            .await;
+        let Outcome::Ok(kept) = kept else {
+            panic!("nothing was cancelled");
+        };
+        // What was freed is taken by others.
+        for _ in 0..3 {
+            let other = RegionOptions::new().budget(Budget::new().with_priority(9));
+            let end = cx.region_with(other, async |_| End::Ok(())).await;
+            assert!(end.is_ok());
+        }
+        assert_eq!(kept.budget(), cx.budget().meet(own));
+        assert!(kept.now() <= cx.now());
+    });
+}
+
 #[test]
 fn an_unjoined_child_that_ran_out_of_its_budget_shows_in_the_regions_outcome() {
     on_both_hosts(async |cx| {

@@ -1,10 +1,12 @@
 //! What few nodes have, kept out of the way of the many that do not.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Waker;
 
 use asupersync_core::{Budget, Severity};
 
+use crate::cancel::Request;
 use crate::event::Name;
 use crate::host::TimerKey;
 use crate::mutation::{Mutation, is_on};
@@ -44,9 +46,23 @@ pub(crate) struct Extra {
     pub(crate) wakers: Slots<Waker>,
     pub(crate) finalizers: Vec<Finalizer>,
     pub(crate) failed: Vec<Failed>,
+    /// What a region asked of all that lives in it; nothing of that goes before the region's memory, since tasks point to it.
+    told: Vec<Arc<Request>>,
     pub(crate) owed: Slots<Record>,
     /// Whether what was owed at the end was recovered; written when the list is taken.
     pub(crate) recovered: bool,
+}
+
+impl Extra {
+    /// Keeps what a region asks of all that lives in it.
+    ///
+    /// The problem: a count for each of many tasks that are cancelled together is a line of the cache that all workers want at once, and costs more than the rest.
+    /// So nobody counts: the region lets go of nothing that it told, which is little, since it asks again only for a stronger reason.
+    pub(crate) fn tell(&mut self, request: Request) -> Arc<Request> {
+        let told = Arc::new(request);
+        self.told.push(Arc::clone(&told));
+        told
+    }
 }
 
 /// A list whose places keep their numbers.
@@ -92,5 +108,26 @@ impl<T> Slots<T> {
     /// Empties the list; its numbers start anew.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
         std::mem::take(self).places.into_iter().flatten()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use asupersync_core::{CancelKind, CancelReason, Origin, Time};
+
+    use super::*;
+
+    #[test]
+    fn a_region_keeps_all_that_it_told() {
+        let mut extra = Extra::default();
+        let mut tell = |kind| {
+            let reason = CancelReason::new(kind, Origin::default(), Time::ZERO);
+            Arc::downgrade(&extra.tell(Request::new(reason, 1)))
+        };
+        let told = [CancelKind::User, CancelKind::Shutdown].map(&mut tell);
+        let kept = || told.iter().filter(|told| told.upgrade().is_some()).count();
+        assert_eq!(kept(), 2);
+        drop(extra);
+        assert_eq!(kept(), 0);
     }
 }

@@ -16,7 +16,6 @@ use crate::leave;
 use crate::node::{Kind, NodeInit, NodeRef, Phase};
 use crate::obligation;
 use crate::state::State;
-use crate::task::Vtable;
 
 /// A fiber; from [`Scope::fiber`](crate::Scope::fiber).
 ///
@@ -88,11 +87,10 @@ pub(crate) struct FiberNode {
 
 impl FiberNode {
     pub(crate) fn open(region: &NodeRef, budget: Option<Budget>) -> Self {
-        let outer = region.region().budget;
+        let outer = *region.region().budget();
         let effective = budget.map_or(outer, |own| outer.meet(own));
         let init = NodeInit {
             state: State::new_idle(1),
-            vtable: Vtable::FIBER,
             parent: Some(region.clone()),
             nature: region.nature.below(Kind::Fiber),
             poll_quota: effective.poll_quota,

@@ -117,10 +117,42 @@ struct InlineNode {
 
 /// What does not change in a region's life.
 pub(crate) struct RegionTail {
-    pub(crate) host: HostRef,
+    /// The region's own, or those of a region above it, which it keeps alive.
+    terms: NonNull<Terms>,
     pub(crate) id: RegionId,
     /// `FailFast` unless another was chosen.
     pub(crate) policy: Option<Arc<dyn Policy>>,
+}
+
+// SAFETY: terms are `Send` and `Sync`, never changed, and alive as long as the region.
+unsafe impl Send for RegionTail {}
+// SAFETY: as above.
+unsafe impl Sync for RegionTail {}
+
+impl RegionTail {
+    /// The host and the budget.
+    #[inline]
+    pub(crate) const fn terms(&self) -> &Terms {
+        // SAFETY: the region has them in its own allocation, or a region above it has, and a region holds those above it.
+        unsafe { self.terms.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) const fn budget(&self) -> &Budget {
+        &self.terms().budget
+    }
+
+    #[inline]
+    pub(crate) fn host(&self) -> &dyn Host {
+        &*self.terms().host
+    }
+}
+
+/// What holds in a region, and in those below it that do not narrow it.
+///
+/// The problem: a region would be half as large again if each had its own, and nearly all have those of the region above.
+pub(crate) struct Terms {
+    pub(crate) host: HostRef,
     pub(crate) budget: Budget,
 }
 
@@ -172,31 +204,50 @@ impl Deref for HostRef {
     }
 }
 
-/// A region's allocation.
+/// The allocation of a region that lives on the terms of one above it.
 #[repr(C)]
 struct RegionNode {
     inline: InlineNode,
     tail: RegionTail,
 }
 
+/// The allocation of a region with terms of its own.
+#[repr(C)]
+struct OwnTerms {
+    region: RegionNode,
+    terms: Terms,
+}
+
+// Of regions there may be as many as of tasks.
+#[cfg(all(not(loom), target_pointer_width = "64"))]
+const _: () = assert!(size_of::<RegionNode>() <= 232, "each region pays for it");
+
 /// How to make a node.
 pub(crate) struct NodeInit {
     pub(crate) state: State,
-    pub(crate) vtable: &'static Vtable,
     pub(crate) parent: Option<NodeRef>,
     pub(crate) nature: Nature,
     pub(crate) poll_quota: u32,
 }
 
+/// How to make a region's node.
+pub(crate) struct RegionInit {
+    pub(crate) node: NodeInit,
+    /// The deepest shield that holds where the region is opened.
+    pub(crate) shield: Depth,
+    pub(crate) id: RegionId,
+    pub(crate) policy: Option<Arc<dyn Policy>>,
+}
+
 impl Header {
     #[inline]
-    pub(crate) fn new(init: NodeInit) -> Self {
+    pub(crate) fn new(init: NodeInit, vtable: &'static Vtable) -> Self {
         Self {
             links: UnsafeCell::new(Links::default()),
             joiner: Joiner::nobody(),
             more: More::nothing(),
             state: init.state,
-            vtable: init.vtable,
+            vtable,
             parent: init.parent,
             polls_left: AtomicU32::new(init.poll_quota),
             index: AtomicU32::new(0),
@@ -265,7 +316,7 @@ impl Header {
         if self.marks.is_budgeted() {
             self.lock().budget()
         } else {
-            self.region().budget
+            *self.region().budget()
         }
     }
 
@@ -308,7 +359,7 @@ impl Header {
         if self.is_task() {
             return None;
         }
-        // SAFETY: nodes that are no tasks are made only by `NodeRef::new_region` and `NodeRef::new_fiber`,
+        // SAFETY: nodes that are no tasks are made only by `NodeRef::new_region` and `new_fiber`,
         // with an `InlineNode` first, whose first field is the header; all are `#[repr(C)]` and never moved.
         Some(unsafe { &*self.allocation::<InlineNode>() })
     }
@@ -359,8 +410,8 @@ impl Header {
         let mut node = self;
         loop {
             if node.is_region() {
-                // SAFETY: nodes of kind `Region` are made only by `NodeRef::new_region`, as the first
-                // part of a `#[repr(C)]` `RegionNode`, and are never moved.
+                // SAFETY: nodes of kind `Region` are made only by `NodeRef::new_region`, as the
+                // first part of a `#[repr(C)]` `RegionNode`, and are never moved.
                 return unsafe { &(*node.allocation::<RegionNode>()).tail };
             }
             node = node.parent().expect("only a region has no parent");
@@ -369,7 +420,7 @@ impl Header {
 
     #[inline]
     pub(crate) fn host(&self) -> &dyn Host {
-        &*self.region().host
+        self.region().host()
     }
 
     /// The node's name in events and reports.
@@ -445,10 +496,10 @@ impl Counts for Header {
 
 impl InlineNode {
     #[inline]
-    fn new(init: NodeInit, shield: Depth) -> Self {
+    fn new(init: NodeInit, shield: Depth, vtable: &'static Vtable) -> Self {
         let above = init.parent.as_ref().map_or(0, |parent| parent.depth());
         Self {
-            header: Header::new(init),
+            header: Header::new(init, vtable),
             contents: UnsafeCell::new(Contents::new()),
             depth: above.saturating_add(1),
             shield,
@@ -456,9 +507,31 @@ impl InlineNode {
     }
 }
 
+impl RegionNode {
+    #[inline]
+    fn new(init: RegionInit, terms: NonNull<Terms>, vtable: &'static Vtable) -> Self {
+        let RegionInit {
+            node,
+            shield,
+            id,
+            policy,
+        } = init;
+        debug_assert!(
+            node.nature.is(Kind::Region),
+            "a region's tail belongs to a region"
+        );
+        Self {
+            inline: InlineNode::new(node, shield, vtable),
+            tail: RegionTail { terms, id, policy },
+        }
+    }
+}
+
 impl Vtable {
     /// The table of region bodies.
-    pub(crate) const REGION: &'static Self = InlineVtable::<RegionNode>::VTABLE;
+    const REGION: &'static Self = InlineVtable::<RegionNode>::VTABLE;
+    /// The table of the bodies of regions with terms of their own.
+    const OWN_TERMS: &'static Self = InlineVtable::<OwnTerms>::VTABLE;
     /// The table of fibers and finalizers.
-    pub(crate) const FIBER: &'static Self = InlineVtable::<InlineNode>::VTABLE;
+    const FIBER: &'static Self = InlineVtable::<InlineNode>::VTABLE;
 }

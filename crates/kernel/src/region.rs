@@ -14,7 +14,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use asupersync_core::{Budget, CancelKind, CancelReason, Outcome, PanicPayload, Policy, Severity};
+use asupersync_core::{
+    Budget, CancelKind, CancelReason, Outcome, PanicPayload, Policy, Severity, Time,
+};
 
 use crate::cancel;
 use crate::current;
@@ -24,10 +26,10 @@ use crate::fiber::FiberNode;
 use crate::inline::{self, Inline};
 use crate::leave;
 use crate::mutation::{Mutation, is_on};
-use crate::node::{Contents, Kind, NodeInit, NodeRef, Phase, RegionTail};
+use crate::node::{Contents, Kind, NodeInit, NodeRef, Phase, RegionInit, Terms};
 use crate::obligation;
 use crate::state::State;
-use crate::task::{self, SpawnInit, Vtable};
+use crate::task::{self, SpawnInit};
 
 /// How a region is opened.
 ///
@@ -462,41 +464,57 @@ impl Drop for OpenRegion {
 /// Makes a region's node and links it under the node that is polled.
 fn open_node(under: &NodeRef, options: Option<&RegionOptions>) -> NodeRef {
     let outer = under.region();
-    let id = outer.host.next_region();
-    let effective = under.budget();
     let own = options.and_then(|options| options.budget);
-    let budget = own.map_or(effective, |own| effective.meet(own));
-    let init = NodeInit {
-        state: State::new_idle(1),
-        vtable: Vtable::REGION,
-        parent: Some(under.clone()),
-        nature: under.nature.below(Kind::Region),
-        poll_quota: budget.poll_quota,
-    };
-    let shield = current::shield().max(under.shield());
-    let tail = RegionTail {
-        host: outer.host.borrowed(),
-        id,
+    let is_budgeted = own.is_some() || under.marks.is_budgeted();
+    let terms = is_budgeted.then(|| terms_of_its_own(under, own));
+    let budget = terms.as_ref().map_or(outer.budget(), |terms| &terms.budget);
+    let init = RegionInit {
+        node: NodeInit {
+            state: State::new_idle(1),
+            parent: Some(under.clone()),
+            nature: under.nature.below(Kind::Region),
+            poll_quota: budget.poll_quota,
+        },
+        shield: current::shield().max(under.shield()),
+        id: outer.host().next_region(),
         policy: options.and_then(|options| options.policy.clone()),
-        budget,
     };
-    let node = NodeRef::new_region(init, shield, tail);
+    let node = NodeRef::new_region(init, terms);
     node.record_structure(|| Event::RegionOpened {
-        region: id,
+        region: node.region().id,
         parent: Some(under.subject()),
     });
-    let is_narrowed = own.is_some() && budget != effective;
-    if is_narrowed {
+    let deadline = is_budgeted.then(|| tell_budget(under, &node)).flatten();
+    inline::link(under, &node);
+    if deadline.is_some() {
+        cancel::arm_deadline(&node);
+    }
+    node
+}
+
+/// The terms of a region whose budget is not that of the region around.
+#[cold]
+fn terms_of_its_own(under: &NodeRef, own: Option<Budget>) -> Terms {
+    let effective = under.budget();
+    Terms {
+        host: under.region().terms().host.borrowed(),
+        budget: own.map_or(effective, |own| effective.meet(own)),
+    }
+}
+
+/// Tells how the budget of a region differs from its opener's; its deadline, if that is an earlier one.
+#[cold]
+fn tell_budget(under: &NodeRef, node: &NodeRef) -> Option<Time> {
+    let (effective, budget) = (under.budget(), *node.region().budget());
+    if budget != effective {
         node.record(|| Event::BudgetNarrowed {
             subject: node.subject(),
             budget,
         });
     }
-    inline::link(under, &node);
-    if is_narrowed && budget.deadline.is_some() && budget.deadline != effective.deadline {
-        cancel::arm_deadline(&node);
-    }
-    node
+    budget
+        .deadline
+        .filter(|_| budget.deadline != effective.deadline)
 }
 
 /// Whether the program's root region was closed over what still lives.

@@ -15,10 +15,10 @@ use crate::cx::Cx;
 use crate::event::{Event, Name, Subject};
 use crate::host::{Host, Owed, WorkerId};
 use crate::leave;
-use crate::node::{HostRef, Nature, NodeInit, NodeRef, Phase, RegionTail};
+use crate::node::{HostRef, Nature, NodeInit, NodeRef, Phase, RegionInit, Terms};
 use crate::obligation;
 use crate::state::State;
-use crate::task::{self, SpawnInit, Vtable};
+use crate::task::{self, SpawnInit};
 
 /// How a host starts a program.
 pub struct RootOptions {
@@ -213,20 +213,23 @@ where
 {
     let config = *host.config();
     let id = host.next_region();
-    let tail = RegionTail {
+    let terms = Terms {
         host: HostRef::owned(host),
-        id,
-        policy: None,
         budget: options.budget,
     };
-    let init = NodeInit {
+    let node = NodeInit {
         state: State::new_idle(1),
-        vtable: Vtable::REGION,
         parent: None,
         nature: Nature::of_root(&config),
         poll_quota: options.budget.poll_quota,
     };
-    let region = NodeRef::new_region(init, 0, tail);
+    let init = RegionInit {
+        node,
+        shield: 0,
+        id,
+        policy: None,
+    };
+    let region = NodeRef::new_region(init, Some(terms));
     region.lock().contents().waiter = Some(options.waker.clone());
     region.record_structure(|| Event::RegionOpened {
         region: id,

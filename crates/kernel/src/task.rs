@@ -101,14 +101,14 @@ where
     let tail = region.region();
     let own_budget = init.budget.map(|own| narrowed(tail, own));
     let cell = free_lists::take::<Cell<Fut>>();
-    let header = Header::new(NodeInit {
+    let node = NodeInit {
         // For the scheduler, for the caller, and for the task's own context.
         state: State::new_scheduled(3, Queue::Plain, init.home),
-        vtable: CellVtable::<Fut, E>::VTABLE,
         parent: Some(region.clone()),
         nature: region.nature.below(Kind::Task),
-        poll_quota: own_budget.as_ref().unwrap_or(&tail.budget).poll_quota,
-    });
+        poll_quota: own_budget.as_ref().unwrap_or(tail.budget()).poll_quota,
+    };
+    let header = Header::new(node, CellVtable::<Fut, E>::VTABLE);
     // SAFETY: the memory was taken for it.
     unsafe { cell.write(Cell::new(header)) };
     let raw = cell.cast::<Header>();
@@ -129,7 +129,7 @@ where
         record_spawn(&node, (init.site, init.line), init.name);
     }
     if let Some(budget) = own_budget {
-        begin_budget(&node, budget, &tail.budget);
+        begin_budget(&node, budget, tail.budget());
     }
     if let Some(request) = &born_cancelled {
         cancel::request_inherited(&node, request);
@@ -141,7 +141,7 @@ where
 /// The budget of a task that has one of its own, in a region.
 #[cold]
 fn narrowed(region: &RegionTail, own: Budget) -> Budget {
-    let mut budget = region.budget.meet(own);
+    let mut budget = region.budget().meet(own);
     if is_on(Mutation::DeadlineIsReplaced) {
         budget.deadline = own.deadline.or(budget.deadline);
     }

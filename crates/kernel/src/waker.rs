@@ -15,7 +15,7 @@ use crate::current;
 use crate::event::Event;
 use crate::host::{Lane, Report};
 use crate::mutation::{Mutation, is_on};
-use crate::node::{Header, NodeRef};
+use crate::node::{Header, NodeRef, Terms};
 use crate::state::{Queue, Wake};
 use crate::task::Runnable;
 
@@ -57,7 +57,12 @@ fn is_woken(node: &NodeRef, queue: Queue) -> bool {
 ///
 /// One exchange instead of two where both have one host, which lives as long as `beside`: whoever takes the entry may let the task and all above it go.
 pub(crate) fn schedule_beside(node: NodeRef, beside: &Header) {
-    let has_one_host = || node.region().host.is_same(&beside.region().host);
+    let has_one_host = || {
+        node.region()
+            .terms()
+            .host
+            .is_same(&beside.region().terms().host)
+    };
     if node.nature.records() || !has_one_host() || current::is_turn_of(&node) {
         return schedule(&node);
     }
@@ -146,17 +151,15 @@ pub(crate) fn queue_of(node: &NodeRef) -> Queue {
 /// Hands an entry to the host; `plain` is the lane of a task that has neither deadline nor cancellation.
 #[inline]
 pub(crate) fn enqueue(node: &NodeRef, queue: Queue, plain: Lane) {
-    let region = node.region();
+    let Terms { host, budget } = node.region().terms();
     let lane = match queue {
         Queue::Cancel => Lane::Cancel,
-        Queue::Plain if node.marks.is_budgeted() || region.budget.deadline.is_some() => {
+        Queue::Plain if node.marks.is_budgeted() || budget.deadline.is_some() => {
             timed_lane(node).unwrap_or(plain)
         }
         Queue::Plain => plain,
     };
-    region
-        .host
-        .schedule(Runnable::new(node, queue), lane, node.state.home());
+    host.schedule(Runnable::new(node, queue), lane, node.state.home());
 }
 
 /// The lane of a task with a deadline.

@@ -112,7 +112,7 @@ impl Group {
         }
         let is_for_many = !nodes.is_one() || rest.is_some();
         let kept = if node.is_region() && is_for_many {
-            Kept::ByRegion(node.lock().contents().tell(request))
+            Kept::ByRegion(node.lock().more.extra_or_new().tell(request))
         } else {
             Kept::Here(request)
         };

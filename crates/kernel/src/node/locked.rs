@@ -80,7 +80,10 @@ impl Locked<'_> {
     /// Notes the first request, taken to be handed on.
     pub(crate) fn ask(&mut self, asked: Asked<'_>) {
         match self.own_contents_mut() {
-            Some(contents) => contents.cancel = Some(CancelState::new(Request::clone(&asked))),
+            Some(contents) => {
+                let state = CancelState::new(Request::clone(&asked));
+                contents.cancel = Some(state);
+            }
             None => self.more.ask(asked),
         }
     }
@@ -101,7 +104,7 @@ impl Locked<'_> {
     /// The budget in force at this node.
     pub(crate) fn budget(&self) -> Budget {
         let own = self.more.extra().and_then(|extra| extra.budget);
-        own.unwrap_or_else(|| self.node.region().budget)
+        own.unwrap_or_else(|| *self.node.region().budget())
     }
 
     fn first_child(&self) -> Option<NonNull<Header>> {

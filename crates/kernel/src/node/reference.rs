@@ -1,11 +1,13 @@
 //! Counted references to nodes, and what becomes of a node when the last one goes.
 
+use std::mem::offset_of;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-use super::{Depth, Header, InlineNode, Kind, NodeInit, RegionNode, RegionTail};
+use super::{Depth, Header, InlineNode, Kind, NodeInit, OwnTerms, RegionInit, RegionNode, Terms};
 use crate::free_lists;
 use crate::obligation;
+use crate::task::Vtable;
 
 /// A counted reference to a node.
 pub(crate) struct NodeRef(pub(super) NonNull<Header>);
@@ -18,17 +20,32 @@ unsafe impl Send for NodeRef {}
 unsafe impl Sync for NodeRef {}
 
 impl NodeRef {
-    /// Makes a region's node with one reference; `shield` is the deepest that holds where it is opened.
+    /// Makes a region's node with one reference; without `terms` it lives on those of the region above.
+    ///
+    /// # Panics
+    /// If there are no terms, neither its own nor above it.
     #[inline]
-    pub(crate) fn new_region(init: NodeInit, shield: Depth, tail: RegionTail) -> Self {
-        debug_assert!(
-            init.nature.is(Kind::Region),
-            "a region's tail belongs to a region"
-        );
+    pub(crate) fn new_region(init: RegionInit, terms: Option<Terms>) -> Self {
+        if let Some(terms) = terms {
+            return Self::new_region_with(init, terms);
+        }
+        let above = init.node.parent.as_ref();
+        let above = above.expect("a root region has terms of its own");
+        let terms = above.region().terms;
         let node = free_lists::take::<RegionNode>();
-        let inline = InlineNode::new(init, shield);
         // SAFETY: the memory was taken for it.
-        unsafe { node.write(RegionNode { inline, tail }) };
+        unsafe { node.write(RegionNode::new(init, terms, Vtable::REGION)) };
+        Self::new(node)
+    }
+
+    #[cold]
+    fn new_region_with(init: RegionInit, terms: Terms) -> Self {
+        let node = free_lists::take::<OwnTerms>();
+        // SAFETY: the memory was taken for all of it, the terms included.
+        let place = unsafe { node.byte_add(offset_of!(OwnTerms, terms)) };
+        let region = RegionNode::new(init, place.cast(), Vtable::OWN_TERMS);
+        // SAFETY: the memory was taken for it.
+        unsafe { node.write(OwnTerms { region, terms }) };
         Self::new(node)
     }
 
@@ -40,7 +57,7 @@ impl NodeRef {
         );
         let node = free_lists::take::<InlineNode>();
         // SAFETY: the memory was taken for it.
-        unsafe { node.write(InlineNode::new(init, shield)) };
+        unsafe { node.write(InlineNode::new(init, shield, Vtable::FIBER)) };
         Self::new(node)
     }
 
