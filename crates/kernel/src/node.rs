@@ -146,6 +146,13 @@ impl RegionTail {
     pub(crate) fn host(&self) -> &dyn Host {
         &*self.terms().host
     }
+
+    /// Whether both regions have one host.
+    #[inline]
+    pub(crate) fn has_host_of(&self, other: &Self) -> bool {
+        // Nearly always they have more than the host in common.
+        self.terms == other.terms || self.terms().host.is_same(&other.terms().host)
+    }
 }
 
 /// What holds in a region, and in those below it that do not narrow it.
@@ -179,9 +186,8 @@ impl HostRef {
         }
     }
 
-    /// Whether both are one.
     #[inline]
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    fn is_same(&self, other: &Self) -> bool {
         self.host.addr() == other.host.addr()
     }
 
@@ -408,14 +414,26 @@ impl Header {
     #[inline]
     pub(crate) fn region(&self) -> &RegionTail {
         let mut node = self;
-        loop {
-            if node.is_region() {
-                // SAFETY: nodes of kind `Region` are made only by `NodeRef::new_region`, as the
-                // first part of a `#[repr(C)]` `RegionNode`, and are never moved.
-                return unsafe { &(*node.allocation::<RegionNode>()).tail };
-            }
+        while !node.is_region() {
             node = node.parent().expect("only a region has no parent");
         }
+        node.tail()
+    }
+
+    /// A task's region.
+    #[inline]
+    pub(crate) fn region_of_task(&self) -> &RegionTail {
+        debug_assert!(self.is_task(), "others may stand under a task");
+        self.parent().expect("a task has a region").tail()
+    }
+
+    /// A region's own part.
+    #[inline]
+    fn tail(&self) -> &RegionTail {
+        debug_assert!(self.is_region(), "only regions have a tail");
+        // SAFETY: nodes of kind `Region`, and no others are a task's parent, are made only by `NodeRef::new_region`,
+        // as the first part of a `#[repr(C)]` `RegionNode`, and are never moved.
+        unsafe { &(*self.allocation::<RegionNode>()).tail }
     }
 
     #[inline]

@@ -57,12 +57,7 @@ fn is_woken(node: &NodeRef, queue: Queue) -> bool {
 ///
 /// One exchange instead of two where both have one host, which lives as long as `beside`: whoever takes the entry may let the task and all above it go.
 pub(crate) fn schedule_beside(node: NodeRef, beside: &Header) {
-    let has_one_host = || {
-        node.region()
-            .terms()
-            .host
-            .is_same(&beside.region().terms().host)
-    };
+    let has_one_host = || node.region_of_task().has_host_of(beside.region());
     if node.nature.records() || !has_one_host() || current::is_turn_of(&node) {
         return schedule(&node);
     }
@@ -151,7 +146,7 @@ pub(crate) fn queue_of(node: &NodeRef) -> Queue {
 /// Hands an entry to the host; `plain` is the lane of a task that has neither deadline nor cancellation.
 #[inline]
 pub(crate) fn enqueue(node: &NodeRef, queue: Queue, plain: Lane) {
-    let Terms { host, budget } = node.region().terms();
+    let Terms { host, budget } = node.region_of_task().terms();
     let lane = match queue {
         Queue::Cancel => Lane::Cancel,
         Queue::Plain if node.marks.is_budgeted() || budget.deadline.is_some() => {
