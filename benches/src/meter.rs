@@ -20,7 +20,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// All that is live in one batch, and as many batches as give the operations, up to a few.
+    /// All that is live in one batch, and as many batches as give the operations, up to a hundred.
     pub(crate) fn all_live(self) -> Self {
         let ops = self.live.max(1);
         Self {
@@ -31,8 +31,8 @@ impl Size {
     }
 }
 
-/// Of what is live at once; each waits for it all to have begun.
-const BATCHES_MAX: u64 = 10;
+/// Enough for ten milliseconds and more where a thousand are live at once; a run that is shorter tells how the machine woke up.
+const BATCHES_MAX: u64 = 100;
 
 /// What a workload took.
 #[derive(Clone, Copy, Debug, Default)]

@@ -157,42 +157,51 @@ const ROWS: &[Row] = &[
         "open and close, all in one",
         [100_000, 1],
         1_000,
-        &[("ours", ours::wide)],
+        &[("ours", ours::wide), ("floor", floor::wide)],
     )
     .over(&REGIONS),
     time(
         "open and close, each in the one before",
         [100_000, 1],
         1_000,
-        &[("ours", ours::deep)],
+        &[("ours", ours::deep), ("floor", floor::deep)],
     )
     .over(&REGIONS),
     time(
         "open and close, half wide and half deep",
         [100_000, 1],
         1_000,
-        &[("ours", ours::mixed)],
+        &[("ours", ours::mixed), ("floor", floor::mixed)],
     )
     .over(&REGIONS),
     time(
         "cancel, all in one",
         [100_000, 1],
         1_000,
-        &[("ours", ours::wide_cancelled)],
+        &[
+            ("ours", ours::wide_cancelled),
+            ("floor", floor::wide_cancelled),
+        ],
     )
     .over(&REGIONS),
     time(
         "cancel, each in the one before",
         [100_000, 1],
         1_000,
-        &[("ours", ours::deep_cancelled)],
+        &[
+            ("ours", ours::deep_cancelled),
+            ("floor", floor::deep_cancelled),
+        ],
     )
     .over(&REGIONS),
     time(
         "cancel, half wide and half deep",
         [100_000, 1],
         1_000,
-        &[("ours", ours::mixed_cancelled)],
+        &[
+            ("ours", ours::mixed_cancelled),
+            ("floor", floor::mixed_cancelled),
+        ],
     )
     .over(&REGIONS),
     time(
@@ -230,6 +239,22 @@ struct Form {
 }
 
 impl Form {
+    /// One chain for each region.
+    const fn wide(regions: u64) -> Self {
+        Self {
+            wide: regions,
+            deep: 1,
+        }
+    }
+
+    /// One chain.
+    const fn deep(regions: u64) -> Self {
+        Self {
+            wide: 1,
+            deep: regions,
+        }
+    }
+
     /// As many chains as each is deep, and about `regions` regions.
     const fn square(regions: u64) -> Self {
         let side = regions.isqrt();

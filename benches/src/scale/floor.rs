@@ -3,15 +3,15 @@
 //! It knows no cancellation, no handle and no second worker; what it takes longer for many than for few, the machine takes: its caches, its memory, its allocator.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
 
-use super::at_once;
+use super::{Form, at_once};
 use crate::meter::{Meter, Sample, Size, batches_blocking};
 use crate::waiting::{WAKES_AT_ONCE, Waiting};
 
@@ -64,6 +64,135 @@ pub(crate) fn cancel_all(size: Size) -> Sample {
         meter.stop(size.ops)
     });
     dropped.fold(Sample::default(), Sample::and)
+}
+
+pub(crate) fn wide(size: Size) -> Sample {
+    chains(size, Form::wide)
+}
+
+pub(crate) fn deep(size: Size) -> Sample {
+    chains(size, Form::deep)
+}
+
+pub(crate) fn mixed(size: Size) -> Sample {
+    chains(size, Form::square)
+}
+
+pub(crate) fn wide_cancelled(size: Size) -> Sample {
+    chains_dropped(size, Form::wide)
+}
+
+pub(crate) fn deep_cancelled(size: Size) -> Sample {
+    chains_dropped(size, Form::deep)
+}
+
+pub(crate) fn mixed_cancelled(size: Size) -> Sample {
+    chains_dropped(size, Form::square)
+}
+
+/// Chains of tasks that each wait for the end of the next, and end when the last of all may.
+fn chains(size: Size, form: fn(u64) -> Form) -> Sample {
+    let (form, size) = of_form(size, form);
+    batches_blocking(size.all_live(), |_| {
+        let chains = Chains::start(form);
+        chains.open.end();
+        chains.queue.run();
+        assert_eq!(chains.ended.load(Ordering::Relaxed), form.regions());
+    })
+}
+
+/// Such chains, each task of which is dropped where it stands, the outermost first.
+fn chains_dropped(size: Size, form: fn(u64) -> Form) -> Sample {
+    let (form, size) = of_form(size, form);
+    let dropped = at_once(size).map(|size| {
+        let chains = Chains::start(form);
+        let meter = Meter::start();
+        let tasks = std::mem::take(&mut *chains.tasks.lock());
+        for task in &tasks {
+            assert!(task.future.lock().take().is_some(), "it waits");
+        }
+        drop(tasks);
+        meter.stop(size.ops)
+    });
+    dropped.fold(Sample::default(), Sample::and)
+}
+
+fn of_form(size: Size, form: fn(u64) -> Form) -> (Form, Size) {
+    let form = form(size.live);
+    let live = form.regions();
+    (form, Size { live, ..size })
+}
+
+/// Chains of tasks, a task for each region.
+#[derive(Default)]
+struct Chains {
+    queue: Queue,
+    /// Those that wait, the outermost of a chain first.
+    tasks: Mutex<Vec<Arc<Task>>>,
+    ended: AtomicU64,
+    open: Signal,
+}
+
+impl Chains {
+    /// All of them, up to the wait of the innermost.
+    fn start(form: Form) -> Arc<Self> {
+        let chains = Arc::<Self>::default();
+        for _ in 0..form.wide {
+            chains.spawn(form.deep, Signal::default());
+        }
+        chains.queue.run();
+        chains
+    }
+
+    /// A chain of that many tasks, the first of which tells of its end.
+    fn spawn(self: &Arc<Self>, deep: u64, end: Signal) {
+        let chains = Arc::clone(self);
+        let task = self.queue.spawn(async move {
+            if deep == 1 {
+                chains.open.wait().await;
+            } else {
+                let below = Signal::default();
+                chains.spawn(deep - 1, below.clone());
+                below.wait().await;
+            }
+            chains.ended.fetch_add(1, Ordering::Relaxed);
+            end.end();
+        });
+        self.tasks.lock().push(task);
+    }
+}
+
+/// Something that ends once, and those who wait for it.
+#[derive(Clone, Default)]
+struct Signal(Arc<Mutex<Waiters>>);
+
+#[derive(Default)]
+struct Waiters {
+    has_ended: bool,
+    wakers: Vec<Waker>,
+}
+
+impl Signal {
+    fn end(&self) {
+        let wakers = {
+            let mut waiters = self.0.lock();
+            waiters.has_ended = true;
+            std::mem::take(&mut waiters.wakers)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
+        let signal = Arc::clone(&self.0);
+        poll_fn(move |task| {
+            let mut waiters = signal.lock();
+            if waiters.has_ended {
+                return Poll::Ready(());
+            }
+            waiters.wakers.push(task.waker().clone());
+            Poll::Pending
+        })
+    }
 }
 
 /// Tasks whose turn it is.

@@ -161,17 +161,11 @@ pub(crate) fn timers_firing(size: Size) -> Sample {
 }
 
 pub(crate) fn wide(size: Size) -> Sample {
-    regions(size, |regions| Form {
-        wide: regions,
-        deep: 1,
-    })
+    regions(size, Form::wide)
 }
 
 pub(crate) fn deep(size: Size) -> Sample {
-    regions(size, |regions| Form {
-        wide: 1,
-        deep: regions,
-    })
+    regions(size, Form::deep)
 }
 
 pub(crate) fn mixed(size: Size) -> Sample {
@@ -179,17 +173,11 @@ pub(crate) fn mixed(size: Size) -> Sample {
 }
 
 pub(crate) fn wide_cancelled(size: Size) -> Sample {
-    cancelled(size, |regions| Form {
-        wide: regions,
-        deep: 1,
-    })
+    cancelled(size, Form::wide)
 }
 
 pub(crate) fn deep_cancelled(size: Size) -> Sample {
-    cancelled(size, |regions| Form {
-        wide: 1,
-        deep: regions,
-    })
+    cancelled(size, Form::deep)
 }
 
 pub(crate) fn mixed_cancelled(size: Size) -> Sample {
