@@ -1,6 +1,6 @@
 //! Workloads of the kernel beside the same workloads on other runtimes.
 //!
-//! `bench-run list SUITE` prints the rows; `bench-run run SUITE --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object.
+//! `bench-run list SUITE` prints the rows; `bench-run run SUITE --row ROW --runtime NAME [--smoke]` runs one of them once and prints one JSON object; with `--prompt` no timer of ours waits for others.
 //! `bench-run count SUITE --row ROW --runtime NAME --ops N --batches N` runs it in that size, for a caller that counts instructions.
 //! `bench-run talk TALK ADDRESS CONNECTIONS ACTIVE` is the other end of a server that is measured; see [`wire`].
 //! `cargo xtask bench` calls it, one process per run and runtime, and compare.
@@ -30,6 +30,9 @@ mod waiting;
 mod wire;
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+use asupersync_runtime::RuntimeBuilder;
 
 use meter::Size;
 use rows::{Row, Workload};
@@ -67,12 +70,16 @@ fn answer(arguments: &[String]) -> Result<String, String> {
             batches,
         ] => return count(&row_of(suite, row)?, runtime, [ops, batches]),
         ["run", suite, "--row", row, "--runtime", runtime] => (*suite, *row, *runtime, false),
+        ["run", suite, "--row", row, "--runtime", runtime, "--prompt"] => {
+            on_ours::set_builder(|| RuntimeBuilder::new().timer_coalescing(Duration::ZERO));
+            (*suite, *row, *runtime, false)
+        }
         ["run", suite, "--row", row, "--runtime", runtime, "--smoke"] => {
             (*suite, *row, *runtime, true)
         }
         other => {
             return Err(format!(
-                "`list SUITE`, `run SUITE --row ROW --runtime NAME [--smoke]`, or `count SUITE --row ROW --runtime NAME --ops N --batches N`, not {other:?}"
+                "`list SUITE`, `run SUITE --row ROW --runtime NAME [--smoke | --prompt]`, or `count SUITE --row ROW --runtime NAME --ops N --batches N`, not {other:?}"
             ));
         }
     };

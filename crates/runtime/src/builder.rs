@@ -12,6 +12,7 @@ use asupersync_kernel::{KernelConfig, LeakEscalation, Report};
 use asupersync_net::NetPort;
 use asupersync_reactor::{Reactor, ReactorHandle};
 use asupersync_sched::{Counters, Parker, SchedConfig, Shared, WORKERS_MAX};
+use asupersync_time::WheelConfig;
 
 use crate::blocking::{BlockingConfig, BlockingPool};
 use crate::clock::Clock;
@@ -81,6 +82,7 @@ pub struct RuntimeBuilder {
     sched: SchedConfig,
     kernel: KernelConfig,
     blocking: BlockingConfig,
+    timers: WheelConfig,
     shutdown_timeout: Duration,
     signals: bool,
     governor_interval: u32,
@@ -104,6 +106,7 @@ impl RuntimeBuilder {
             sched: SchedConfig::default(),
             kernel: KernelConfig::default(),
             blocking: BlockingConfig::default(),
+            timers: WheelConfig::STANDARD,
             shutdown_timeout: Duration::from_secs(30),
             signals: true,
             governor_interval: 0,
@@ -156,6 +159,26 @@ impl RuntimeBuilder {
     pub fn flight_recorder(mut self, config: FlightConfig) -> Self {
         self.kernel.record_structure = true;
         self.flight = Some(config);
+        self
+    }
+
+    /// How long a timer may wait for those behind it, so that one waking serves them all; 500 µs unless set.
+    ///
+    /// A timer that is alone within that window is not delayed; with no window none is.
+    /// A timer may besides be late by a tick, which is 8 µs, or up to a 32nd of the window where that is more, and by as long as the operating system takes to wake a thread.
+    ///
+    /// # Examples
+    /// ```
+    /// use asupersync_runtime::RuntimeBuilder;
+    /// use std::time::Duration;
+    /// // For a program that plays sound, and would rather wake often.
+    /// let prompt = RuntimeBuilder::new().timer_coalescing(Duration::ZERO);
+    /// // For one that sleeps on a battery.
+    /// let lazy = RuntimeBuilder::new().timer_coalescing(Duration::from_millis(50));
+    /// # let _ = (prompt, lazy);
+    /// ```
+    pub fn timer_coalescing(mut self, window: Duration) -> Self {
+        self.timers = WheelConfig::of_window(window);
         self
     }
 
@@ -255,7 +278,7 @@ impl RuntimeBuilder {
             clock,
             shared,
             unparkers: parkers.iter().map(Parker::unparker).collect(),
-            timers: Timers::new(workers),
+            timers: Timers::new(workers, self.timers),
             reactor: Mutex::new(reactor),
             blocking: BlockingPool::new(self.blocking),
             signals,

@@ -14,6 +14,7 @@ use asupersync_time::{TimerKey, Wheel, WheelConfig};
 
 pub(crate) struct Timers {
     shards: Vec<Shard>,
+    config: WheelConfig,
 }
 
 /// A wheel on a cache line of its own.
@@ -26,20 +27,21 @@ struct Shard {
 }
 
 impl Timers {
-    pub(crate) fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize, config: WheelConfig) -> Self {
         let shard = || Shard {
             wheel: Mutex::new(None),
             next: AtomicU64::new(u64::MAX),
         };
         Self {
             shards: (0..shards).map(|_| shard()).collect(),
+            config,
         }
     }
 
     pub(crate) fn insert(&self, shard: usize, at: Time, waker: Waker) -> kernel::TimerKey {
         let place = &self.shards[shard];
         let mut wheel = place.lock();
-        let wheel = wheel.get_or_insert_with(|| Wheel::new(Time::ZERO, WheelConfig::STANDARD));
+        let wheel = wheel.get_or_insert_with(|| Wheel::new(Time::ZERO, self.config));
         let key = wheel.insert(at, waker);
         if at.as_nanos() < place.next.load(Ordering::Relaxed) {
             place.publish(wheel);

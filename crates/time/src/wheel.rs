@@ -69,6 +69,26 @@ impl WheelConfig {
         coalescing: Duration::from_micros(500),
     };
 
+    /// That window, and ticks as short as it lets them be: those of [`STANDARD`](Self::STANDARD), or a 32nd of the window where that is more.
+    ///
+    /// # Examples
+    /// ```
+    /// use asupersync_time::WheelConfig;
+    /// use std::time::Duration;
+    ///
+    /// let prompt = WheelConfig::of_window(Duration::ZERO);
+    /// assert_eq!(prompt.resolution, WheelConfig::STANDARD.resolution);
+    /// let lazy = WheelConfig::of_window(Duration::from_millis(64));
+    /// assert_eq!(lazy.resolution, Duration::from_millis(2));
+    /// ```
+    #[must_use]
+    pub fn of_window(coalescing: Duration) -> Self {
+        Self {
+            resolution: Self::STANDARD.resolution.max(coalescing / 32),
+            coalescing,
+        }
+    }
+
     fn shift(self) -> u32 {
         let nanos = self.resolution.as_nanos().clamp(1, 1 << SHIFT_MAX);
         nanos.ilog2()

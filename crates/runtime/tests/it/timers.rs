@@ -8,6 +8,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use asupersync_kernel::Cx;
+use asupersync_runtime::RuntimeBuilder;
 use asupersync_sync::oneshot;
 
 use crate::support::{End, block, run_on, runtime};
@@ -130,4 +131,45 @@ fn the_time_of_day_is_the_machines() {
         assert!(apart.unwrap() < Duration::from_secs(10));
         End::Ok(())
     });
+}
+
+#[test]
+fn a_timer_waits_for_its_neighbour_as_long_as_the_window_says() {
+    const APART: Duration = Duration::from_millis(4);
+    let late = |window| {
+        let mut runtime = RuntimeBuilder::new()
+            .worker_threads(1)
+            .timer_coalescing(window)
+            .build()
+            .unwrap();
+        let mut late = run_on(&mut runtime, async |cx| {
+            let mut late = Vec::new();
+            for _ in 0..20 {
+                let due = cx.now() + Duration::from_millis(2);
+                let region = cx.region(async |scope| {
+                    scope.spawn(async move |cx: Cx| {
+                        cx.sleep_until(due + APART).await?;
+                        End::Ok(())
+                    });
+                    // Whoever sets the earlier timer last looks at the other.
+                    scope.cx().yield_now().await?;
+                    scope.cx().sleep_until(due).await?;
+                    End::Ok(scope.cx().now().saturating_since(due))
+                });
+                late.push(region.await.flatten()?);
+            }
+            End::Ok(late)
+        });
+        late.sort();
+        late
+    };
+    for window in [Duration::ZERO, APART / 2] {
+        let late = late(window);
+        // The least of them, since a machine may always be late.
+        assert!(late[0] < APART / 2, "{late:?} with a window of {window:?}");
+    }
+    let late = late(2 * APART);
+    // Those whose neighbour stands in the same 64 ticks, of which each is a 32nd of the window.
+    let waited = late.iter().filter(|late| **late > APART - APART / 8);
+    assert!(waited.count() > 2, "{late:?}");
 }
