@@ -7,20 +7,23 @@ use super::{Header, Phase};
 use crate::cancel::CancelState;
 
 /// What an inline node's lock guards beside what every node's does.
+///
+/// What a spawn and an end change stands first, beside the lock and the count of references: two workers want all of it at once, and pass it to and fro by the line.
+#[repr(C)]
 pub(crate) struct Contents {
     /// The youngest.
     pub(super) first_child: Option<NonNull<Header>>,
     /// The oldest.
     pub(super) last_child: Option<NonNull<Header>>,
-    pub(super) cancel: Option<CancelState>,
-    /// Whoever polls the node, unless it is the task in which it was opened, with its own waker.
-    pub(crate) waiter: Option<Waker>,
     /// How many tasks and blocking jobs live in the region.
     pub(crate) live: u32,
     pub(crate) next_index: u32,
     pub(crate) phase: Phase,
     /// Some task of the region ended cancelled.
     pub(crate) child_cancelled: bool,
+    /// Whoever polls the node, unless it is the task in which it was opened, with its own waker.
+    pub(crate) waiter: Option<Waker>,
+    pub(super) cancel: Option<CancelState>,
 }
 
 impl Contents {
@@ -28,12 +31,12 @@ impl Contents {
         Self {
             first_child: None,
             last_child: None,
-            cancel: None,
-            waiter: None,
             live: 0,
             next_index: 0,
             phase: Phase::Open,
             child_cancelled: false,
+            waiter: None,
+            cancel: None,
         }
     }
 
