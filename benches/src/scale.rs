@@ -157,21 +157,30 @@ const ROWS: &[Row] = &[
         "open and close, all in one",
         [100_000, 1],
         1_000,
-        &[("ours", ours::wide), ("floor", floor::wide)],
+        &[
+            ("ours", |size| ours::regions(size, Form::wide)),
+            ("floor", |size| floor::regions(size, Form::wide)),
+        ],
     )
     .over(&REGIONS),
     time(
         "open and close, each in the one before",
         [100_000, 1],
         1_000,
-        &[("ours", ours::deep), ("floor", floor::deep)],
+        &[
+            ("ours", |size| ours::regions(size, Form::deep)),
+            ("floor", |size| floor::regions(size, Form::deep)),
+        ],
     )
     .over(&REGIONS),
     time(
         "open and close, half wide and half deep",
         [100_000, 1],
         1_000,
-        &[("ours", ours::mixed), ("floor", floor::mixed)],
+        &[
+            ("ours", |size| ours::regions(size, Form::square)),
+            ("floor", |size| floor::regions(size, Form::square)),
+        ],
     )
     .over(&REGIONS),
     time(
@@ -179,8 +188,8 @@ const ROWS: &[Row] = &[
         [100_000, 1],
         1_000,
         &[
-            ("ours", ours::wide_cancelled),
-            ("floor", floor::wide_cancelled),
+            ("ours", |size| ours::cancelled(size, Form::wide)),
+            ("floor", |size| floor::cancelled(size, Form::wide)),
         ],
     )
     .over(&REGIONS),
@@ -189,8 +198,8 @@ const ROWS: &[Row] = &[
         [100_000, 1],
         1_000,
         &[
-            ("ours", ours::deep_cancelled),
-            ("floor", floor::deep_cancelled),
+            ("ours", |size| ours::cancelled(size, Form::deep)),
+            ("floor", |size| floor::cancelled(size, Form::deep)),
         ],
     )
     .over(&REGIONS),
@@ -199,8 +208,8 @@ const ROWS: &[Row] = &[
         [100_000, 1],
         1_000,
         &[
-            ("ours", ours::mixed_cancelled),
-            ("floor", floor::mixed_cancelled),
+            ("ours", |size| ours::cancelled(size, Form::square)),
+            ("floor", |size| floor::cancelled(size, Form::square)),
         ],
     )
     .over(&REGIONS),

@@ -66,32 +66,8 @@ pub(crate) fn cancel_all(size: Size) -> Sample {
     dropped.fold(Sample::default(), Sample::and)
 }
 
-pub(crate) fn wide(size: Size) -> Sample {
-    chains(size, Form::wide)
-}
-
-pub(crate) fn deep(size: Size) -> Sample {
-    chains(size, Form::deep)
-}
-
-pub(crate) fn mixed(size: Size) -> Sample {
-    chains(size, Form::square)
-}
-
-pub(crate) fn wide_cancelled(size: Size) -> Sample {
-    chains_dropped(size, Form::wide)
-}
-
-pub(crate) fn deep_cancelled(size: Size) -> Sample {
-    chains_dropped(size, Form::deep)
-}
-
-pub(crate) fn mixed_cancelled(size: Size) -> Sample {
-    chains_dropped(size, Form::square)
-}
-
 /// Chains of tasks that each wait for the end of the next, and end when the last of all may.
-fn chains(size: Size, form: fn(u64) -> Form) -> Sample {
+pub(crate) fn regions(size: Size, form: fn(u64) -> Form) -> Sample {
     let (form, size) = of_form(size, form);
     batches_blocking(size.all_live(), |_| {
         let chains = Chains::start(form);
@@ -102,7 +78,7 @@ fn chains(size: Size, form: fn(u64) -> Form) -> Sample {
 }
 
 /// Such chains, each task of which is dropped where it stands, the outermost first.
-fn chains_dropped(size: Size, form: fn(u64) -> Form) -> Sample {
+pub(crate) fn cancelled(size: Size, form: fn(u64) -> Form) -> Sample {
     let (form, size) = of_form(size, form);
     let dropped = at_once(size).map(|size| {
         let chains = Chains::start(form);

@@ -160,32 +160,8 @@ pub(crate) fn timers_firing(size: Size) -> Sample {
     compare::timers_firing(size.all_live())
 }
 
-pub(crate) fn wide(size: Size) -> Sample {
-    regions(size, Form::wide)
-}
-
-pub(crate) fn deep(size: Size) -> Sample {
-    regions(size, Form::deep)
-}
-
-pub(crate) fn mixed(size: Size) -> Sample {
-    regions(size, Form::square)
-}
-
-pub(crate) fn wide_cancelled(size: Size) -> Sample {
-    cancelled(size, Form::wide)
-}
-
-pub(crate) fn deep_cancelled(size: Size) -> Sample {
-    cancelled(size, Form::deep)
-}
-
-pub(crate) fn mixed_cancelled(size: Size) -> Sample {
-    cancelled(size, Form::square)
-}
-
 /// Regions that open, are all open at once, and close when the innermost end; an operation is a region.
-fn regions(size: Size, form: fn(u64) -> Form) -> Sample {
+pub(crate) fn regions(size: Size, form: fn(u64) -> Form) -> Sample {
     on_worker(async move |cx: Cx| {
         let form = form(size.live);
         let size = Size {
@@ -211,7 +187,7 @@ fn regions(size: Size, form: fn(u64) -> Form) -> Sample {
 }
 
 /// Regions that are all open, from the request at the outermost until it has closed.
-fn cancelled(size: Size, form: fn(u64) -> Form) -> Sample {
+pub(crate) fn cancelled(size: Size, form: fn(u64) -> Form) -> Sample {
     on_worker(async move |cx: Cx| {
         let form = form(size.live);
         let size = Size {

@@ -8,7 +8,7 @@ use crate::cancel::CancelState;
 
 /// What an inline node's lock guards beside what every node's does.
 ///
-/// What a spawn and an end change stands first, beside the lock and the count of references: two workers want all of it at once, and pass it to and fro by the line.
+/// What a spawn and an end change stands first, beside the lock and the count of references, on as few lines of the cache as it can.
 #[repr(C)]
 pub(crate) struct Contents {
     /// The youngest.
