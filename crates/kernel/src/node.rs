@@ -157,7 +157,7 @@ impl RegionTail {
 
 /// What holds in a region, and in those below it that do not narrow it.
 ///
-/// The problem: a region would be half as large again if each had its own, and nearly all have those of the region above.
+/// The problem: a region would be a quarter larger if each had its own, and nearly all have those of the region above.
 pub(crate) struct Terms {
     pub(crate) host: HostRef,
     pub(crate) budget: Budget,
